@@ -1,0 +1,51 @@
+# `make test` on a fresh clone is all that is needed; everything lives in .venv.
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Two processes of one thread each: torch's own threads collapse when cores are shared.
+export OMP_NUM_THREADS := 1
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check format bench docs data clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+
+install: $(STAMP) ## make the environment (.venv), pinned by constraints.txt
+
+# torch goes first and alone, so that pip takes the CPU build where it is offered one and later steps keep it.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP) ## find an lr on real data and train with it, under a minute
+	$(BIN)/lrpilot demo
+
+test: check ## the checks, then every test
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check: $(STAMP) ## lint, format, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(STAMP) ## write the format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(STAMP) ## run the benchmark (long; resumes where it stopped)
+	$(BIN)/lrpilot bench
+
+docs: $(STAMP) ## the pictures and tables of docs/, from the code
+	$(BIN)/python docs/build.py
+
+data: $(STAMP) ## fill the data folder of the benchmark (LRPILOT_DATA moves it)
+	$(BIN)/python -m lrpilot.bench.data
+
+clean: ## remove caches and builds; the environment and your runs stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

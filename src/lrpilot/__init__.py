@@ -1,0 +1,55 @@
+"""Chooses learning rates for PyTorch training, before it starts and while it runs.
+
+Everything here is loaded when it is first used: ``import lrpilot`` costs nothing and loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lrpilot.errors import LRPilotError
+    from lrpilot.find import apply_lr, find_lr
+    from lrpilot.fitting import fit
+    from lrpilot.pilot import Pilot
+    from lrpilot.policies.schedule import Schedule
+    from lrpilot.simulation import simulate
+    from lrpilot.training import Training
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LRPilotError",
+    "Pilot",
+    "Schedule",
+    "Training",
+    "__version__",
+    "apply_lr",
+    "find_lr",
+    "fit",
+    "simulate",
+]
+
+# No module is named like something in here (fitting.py holds fit): importing a submodule binds its name on
+# the package, and would hide the function.
+_HOMES = {
+    "LRPilotError": "lrpilot.errors",
+    "Pilot": "lrpilot.pilot",
+    "Schedule": "lrpilot.policies.schedule",
+    "Training": "lrpilot.training",
+    "apply_lr": "lrpilot.find",
+    "find_lr": "lrpilot.find",
+    "fit": "lrpilot.fitting",
+    "simulate": "lrpilot.simulation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lrpilot' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,79 @@
+"""``lrpilot env``: what this machine has, for a bug report or a wrong guess."""
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+from lrpilot.cli.options import Json
+from lrpilot.cli.report import say, say_json, table
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "rich", "typer")
+EXTRAS = ("accelerate", "lightning", "torch-lr-finder")
+
+
+def env(*, json: Json = False) -> None:
+    """Show versions, threads, devices and the state of the data folder."""
+    from lrpilot import __version__
+
+    facts = {
+        "lrpilot": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _installed(name) for name in (*PACKAGES, *EXTRAS)},
+        "threads": _threads(),
+        "devices": _devices(),
+        "data": _data(),
+    }
+    if json:
+        say_json(facts)
+    else:
+        say(table(("what", "value"), _rows(facts)))
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for name, value in facts.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        rows += [(f"{name} {key}".strip(), "-" if text is None else str(text)) for key, text in inner]
+    return rows
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _threads() -> dict[str, Any]:
+    import torch
+
+    return {
+        "cores": os.cpu_count(),
+        "torch": torch.get_num_threads(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+def _devices() -> dict[str, str]:
+    import torch
+
+    found = {"cpu": torch.backends.cpu.get_cpu_capability()}
+    for i in range(torch.cuda.device_count()):
+        found[f"cuda:{i}"] = torch.cuda.get_device_name(i)
+    if torch.backends.mps.is_available():
+        found["mps"] = "available"
+    return found
+
+
+def _data() -> dict[str, str]:
+    from lrpilot.bench.data import data_folder, fashion_mnist
+    from lrpilot.errors import LRPilotError
+
+    try:
+        fashion_mnist(num_train=1, num_val=1)
+        state = "ready"
+    except LRPilotError as error:
+        state = str(error)
+    return {"folder": str(data_folder()), "digits": "ready (in scikit-learn)", "fashion-mnist": state}

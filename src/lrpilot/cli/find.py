@@ -1,0 +1,94 @@
+"""``lrpilot find``: the learning rate for a training, its evidence and its cost."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lrpilot.cli.loading import load_training
+from lrpilot.cli.options import Factory, Force, Json, Out
+from lrpilot.cli.report import cost_plain, cost_text, lr_text, say, say_json, table
+from lrpilot.cli.runs import RunFolder, open_run
+
+if TYPE_CHECKING:
+    from lrpilot.core.found import FoundLR
+
+Target = Annotated[
+    Literal["decay", "constant"],
+    typer.Option(help="decay: the peak of a schedule that ends at zero. constant: an lr to hold."),
+]
+Method = Annotated[
+    Literal["step_sampling", "range_test", "wittmann"], typer.Option(help="How to search, for --target constant.")
+]
+
+
+def find(
+    factory: Factory,
+    *,
+    target: Target = "decay",
+    method: Method = "step_sampling",
+    num_steps: Annotated[int, typer.Option(help="Optimizer steps of one trial.")] = 20,
+    min_lr: Annotated[float, typer.Option(help="Smallest lr to try.")] = 1e-7,
+    max_lr: Annotated[float, typer.Option(help="Largest lr to try.")] = 10.0,
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
+    no_plot: Annotated[bool, typer.Option("--no-plot", help="Draw no picture.")] = False,
+) -> None:
+    """Find a learning rate. The training is put back as it was.
+
+    Exit status 1 when the search ends without a reliable suggestion.
+    """
+    from lrpilot.find import find_lr
+
+    training = load_training(factory)
+    folder = open_run("find", out, force=force)
+    found = find_lr(
+        training,
+        target=target,
+        num_steps=num_steps,
+        min_lr=min_lr,
+        max_lr=max_lr,
+        method=method,
+        progress=not json,
+    )
+    document = found_plain(found) | {"folder": folder.path}
+    folder.write_result(document)
+    if not no_plot:
+        _draw(found, folder)
+        document["picture"] = folder.picture
+    if json:
+        say_json(document)
+    else:
+        _report(found, None if no_plot else folder)
+    if found.lr is None:
+        raise typer.Exit(1)
+
+
+def found_plain(found: "FoundLR") -> dict[str, Any]:
+    """The result of a search as plain data."""
+    return found.to_dict() | {"code": found.code.name, "cost": cost_plain(found.cost)}
+
+
+def _report(found: "FoundLR", folder: RunFolder | None) -> None:
+    kinds = {"decay": "peak of a schedule that decays to zero", "constant": "to hold"}
+    say(f"[bold]lr {lr_text(found.lr)}[/bold]  ({kinds[found.target]})", f"{found.code.name}: {found.status}")
+    for name in ("window", "interval"):
+        ends = getattr(found, name)
+        if ends is not None:
+            say(f"{name}  {lr_text(ends[0])} to {lr_text(ends[1])}")
+    if found.suggestions:
+        rows = [(name, lr_text(lr)) for name, lr in found.suggestions.items()]
+        say(table(("suggestion", "lr"), rows))
+    say(f"cost  {cost_text(found.cost)}")
+    if folder is not None:
+        say(f"picture  {folder.picture}")
+
+
+def _draw(found: "FoundLR", folder: RunFolder) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")  # not pyplot: no window, no global figure
+    FigureCanvasAgg(figure)
+    found.plot(figure.add_subplot())
+    figure.savefig(folder.picture, dpi=120)

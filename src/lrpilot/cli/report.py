@@ -1,0 +1,93 @@
+"""What every command says, and how: results on stdout, everything else on stderr."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from lrpilot.core.cost import Cost
+
+
+def say(*things: "RenderableType") -> None:
+    """Print results to stdout."""
+    console = _console()
+    for thing in things:
+        console.print(thing, highlight=False, soft_wrap=isinstance(thing, str))
+
+
+def note(message: str, style: str = "dim") -> None:
+    """Print one line that is no result to stderr."""
+    from rich.text import Text
+
+    _console(stderr=True).print(Text(" ".join(message.split()), style=style), soft_wrap=True)
+
+
+def say_json(document: Mapping[str, Any]) -> None:
+    """Print the one JSON document of a command to stdout."""
+    sys.stdout.write(to_json(document) + "\n")
+
+
+def to_json(document: Any, *, indent: int | None = 2) -> str:
+    """JSON that every parser reads: what is not finite becomes null."""
+    return json.dumps(plain(document), indent=indent, allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """Nested data with only what JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None) -> "Table":
+    """A plain table: the first column to the left, numbers to the right."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def lr_text(lr: float | None) -> str:
+    """A learning rate to three digits, in natural units."""
+    return "-" if lr is None else f"{lr:.3g}"
+
+
+def cost_text(cost: "Cost") -> str:
+    """Cost in every unit a user may think in."""
+    return (
+        f"{cost.steps:.0f} training steps' worth ({cost.forward_equivalents:.0f} forward-equivalents), "
+        f"{cost.seconds:.1f} s"
+    )
+
+
+def cost_plain(cost: "Cost") -> dict[str, float]:
+    """Cost as plain numbers."""
+    from dataclasses import asdict
+
+    return {**asdict(cost), "forward_equivalents": cost.forward_equivalents, "steps": cost.steps}
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr)

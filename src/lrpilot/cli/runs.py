@@ -1,0 +1,111 @@
+"""The folder of a run: what was asked, what happened, and the picture of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrpilot.cli.report import to_json
+from lrpilot.errors import SettingError
+
+if TYPE_CHECKING:
+    from lrpilot.core.history import History
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where one run of a command keeps its files.
+
+    Attributes:
+        path: the folder; it exists.
+    """
+
+    path: Path
+
+    @property
+    def result(self) -> Path:
+        """The outcome, the same document as ``--json`` prints."""
+        return self.path / "result.json"
+
+    @property
+    def history(self) -> Path:
+        """One JSON object a line: ``{"step", "lr", "loss"}``, and ``{"step", "event"}`` for decisions."""
+        return self.path / "history.jsonl"
+
+    @property
+    def picture(self) -> Path:
+        """The picture."""
+        return self.path / "picture.png"
+
+    @property
+    def found(self) -> Path:
+        """The search that a training began with, so that a resumed run need not repeat it."""
+        return self.path / "found.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """From where a training resumes."""
+        return self.path / "checkpoint.pt"
+
+    def write_result(self, document: Mapping[str, Any]) -> None:
+        """Write the outcome."""
+        self.result.write_text(to_json(document) + "\n", encoding="utf-8")
+
+    def write_history(self, history: "History") -> None:
+        """Write every kept step and every decision, in order."""
+        lines = [to_json(line, indent=None) for line in _lines(history)]
+        self.history.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def open_run(command: str, out: Path | None, *, force: bool = False, resume: bool = False) -> RunFolder:
+    """Make the folder of a run, or take up the one to resume.
+
+    Args:
+        command: names the default folder, ``runs/COMMAND-TIMESTAMP``.
+        out: the folder asked for.
+        force: clear an earlier run's files from ``out``; other files stay.
+        resume: go on in ``out``.
+
+    Raises:
+        SettingError: ``out`` is not empty, or nothing is there to resume.
+    """
+    if out is None:
+        if resume:
+            raise SettingError("--resume needs the folder to resume, got no --out. Add --out FOLDER.")
+        out = _fresh(command)
+    folder = RunFolder(out)
+    if out.exists() and not out.is_dir():
+        raise SettingError(f"--out must be a folder, got the file {out}. Name a folder.")
+    if resume and not folder.checkpoint.is_file():
+        raise SettingError(f"--resume needs the checkpoint of a stopped run, got none in {out}. Leave --resume away.")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        if not force:
+            raise SettingError(
+                f"--out must be new or empty, got {out}, which is neither. Name another, or add --force."
+            )
+        for file in (folder.result, folder.history, folder.picture, folder.found, folder.checkpoint):
+            file.unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _fresh(command: str) -> Path:
+    name = f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
+    taken = sum(1 for _ in RUNS.glob(f"{name}*")) if RUNS.is_dir() else 0
+    return RUNS / (f"{name}-{taken + 1}" if taken else name)
+
+
+def _lines(history: "History") -> Iterable[dict[str, Any]]:
+    events = list(history.events)
+    for step, (lr, loss) in enumerate(zip(history.lrs, history.losses, strict=True), 1):
+        while events and events[0].step < step:
+            yield _event_line(events.pop(0))
+        yield {"step": step, "lr": lr, "loss": loss}
+    yield from (_event_line(event) for event in events)
+
+
+def _event_line(event: Any) -> dict[str, Any]:
+    return {"step": event.step, "event": event.message}

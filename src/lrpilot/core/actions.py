@@ -1,0 +1,201 @@
+"""What a policy can ask for, and what it is told in return: the whole vocabulary of the project.
+
+Everything here is plain data. ``steps`` counts optimizer steps; ``lr`` is the reference learning rate in
+natural units (the largest group's; the other groups keep their ratio to it).
+"""
+
+from typing import Any, Literal
+
+from lrpilot.core.codec import record
+from lrpilot.core.shape import Shape
+from lrpilot.core.stop import Stop, StopReason
+from lrpilot.errors import SettingError
+
+# ---------------------------------------------------------------- actions
+
+
+@record
+class Train:
+    """Take the next ``steps`` kept optimizer steps at the lrs of ``shape``.
+
+    After every ``tell`` the policy is asked again: the same Train (equal by value) continues where it
+    is, any other action replaces it.
+
+    Attributes:
+        shape: lr at step 0, 1, ... of this Train.
+        steps: number of kept optimizer steps.
+        observe_every: also ``tell`` each time this many steps have passed.
+        stop: rules that end it early.
+        momentum: momentum (SGD) or beta1 (Adam family) at step 0, 1, ...; None leaves it alone.
+    """
+
+    shape: Shape
+    steps: int
+    observe_every: int | None = None
+    stop: Stop = Stop()
+    momentum: Shape | None = None
+
+    def __post_init__(self) -> None:
+        _require_steps(self.steps)
+        if self.observe_every is not None and self.observe_every < 1:
+            raise SettingError(f"observe_every must be >= 1, got {self.observe_every}. Use None for never.")
+
+
+@record
+class Line:
+    """Losses along the optimizer's step: at θ(s) = before + s·(after − before) for each factor s.
+
+    The first Line after anything else takes one kept step at the present lr; further Lines reuse the
+    endpoints of that step and cost no step.
+
+    Attributes:
+        factors: the s to read, any order; 0 is before the step, 1 after it.
+        batches: number of fixed batches, the same for every factor (the losses are paired).
+    """
+
+    factors: tuple[float, ...]
+    batches: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.factors:
+            raise SettingError("A Line needs at least one factor, got none. Give for example (0.5, 1.0, 1.5).")
+        if self.batches < 1:
+            raise SettingError(f"batches must be >= 1, got {self.batches}.")
+
+
+@record
+class Trial:
+    """Train from the present state, read the losses, then restore everything.
+
+    Attributes:
+        shape: lr at step 0, 1, ... of the Trial.
+        steps: number of steps.
+        evaluate: held-out loss after the last step: "no", at the "end", or on the "average" of the
+            weights over the second half of the Trial. BatchNorm statistics are re-estimated first.
+        stop: rules that end it early; a Trial that was stopped is not evaluated.
+    """
+
+    shape: Shape
+    steps: int
+    evaluate: Literal["no", "end", "average"] = "no"
+    stop: Stop = Stop()
+
+    def __post_init__(self) -> None:
+        _require_steps(self.steps)
+
+
+@record
+class Evaluate:
+    """Held-out loss now.
+
+    Attributes:
+        reestimate: re-estimate BatchNorm statistics first, as after a Trial, then put them back.
+    """
+
+    reestimate: bool = False
+
+
+@record
+class Mark:
+    """Remember the present weights and optimizer state under ``key``."""
+
+    key: str
+
+
+@record
+class Rewind:
+    """Go back to the weights and optimizer state of mark ``key``; time, RNG and data order move on."""
+
+    key: str
+
+
+@record
+class Drop:
+    """Forget mark ``key``."""
+
+    key: str
+
+
+@record
+class Done:
+    """The policy has nothing more to ask; a finder carries its answer in ``result``."""
+
+    result: Any = None
+
+
+Action = Train | Line | Trial | Evaluate | Mark | Rewind | Drop | Done
+
+# ----------------------------------------------------------- observations
+
+
+@record
+class Progress:
+    """Where the training stands: kept optimizer steps taken, and left (None: open horizon)."""
+
+    step: int
+    remaining: int | None
+
+
+@record
+class Trained:
+    """Told of a Train.
+
+    Attributes:
+        progress: steps taken and left.
+        steps: steps taken by this Train so far.
+        losses: training losses since the last tell; empty when the user's loop gives none.
+        held_out: held-out loss, read instead when the loop gives no losses and the Train asked for
+            observations.
+        finished: whether the Train is over (all its steps, or stopped).
+        stop: why it ended early, or None.
+    """
+
+    progress: Progress
+    steps: int
+    losses: tuple[float, ...]
+    held_out: float | None
+    finished: bool
+    stop: StopReason | None
+
+
+@record
+class LineLosses:
+    """Told of a Line: ``losses[b][i]`` is the loss of batch b at ``factors[i]``."""
+
+    progress: Progress
+    factors: tuple[float, ...]
+    losses: tuple[tuple[float, ...], ...]
+
+
+@record
+class TrialLosses:
+    """Told of a Trial: its training losses, the held-out loss (None if not read), and why it stopped."""
+
+    progress: Progress
+    losses: tuple[float, ...]
+    held_out: float | None
+    stop: StopReason | None
+
+
+@record
+class HeldOut:
+    """Told of an Evaluate: the mean held-out loss."""
+
+    progress: Progress
+    loss: float
+
+
+@record
+class Moved:
+    """Told of a Mark, Rewind or Drop."""
+
+    progress: Progress
+    key: str
+
+
+Observation = Trained | LineLosses | TrialLosses | HeldOut | Moved
+
+
+def _require_steps(steps: int) -> None:
+    if steps < 1:
+        raise SettingError(f"steps must be >= 1, got {steps}.")

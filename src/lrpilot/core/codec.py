@@ -1,0 +1,128 @@
+"""Records (frozen dataclasses) to plain data and back.
+
+A checkpoint must load with ``torch.load(weights_only=True)`` and a history must be JSON, so nothing but
+dicts, lists, strings, numbers, booleans and None may leave a policy. ``@record`` declares a frozen
+dataclass that ``encode`` and ``decode`` know by its class name.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, TypeVar, dataclass_transform
+
+from lrpilot.errors import StateError
+
+T = TypeVar("T")
+EnumT = TypeVar("EnumT", bound=type[Enum])
+
+_RECORD = "$record"
+_ENUM = "$enum"
+_records: dict[str, type] = {}
+_enums: dict[str, type[Enum]] = {}
+
+
+@dataclass_transform(frozen_default=True)
+def record(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen dataclass that the codec can encode and decode."""
+    made = dataclasses.dataclass(frozen=True)(cls)
+    _register(_records, made)
+    return made
+
+
+def coded_enum(cls: EnumT) -> EnumT:
+    """Class decorator: an Enum that the codec encodes by member name."""
+    _register(_enums, cls)
+    return cls
+
+
+def _register(table: dict[str, type[Any]], cls: type) -> None:
+    known = table.get(cls.__name__)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise StateError(
+            f"Record names must be unique, got {cls.__name__!r} from {cls.__module__} and from "
+            f"{known.__module__}. Rename one of the classes."
+        )
+    table[cls.__name__] = cls
+
+
+def encode(value: Any) -> Any:
+    """Turn a record, or nested containers of records, into plain data.
+
+    Tuples become lists; NumPy scalars become numbers.
+
+    Raises:
+        StateError: a value is neither plain nor a record.
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Enum):
+        return {_ENUM: type(value).__name__, "name": value.name}
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)  # np.float64 is a float that torch.load refuses
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _encode_record(value)
+    if isinstance(value, Mapping):
+        return {_key(k): encode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(v) for v in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return encode(value.item())
+    raise StateError(
+        f"Policy state must be numbers, strings, None, tuples, dicts or records, got {type(value).__name__}. "
+        "Declare the class with @record, or keep the value as plain numbers."
+    )
+
+
+def _encode_record(value: Any) -> dict[str, Any]:
+    cls: type = type(value)
+    name = cls.__name__
+    if _records.get(name) is not cls:
+        raise StateError(f"Only classes declared with @record can be encoded, got {name}. Decorate it with @record.")
+    fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+    return {_RECORD: name, **fields}
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str) or key.startswith("$"):
+        raise StateError(f"Keys in policy state must be strings not starting with '$', got {key!r}. Rename the key.")
+    return key
+
+
+def decode(value: Any) -> Any:
+    """Inverse of :func:`encode`; sequences come back as tuples.
+
+    Raises:
+        StateError: the data names an unknown record or does not fit its fields.
+    """
+    if isinstance(value, Mapping):
+        if _RECORD in value:
+            return _decode_record(value)
+        if _ENUM in value:
+            return _look_up(_enums, value[_ENUM])[value["name"]]
+        return {k: decode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(decode(v) for v in value)
+    return value
+
+
+def _decode_record(value: Mapping[str, Any]) -> Any:
+    cls: Callable[..., Any] = _look_up(_records, value[_RECORD])
+    fields = {k: decode(v) for k, v in value.items() if k != _RECORD}
+    try:
+        return cls(**fields)
+    except TypeError as error:
+        raise StateError(
+            f"Saved fields must fit {value[_RECORD]}, got {sorted(fields)} ({error}). "
+            "The state was probably written by another version of lrpilot."
+        ) from error
+
+
+def _look_up(table: Mapping[str, Any], name: str) -> Any:
+    if name not in table:
+        raise StateError(
+            f"A saved state may name only known records, got {name!r}. "
+            "Import the module that defines it before loading."
+        )
+    return table[name]

@@ -1,0 +1,339 @@
+"""Flight: the one loop of ask, act and tell, over anything that can be trained and measured.
+
+It knows nothing of torch. ``lrpilot.training`` gives it a live model to fly, ``lrpilot.simulate`` a
+synthetic one, so that a policy behaves the same in both.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from lrpilot.core.actions import (
+    Action,
+    Done,
+    Drop,
+    Evaluate,
+    HeldOut,
+    Line,
+    LineLosses,
+    Mark,
+    Moved,
+    Observation,
+    Progress,
+    Rewind,
+    Train,
+    Trained,
+    Trial,
+    TrialLosses,
+)
+from lrpilot.core.codec import decode, encode
+from lrpilot.core.cost import Cost
+from lrpilot.core.history import Event, History, OnEvent
+from lrpilot.core.policy import Context, Policy
+from lrpilot.core.stop import StopReason, StopState, check_stop
+from lrpilot.errors import PolicyError, StateError
+
+# A search that asks for this many measurements without one training step is a bug in its policy.
+MAX_MEASUREMENTS_IN_A_ROW = 100_000
+# Where reading a loss stalls the device, losses are read in blocks of this many steps.
+READ_EVERY = 32
+
+Horizon = Callable[[int], int | None]
+"""Kept steps left after so many were taken; None when the end is open."""
+
+
+class Substrate(Protocol):
+    """What can be flown: something that trains, can be measured, and can be moved back."""
+
+    cost: Cost
+    reads_are_cheap: bool
+
+    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
+        """Fly a Trial and restore everything: training losses, held-out loss, stop reason."""
+
+    def arm_line(self) -> None:
+        """Make the next kept step the step of a Line."""
+
+    def line(self, action: Line) -> tuple[tuple[float, ...], ...]:
+        """Losses along the step of the armed Line, batches x factors."""
+
+    def release_line(self) -> None:
+        """Forget the endpoints of the last Line."""
+
+    def evaluate(self, action: Evaluate) -> float:
+        """Mean held-out loss."""
+
+    def mark(self, key: str) -> None:
+        """Remember weights and optimizer state."""
+
+    def rewind(self, key: str) -> None:
+        """Go back to a mark."""
+
+    def drop(self, key: str) -> None:
+        """Forget a mark."""
+
+    def read(self, losses: Sequence[Any]) -> list[float]:
+        """Losses as numbers, averaged over ranks."""
+
+    def agree(self, action: Action) -> None:
+        """Raise unless every rank takes this action."""
+
+
+class Flight:
+    """One policy on one substrate.
+
+    The owner takes optimizer steps at :attr:`lr` and calls :meth:`kept` after each. Everything else
+    happens inside ``kept`` and :meth:`start`. An exception out of a measurement (Ctrl-C included)
+    leaves the measurement pending: the next ``start`` or ``kept`` repeats it.
+
+    Args:
+        policy: the decision rule.
+        substrate: what is flown.
+        lr: reference lr at the start, natural units.
+        horizon: kept steps left after so many were taken, or None for an open end.
+        on_event: called at the beginning and end of every measurement.
+    """
+
+    def __init__(
+        self, policy: Policy, substrate: Substrate, *, lr: float, horizon: Horizon, on_event: OnEvent | None = None
+    ) -> None:
+        self.policy = policy
+        self.substrate = substrate
+        self.horizon = horizon
+        self.on_event = on_event
+        self.step = 0
+        self.result: Any = None
+        self._history = History()
+        self._present_lr = lr
+        self._marks: set[str] = set()
+        self._line_held = False
+        self._unread: list[tuple[int, Any]] = []
+        self._position = 0
+        self._window: list[float] = []
+        self._stop_state = StopState()
+        self._stop: StopReason | None = None
+        self._state = policy.init(Context(lr, self.progress))
+        self._begin(policy.ask(self._state))
+
+    # -------------------------------------------------------------- reading
+
+    @property
+    def progress(self) -> Progress:
+        """Kept steps taken and left."""
+        return Progress(self.step, self.horizon(self.step))
+
+    @property
+    def lr(self) -> float:
+        """Reference lr for the next kept step."""
+        return self.action.shape(self._position) if isinstance(self.action, Train) else self._present_lr
+
+    @property
+    def momentum(self) -> float | None:
+        """Momentum (or beta1) for the next kept step, None to leave it alone."""
+        if isinstance(self.action, Train) and self.action.momentum is not None:
+            return self.action.momentum(self._position)
+        return None
+
+    @property
+    def searching(self) -> bool:
+        """Whether a measurement is due before the next kept step."""
+        if isinstance(self.action, Line):
+            return self._line_held
+        return not isinstance(self.action, (Train, Done))
+
+    @property
+    def done(self) -> bool:
+        """Whether the policy has nothing more to ask."""
+        return isinstance(self.action, Done)
+
+    @property
+    def history(self) -> History:
+        """Everything that happened so far (reads outstanding losses)."""
+        self._read_losses()
+        return self._history
+
+    # --------------------------------------------------------------- flying
+
+    def start(self) -> None:
+        """Fly measurements until a kept step is needed or the policy is done."""
+        for _ in range(MAX_MEASUREMENTS_IN_A_ROW):
+            if not self.searching:
+                return
+            self._emit(Event("begin", self.step, self.action))
+            self._tell(self._measure(self.action))
+        raise PolicyError(
+            f"A search must end, but {self.policy.name} asked for {MAX_MEASUREMENTS_IN_A_ROW} measurements "
+            "without a training step. Make its ask() return a Train or Done."
+        )
+
+    def kept(self, loss: Any = None) -> None:
+        """Account for one kept optimizer step taken at :attr:`lr`, then fly on to the next.
+
+        Args:
+            loss: its training loss (a number, or a detached tensor that is read later); None if unknown.
+        """
+        self.account(loss)
+        self.start()
+
+    def account(self, loss: Any = None) -> None:
+        """The first half of :meth:`kept`: count the step and tell the policy, without measuring on."""
+        self._present_lr = self.lr
+        self._history.lrs.append(self._present_lr)
+        self._history.losses.append(math.nan)
+        self.step += 1
+        if loss is not None:
+            self._unread.append((len(self._history.losses) - 1, loss))
+        if isinstance(self.action, Train):
+            self._trained(self.action, gave_loss=loss is not None)
+        elif isinstance(self.action, Line) and not self._line_held:
+            self._line_held = True
+
+    def _trained(self, action: Train, *, gave_loss: bool) -> None:
+        self._position += 1
+        if action.stop.needs_every_loss or self.substrate.reads_are_cheap or len(self._unread) >= READ_EVERY:
+            self._read_losses()
+        finished = self._position >= action.steps
+        observed = action.observe_every is not None and self._position % action.observe_every == 0
+        if not (finished or observed or self._stop):
+            return
+        self._read_losses()
+        asks_for_losses = action.observe_every is not None or action.stop.needs_every_loss
+        held_out = self._held_out_instead(action) if asks_for_losses and not gave_loss else None
+        finished = finished or self._stop is not None
+        window, self._window = tuple(self._window), []
+        self._tell(Trained(self.progress, self._position, window, held_out, finished, self._stop))
+
+    def _held_out_instead(self, action: Train) -> float:
+        held_out = self.substrate.evaluate(Evaluate())
+        self._stop_state, self._stop = check_stop(action.stop, self._stop_state, held_out)
+        return held_out
+
+    def _read_losses(self) -> None:
+        """Turn outstanding losses into numbers and show them to the stop rules of a running Train."""
+        unread, self._unread = self._unread, []
+        for (index, _), loss in zip(unread, self.substrate.read([loss for _, loss in unread]), strict=True):
+            self._history.losses[index] = loss
+            if isinstance(self.action, Train) and self._stop is None:
+                self._window.append(loss)
+                self._stop_state, self._stop = check_stop(self.action.stop, self._stop_state, loss)
+
+    def _measure(self, action: Action) -> Observation:
+        match action:
+            case Trial():
+                losses, held_out, stop = self.substrate.trial(action)
+                return TrialLosses(self.progress, losses, held_out, stop)
+            case Line():
+                return LineLosses(self.progress, action.factors, self.substrate.line(action))
+            case Evaluate():
+                return HeldOut(self.progress, self.substrate.evaluate(action))
+            case Mark(key) | Rewind(key) | Drop(key):
+                self._move(action, key)
+                return Moved(self.progress, key)
+        raise PolicyError(f"A policy must ask for one of the known actions, got {action!r}.")
+
+    def _move(self, action: Action, key: str) -> None:
+        if isinstance(action, Mark):
+            if len(self._marks | {key}) > self.policy.max_marks:
+                raise PolicyError(
+                    f"{self.policy.name} may hold {self.policy.max_marks} marks, got mark {key!r} on top of "
+                    f"{sorted(self._marks)}. Raise its max_marks, or Drop a mark first."
+                )
+            self.substrate.mark(key)
+            self._marks.add(key)
+            return
+        if key not in self._marks:
+            raise PolicyError(f"A mark must be set before it is used, got {key!r}, marks are {sorted(self._marks)}.")
+        if isinstance(action, Rewind):
+            self._release_line()
+            self.substrate.rewind(key)
+        else:
+            self.substrate.drop(key)
+            self._marks.discard(key)
+
+    def _tell(self, observation: Observation) -> None:
+        event = Event("end", self.step, self.action, observation)
+        state = self.policy.tell(self._state, observation)
+        action = self.policy.ask(state)
+        self._history.events.append(event)
+        self._state = state
+        goes_on = isinstance(observation, Trained) and not observation.finished and action == self.action
+        if not goes_on:
+            self._begin(action)
+        self._emit(event)
+
+    def _begin(self, action: Action) -> None:
+        self.substrate.agree(action)
+        self.action = action
+        self._position = 0
+        self._window = []
+        self._stop_state = StopState()
+        self._stop = None
+        if isinstance(action, Train):
+            self._check_lrs(action)
+        if isinstance(action, (Train, Done)):
+            self._release_line()
+        if isinstance(action, Line) and not self._line_held:
+            self.substrate.arm_line()
+        if isinstance(action, Done):
+            self.result = action.result
+
+    def _check_lrs(self, action: Train) -> None:
+        ends = (action.shape(0), action.shape(action.steps - 1))
+        if not all(math.isfinite(lr) and lr > 0 for lr in ends):
+            raise PolicyError(
+                f"Every lr of a Train must be finite and > 0, got {ends[0]} to {ends[1]} over {action.steps} steps. "
+                "Let a decay to zero reach zero one step after its last."
+            )
+
+    def _release_line(self) -> None:
+        self.substrate.release_line()
+        self._line_held = False
+
+    def _emit(self, event: Event) -> None:
+        if self.on_event is not None:
+            self.on_event(event)
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data from which :meth:`load_state_dict` continues exactly here."""
+        self._read_losses()
+        return {
+            "policy": encode(self.policy),
+            "state": encode(self._state),
+            "action": encode(self.action),
+            "position": self._position,
+            "window": list(self._window),
+            "stop_state": encode(self._stop_state),
+            "stop": encode(self._stop),
+            "step": self.step,
+            "lr": self._present_lr,
+            "marks": sorted(self._marks),
+            "history": self._history.to_plain(),
+            "cost": encode(self.substrate.cost),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Continue a saved flight. Writes nothing to the substrate but a Line's arming.
+
+        Raises:
+            StateError: the state belongs to another policy or other settings of it.
+        """
+        if decode(saved["policy"]) != self.policy:
+            raise StateError(
+                f"A saved flight must be resumed with its own policy, saved was {decode(saved['policy'])}, "
+                f"got {self.policy}. Construct the pilot with the saved settings, or start a new flight."
+            )
+        self.step = saved["step"]
+        self._unread = []
+        self._history = History.from_plain(saved["history"])
+        self._present_lr = saved["lr"]
+        self._marks = set(saved["marks"])
+        self._state = decode(saved["state"])
+        self._line_held = False
+        self._begin(decode(saved["action"]))
+        self._position = saved["position"]
+        self._window = list(saved["window"])
+        self._stop_state = decode(saved["stop_state"])
+        self._stop = decode(saved["stop"])
+        self.substrate.cost = decode(saved["cost"])

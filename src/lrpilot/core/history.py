@@ -1,0 +1,90 @@
+"""What happened in a flight: the lr and loss of every kept step, and every decision with its evidence."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lrpilot.core.actions import Action, Evaluate, Line, Mark, Observation, Rewind, Train, Trained, Trial, TrialLosses
+from lrpilot.core.codec import decode, encode
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something the pilot does, for logs and progress bars.
+
+    Attributes:
+        phase: "begin" before a measurement (it may take a while), "end" after it, with its observation.
+        step: kept optimizer steps taken so far.
+        action: what is being done.
+        observation: what was seen; None at "begin".
+    """
+
+    phase: Literal["begin", "end"]
+    step: int
+    action: Action
+    observation: Observation | None = None
+
+    @property
+    def message(self) -> str:
+        """One line for a log."""
+        seen = f" -> {_describe_observation(self.observation)}" if self.observation is not None else ""
+        return f"step {self.step}: {describe(self.action)}{seen}"
+
+
+OnEvent = Callable[[Event], None]
+
+
+def describe(action: Action) -> str:
+    """One line that names an action and its learning rate."""
+    match action:
+        case Train(shape, steps):
+            return f"train {steps} steps, lr {shape(0):.3g} to {shape(steps - 1):.3g}"
+        case Trial(shape, steps):
+            return f"trial of {steps} steps, lr {shape(0):.3g} to {shape(steps - 1):.3g}"
+        case Line(factors, batches):
+            return f"line of {len(factors)} factors on {batches} batches"
+        case Evaluate():
+            return "evaluate held-out loss"
+        case Mark(key) | Rewind(key):
+            return f"{type(action).__name__.lower()} {key!r}"
+        case _:
+            return type(action).__name__.lower()
+
+
+def _describe_observation(observation: Observation) -> str:
+    if isinstance(observation, (TrialLosses, Trained)) and observation.stop is not None:
+        return observation.stop.value
+    if isinstance(observation, (TrialLosses, Trained)):
+        loss = observation.held_out
+        if loss is None:
+            loss = observation.losses[-1] if observation.losses else math.nan
+        return f"loss {loss:.5g}"
+    loss = getattr(observation, "loss", None)
+    return "done" if loss is None else f"loss {loss:.5g}"
+
+
+@dataclass
+class History:
+    """The record of a flight.
+
+    Attributes:
+        lrs: reference lr of each kept step, natural units.
+        losses: training loss of each kept step; NaN where the loop gave none.
+        events: the measurements and finished Trains, oldest first.
+    """
+
+    lrs: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain data for a checkpoint or JSON."""
+        events = [[e.step, encode(e.action), encode(e.observation)] for e in self.events]
+        return {"lrs": list(self.lrs), "losses": list(self.losses), "events": events}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "History":
+        """Inverse of :meth:`to_plain`."""
+        events = [Event("end", step, decode(action), decode(seen)) for step, action, seen in plain["events"]]
+        return cls(list(plain["lrs"]), list(plain["losses"]), events)

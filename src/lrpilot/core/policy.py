@@ -1,0 +1,54 @@
+"""The contract between a policy and the driver that flies it."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from lrpilot.core.actions import Action, Observation, Progress
+from lrpilot.core.codec import record
+
+
+@record
+class Context:
+    """What a policy knows before it is asked for the first time.
+
+    Attributes:
+        lr: the optimizer's reference lr when the flight began (the largest group's).
+        progress: steps taken (0) and left (None: open horizon).
+    """
+
+    lr: float
+    progress: Progress
+
+
+class Policy(ABC):
+    """A decision rule: pure functions of an explicit state.
+
+    A policy is a ``@record`` holding its settings. It never sees a model: it asks for actions and is
+    told observations. ``init``, ``ask`` and ``tell`` must not mutate anything, so that a state can be
+    kept, saved, replayed, and computed equally on every rank.
+
+    The state is a ``@record`` (or plain data) that the codec can encode. ``ask`` is called after
+    every ``tell``; while a Train runs, an equal Train lets it continue and any other action replaces it.
+
+    Attributes:
+        max_marks: how many marks the policy may hold at once (each costs memory of the model's size).
+    """
+
+    max_marks: ClassVar[int] = 0
+
+    @property
+    def name(self) -> str:
+        """Name in histories and reports."""
+        return type(self).__name__
+
+    @abstractmethod
+    def init(self, context: Context) -> Any:
+        """The first state."""
+
+    @abstractmethod
+    def ask(self, state: Any) -> Action:
+        """The next action. Pure: the same state gives the same action."""
+
+    @abstractmethod
+    def tell(self, state: Any, observation: Observation) -> Any:
+        """The state after ``observation`` of the action last asked. The old state stays valid."""

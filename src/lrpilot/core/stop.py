@@ -1,0 +1,72 @@
+"""Stop rules: when a Train or a Trial ends before its last step. Plain data, checked loss by loss."""
+
+import math
+from dataclasses import replace
+from enum import Enum
+
+from lrpilot.core.codec import coded_enum, record
+from lrpilot.errors import SettingError
+
+
+@coded_enum
+class StopReason(Enum):
+    """Why a Train or a Trial ended early."""
+
+    NON_FINITE = "the loss was not finite"
+    ABORTED = "the loss rose above the limit"
+    PATIENCE = "the loss did not improve for too many steps"
+
+
+@record
+class Stop:
+    """Rules under which steps end early. A non-finite loss always ends them.
+
+    Attributes:
+        abort_above: end when a loss is greater than this (units of the loss).
+        abort_ratio: end when a loss is more than this many times the smallest loss seen so far;
+            must be > 1. Meant for losses bounded below by zero.
+        patience: end after this many steps without a new smallest loss.
+    """
+
+    abort_above: float | None = None
+    abort_ratio: float | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.abort_ratio is not None and not self.abort_ratio > 1:
+            raise SettingError(f"abort_ratio must be > 1, got {self.abort_ratio}. Leave it None to switch it off.")
+        if self.patience is not None and self.patience < 1:
+            raise SettingError(f"patience must be >= 1, got {self.patience}. Leave it None to switch it off.")
+
+    @property
+    def needs_every_loss(self) -> bool:
+        """Whether any rule beyond the non-finite one is set, so that every loss must be read at once."""
+        return not (self.abort_above is None and self.abort_ratio is None and self.patience is None)
+
+
+@record
+class StopState:
+    """What the rules remember between losses."""
+
+    best: float = math.inf
+    since_best: int = 0
+
+
+def check_stop(stop: Stop, state: StopState, loss: float) -> tuple[StopState, StopReason | None]:
+    """Feed one loss to the rules.
+
+    Returns:
+        The next state, and the reason to stop or None.
+    """
+    if not math.isfinite(loss):
+        return state, StopReason.NON_FINITE
+    if stop.abort_above is not None and loss > stop.abort_above:
+        return state, StopReason.ABORTED
+    if stop.abort_ratio is not None and math.isfinite(state.best) and loss > stop.abort_ratio * state.best:
+        return state, StopReason.ABORTED
+    if loss < state.best:
+        return StopState(best=loss), None
+    waited = replace(state, since_best=state.since_best + 1)
+    if stop.patience is not None and waited.since_best >= stop.patience:
+        return waited, StopReason.PATIENCE
+    return waited, None

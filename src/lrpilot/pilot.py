@@ -1,0 +1,264 @@
+"""Pilot: flies a policy in the user's own training loop, as a torch learning rate scheduler."""
+
+import logging
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lrpilot.core.cost import Cost
+from lrpilot.core.flight import Flight, Horizon
+from lrpilot.core.history import Event, History, OnEvent
+from lrpilot.core.policy import Policy
+from lrpilot.errors import SettingError, StateError, StepError
+from lrpilot.training.snapshot import Mark
+from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.training import Training
+
+logger = logging.getLogger("lrpilot")
+
+# While a search is due and has not run, steps are taken at this share of the lr: they move nothing.
+NEGLIGIBLE = 1e-9
+STATE_VERSION = 1
+
+
+class Pilot(LRScheduler):
+    """Chooses the learning rate of every step of a training while your loop runs it.
+
+    Construction measures nothing. Call :meth:`step` once after every optimizer step; it may probe and
+    rewind inside, and returns with the lr set for the next step. Called without a new optimizer step
+    (gradient accumulation, a step skipped by a GradScaler) it does nothing.
+
+    Example:
+        >>> pilot = Pilot(training, policy, total_steps=1000)  # doctest: +SKIP
+        >>> for batch in loader:  # doctest: +SKIP
+        ...     loss = loss_fn(model, batch)
+        ...     optimizer.zero_grad(); loss.backward(); optimizer.step()
+        ...     pilot.step(loss)
+
+    Args:
+        training: what is flown. Its optimizer must be the one your loop steps.
+        policy: the decision rule.
+        total_steps: kept optimizer steps of the whole training; None for an open end.
+        on_event: called with an :class:`~lrpilot.core.history.Event` at the beginning and end of every
+            measurement: a ``step()`` that takes a minute can say so.
+
+    Raises:
+        SettingError: ``total_steps`` < 1, or settings the policy refuses for this horizon.
+        OptimizerError: the optimizer has no positive lr.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        policy: Policy,
+        total_steps: int | None = None,
+        on_event: OnEvent | None = None,
+        *,
+        _horizon: Horizon | None = None,
+    ) -> None:
+        _check_settings(training, policy, total_steps)
+        self.training = training
+        self.policy = policy
+        # Not named total_steps: Accelerate would stop stepping a scheduler that has such an attribute.
+        self._horizon_steps = total_steps
+        self._substrate = LiveSubstrate(training)
+        self._lrs = self._substrate.lrs
+        self._flight = Flight(
+            policy,
+            self._substrate,
+            lr=self._lrs.reference,
+            horizon=_horizon or self._steps_left,
+            on_event=_logged(on_event),
+        )
+        self._taken = 0  # kept optimizer steps seen by the hook
+        self._seen = 0  # of these, accounted for by step()
+        self._constructed = False
+        self._hook(training.raw_optimizer)
+        super().__init__(training.raw_optimizer)
+        self._constructed = True
+
+    # ------------------------------------------------------------- the loop
+
+    def step(self, loss: Tensor | float | None = None) -> None:  # type: ignore[override]
+        """Account for the optimizer step just taken and set the lr of the next one.
+
+        Args:
+            loss: the training loss of that step; kept detached, without a device sync. Without it, a
+                policy that needs a loss gets the held-out loss, and its cost is charged.
+
+        Raises:
+            StepError: called between ``scaler.step`` and ``scaler.update``, or after several optimizer
+                steps at once.
+            SchedulerConflictError: somebody else wrote the lr.
+        """
+        if not self._constructed:
+            self._write_lr()
+        elif self._account(loss):
+            self.start()
+
+    def _account(self, loss: Tensor | float | None) -> bool:
+        """Count the optimizer step just taken and set the next lr; False if there was none."""
+        if self._taken == self._seen:
+            return False
+        self.training.require_scaler_idle()
+        steps, self._seen = self._taken - self._seen, self._taken
+        if steps > 1:
+            raise StepError(
+                f"pilot.step() must follow every optimizer step, got {steps} steps since the last call. Call it once "
+                'per optimizer step (in Lightning: "interval": "step").'
+            )
+        self._lrs.check_unchanged()
+        self._flight.account(loss.detach() if isinstance(loss, Tensor) else loss)
+        self._write_lr()
+        return True
+
+    def start(self) -> None:
+        """Run a search that is due now instead of inside the first :meth:`step`.
+
+        Without this the first optimizer step of a policy that begins with a search runs at a negligible
+        lr. After Ctrl-C in a search, or a resume into one, it finishes that search.
+        """
+        if not self._flight.searching:
+            return
+        try:
+            self._flight.start()
+        finally:
+            self._substrate.forget_snapshot()
+            self._write_lr()
+
+    # -------------------------------------------------------------- reading
+
+    @property
+    def history(self) -> History:
+        """The lr and loss of every kept step, and every measurement with what it saw."""
+        return self._flight.history
+
+    @property
+    def cost(self) -> Cost:
+        """Every forward and backward beyond the user's own steps, and the seconds they took."""
+        return self._substrate.cost
+
+    @property
+    def done(self) -> bool:
+        """Whether the policy has nothing more to decide; the lr is held from then on."""
+        return self._flight.done
+
+    @property
+    def result(self) -> Any:
+        """What the policy's ``Done`` carried; None before, and for policies that only train."""
+        return self._flight.result
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        """The group lrs now set; tensors are clones."""
+        return self._lrs.copies()
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The same as :meth:`get_last_lr`."""
+        return self._lrs.copies()
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Dicts, lists, numbers and tensors, as ``torch.load(weights_only=True)`` accepts them.
+
+        Live marks are in it. Save it with the model's and the optimizer's.
+        """
+        return {
+            "version": STATE_VERSION,
+            "flight": self._flight.state_dict(),
+            "ratios": self._lrs.ratios,
+            "marks": {key: mark.saved for key, mark in self._substrate.marks.items()},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue a saved flight; model and optimizer must be loaded too. May write an lr, never probes.
+
+        If a search was due when the state was saved, :meth:`start` (or the next :meth:`step`) runs it.
+
+        Raises:
+            StateError: the state is of another version, policy or optimizer.
+        """
+        if state_dict.get("version") != STATE_VERSION:
+            raise StateError(
+                f"A pilot state must have version {STATE_VERSION}, got {state_dict.get('version')!r}. "
+                "Resume with the lrpilot that wrote it."
+            )
+        if len(state_dict["ratios"]) != len(self.optimizer.param_groups):
+            raise StateError(
+                f"A pilot state must be resumed on as many param groups as it was saved on, saved were "
+                f"{len(state_dict['ratios'])}, got {len(self.optimizer.param_groups)}."
+            )
+        self._flight.load_state_dict(state_dict["flight"])
+        self._lrs.ratios = list(state_dict["ratios"])
+        self._substrate.marks = {key: Mark(saved) for key, saved in state_dict["marks"].items()}
+        self._seen = self._taken
+        self.last_epoch = self._flight.step
+        self._step_count = self._flight.step + 1
+        self._write_lr()
+
+    # -------------------------------------------------------------- inside
+
+    def _steps_left(self, step: int) -> int | None:
+        return None if self._horizon_steps is None else max(0, self._horizon_steps - step)
+
+    def _write_lr(self) -> None:
+        lr = self._flight.lr
+        unsearched = self._flight.searching and self._flight.step == 0
+        self._lrs.set(lr * NEGLIGIBLE if unsearched else lr)
+        momentum = self._flight.momentum
+        if momentum is not None:
+            self._lrs.set_momentum(momentum)
+        self.last_epoch = self._flight.step
+        self._step_count = self._flight.step + 1
+        self._last_lr = self._lrs.copies()
+
+    def _hook(self, optimizer: Optimizer) -> None:
+        """Watch the optimizer's steps, without keeping this pilot alive."""
+        pilot = weakref.ref(self)
+
+        def before(*_: Any) -> None:
+            alive = pilot()
+            if alive is not None and not alive._substrate.probing:
+                alive._substrate.before_kept_step()
+
+        def after(stepped: Optimizer, *_: Any) -> None:
+            alive = pilot()
+            if alive is not None and not alive._substrate.probing and not _was_skipped(stepped):
+                alive._taken += 1
+                alive._substrate.after_kept_step()
+
+        handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        for handle in handles:
+            weakref.finalize(self, handle.remove)
+
+
+def _was_skipped(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer skipped its update inside the kernel (a GradScaler found inf)."""
+    found_inf = getattr(optimizer, "found_inf", None)
+    return isinstance(found_inf, Tensor) and bool(torch.count_nonzero(found_inf))
+
+
+def _check_settings(training: Any, policy: Any, total_steps: int | None) -> None:
+    if not isinstance(training, Training):
+        raise SettingError(
+            f"The first argument must be a lrpilot.Training, got {type(training).__name__}. "
+            "Bind model, optimizer, loss and data with Training(...) first."
+        )
+    if not isinstance(policy, Policy):
+        hint = " Call it: Schedule(...) instead of Schedule." if isinstance(policy, type) else ""
+        raise SettingError(f"policy must be a lrpilot policy such as Schedule('cosine', lr=0.1), got {policy!r}.{hint}")
+    if total_steps is not None and total_steps < 1:
+        raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open end.")
+
+
+def _logged(on_event: OnEvent | None) -> OnEvent:
+    def emit(event: Event) -> None:
+        logger.log(logging.INFO if event.phase == "end" else logging.DEBUG, event.message)
+        if on_event is not None:
+            on_event(event)
+
+    return emit

@@ -1,0 +1,57 @@
+"""Policies by name, for the command line and the benchmark; each is imported when it is asked for.
+
+A name is either a kind of schedule ("cosine") or a method. A method is one line in ``METHODS``.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from operator import attrgetter
+from typing import Any
+
+from lrpilot.core.names import unknown_name
+from lrpilot.core.policy import Policy
+from lrpilot.policies.schedule_shapes import SCHEDULES
+
+# "module:attribute"; the attribute may be dotted, for a class's own presets ("module:Class.preset").
+METHODS: dict[str, str] = {
+    "annealed_search": "lrpilot.policies.annealed_search:AnnealedSearch",
+    "range_test": "lrpilot.policies.range_test:RangeTest",
+    "step_sampling": "lrpilot.policies.step_sampling:StepSampling",
+}
+
+
+def policy_names() -> tuple[str, ...]:
+    """Every name that :func:`get_policy` knows, sorted."""
+    return tuple(sorted({*SCHEDULES, *METHODS}))
+
+
+def get_policy(name: str, /, **settings: Any) -> Policy:
+    """A policy by its name.
+
+    Args:
+        name: a kind of schedule or a method, see :func:`policy_names`.
+        **settings: its settings, as its class takes them.
+
+    Raises:
+        SettingError: the name or a setting is unknown (the closest one is offered), or out of range.
+    """
+    make = _factory(name)
+    known = list(inspect.signature(make).parameters)
+    for setting in settings:
+        if setting not in known:
+            raise unknown_name(f"A setting of {name!r}", setting, known)
+    return make(**settings)
+
+
+def _factory(name: str) -> Callable[..., Policy]:
+    if name in SCHEDULES:
+        from lrpilot.policies.schedule import Schedule
+
+        return partial(Schedule, name)
+    if name not in METHODS:
+        raise unknown_name("A policy", name, policy_names())
+    module, _, attribute = METHODS[name].partition(":")
+    made: Callable[..., Policy] = attrgetter(attribute)(import_module(module))
+    return made

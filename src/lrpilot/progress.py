@@ -1,0 +1,78 @@
+"""Progress bars on stderr, for work that takes more than a second. Nothing is drawn where nobody looks."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from lrpilot.core.actions import Trial
+from lrpilot.core.history import Event
+
+PATIENCE_SECONDS = 1.0
+REFRESH_SECONDS = 0.1
+
+
+@dataclass
+class ProgressBar:
+    """A bar that appears only once the work has taken a second.
+
+    Attributes:
+        label: what is being done.
+        total: number of units, or None if unknown.
+    """
+
+    label: str
+    total: int | None = None
+
+    def __post_init__(self) -> None:
+        self._started = self._drawn = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def update(self, done: int, note: str = "") -> None:
+        """Show that ``done`` units are done."""
+        now = time.monotonic()
+        if now - self._started < PATIENCE_SECONDS or now - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = now
+        if self._bar is None:
+            self._open()
+        self._bar.update(self._task, completed=done, note=note)
+
+    def on_event(self, event: Event) -> None:
+        """Show a measurement: searches say what they are doing."""
+        if event.phase == "begin" and isinstance(event.action, Trial):
+            self.update(event.step, event.message)
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn()]
+        timed = [TimeRemainingColumn()] if self.total is not None else []
+        self._bar = Progress(
+            *columns, *timed, TextColumn("{task.fields[note]}"), console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
+        self._bar.start()
+        self._task = self._bar.add_task(self.label, total=self.total, note="")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def progress_bar(label: str, *, total: int | None = None, show: bool = True) -> Iterator[ProgressBar | None]:
+    """A bar for the block, or None when it is not to be shown."""
+    if not show:
+        yield None
+        return
+    bar = ProgressBar(label, total)
+    try:
+        yield bar
+    finally:
+        bar.close()

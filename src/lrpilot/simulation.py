@@ -1,0 +1,184 @@
+"""Fly any policy without torch, on a landscape instead of a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lrpilot.core.actions import Action, Evaluate, Line, Trial
+from lrpilot.core.cost import Cost
+from lrpilot.core.flight import Flight, Horizon
+from lrpilot.core.history import History, OnEvent
+from lrpilot.core.landscape import Landscape
+from lrpilot.core.policy import Policy
+from lrpilot.core.stop import StopReason, StopState, check_stop
+from lrpilot.errors import PolicyError, SettingError
+
+# A policy that trains on and on without total_steps is no finder, and would never end.
+MAX_OPEN_STEPS = 100_000
+
+
+@dataclass(frozen=True)
+class SimulationResult:
+    """What a simulated flight came to.
+
+    Attributes:
+        history: lr and training loss of every kept step, and every decision with its evidence.
+        cost: everything the policy asked for beyond the kept steps; forward 1, step 3.
+        result: what the policy's Done carried; None if it did not come to one.
+        final_loss: held-out loss after the last kept step (read free of charge).
+    """
+
+    history: History
+    cost: Cost
+    result: Any
+    final_loss: float
+
+
+class SimulatedSubstrate:
+    """Implements :class:`lrpilot.core.flight.Substrate` on a landscape.
+
+    Trials and Lines draw their batches from a stream of their own, the same for every measurement between
+    two kept steps: candidates are paired, and the noise of the training itself is left as it was.
+
+    Args:
+        landscape: what is trained on.
+        seed: of all noise.
+    """
+
+    reads_are_cheap = True
+
+    def __init__(self, landscape: Landscape, *, seed: int = 0) -> None:
+        self.landscape = landscape
+        self.cost = Cost()
+        self.state = landscape.start()
+        self.steps = 0
+        self._seed = seed
+        self._rng = np.random.default_rng([seed, 0])
+        self._marks: dict[str, Any] = {}
+        self._armed = False
+        self._endpoints: tuple[Any, Any] | None = None
+
+    def step(self, lr: float, momentum: float | None = None) -> float:
+        """Take one kept step: its training loss, read before the weights move."""
+        before = self.state
+        batch = self.landscape.draw(self._rng)
+        loss = self.landscape.loss(before, batch)
+        self.state = self.landscape.step(before, batch, lr, momentum)
+        self.steps += 1
+        if self._armed:
+            self._endpoints, self._armed = (before, self.state), False
+        return loss
+
+    def _probe_rng(self) -> np.random.Generator:
+        return np.random.default_rng([self._seed, 1, self.steps])
+
+    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
+        """Fly a Trial on a copy of the state: training losses, held-out loss, stop reason."""
+        rng, state, visited = self._probe_rng(), self.state, []
+        losses: list[float] = []
+        rules, stop = StopState(), None
+        while stop is None and len(losses) < action.steps:
+            batch = self.landscape.draw(rng)
+            losses.append(self.landscape.loss(state, batch))
+            state = self.landscape.step(state, batch, action.shape(len(losses) - 1), None)
+            visited.append(state)
+            rules, stop = check_stop(action.stop, rules, losses[-1])
+        steps = len(losses)
+        self.cost += Cost(forwards=steps, backwards=steps, trials=1, trial_steps=steps)
+        if stop is not None or action.evaluate == "no":
+            return tuple(losses), None, stop
+        if action.evaluate == "average":
+            second_half = visited[action.steps // 2 :]
+            state = self.landscape.mix(second_half, [1 / len(second_half)] * len(second_half))
+        return tuple(losses), self._judge(state), None
+
+    def _judge(self, state: Any) -> float:
+        self.cost += Cost(forwards=1, evaluations=1)
+        return self.landscape.held_out(state)
+
+    def evaluate(self, action: Evaluate) -> float:
+        """Mean held-out loss; there is no BatchNorm to re-estimate."""
+        return self._judge(self.state)
+
+    def arm_line(self) -> None:
+        """Make the next kept step the step of a Line."""
+        self._armed = True
+
+    def line(self, action: Line) -> tuple[tuple[float, ...], ...]:
+        """Losses along the step of the armed Line, batches x factors."""
+        if self._endpoints is None:
+            raise PolicyError("A Line needs a kept step after it was armed, got none. Call step() first.")
+        rng = self._probe_rng()
+        points = [self.landscape.mix(self._endpoints, (1.0 - s, s)) for s in action.factors]
+        batches = [self.landscape.draw(rng) for _ in range(action.batches)]
+        self.cost += Cost(forwards=len(points) * len(batches), lines=1)
+        return tuple(tuple(self.landscape.loss(point, batch) for point in points) for batch in batches)
+
+    def release_line(self) -> None:
+        """Forget the endpoints of the last Line."""
+        self._endpoints, self._armed = None, False
+
+    def mark(self, key: str) -> None:
+        """Remember the state."""
+        self._marks[key] = self.state
+
+    def rewind(self, key: str) -> None:
+        """Go back to a mark; the noise moves on."""
+        self.state = self._marks[key]
+
+    def drop(self, key: str) -> None:
+        """Forget a mark."""
+        del self._marks[key]
+
+    def read(self, losses: Sequence[Any]) -> list[float]:
+        """Losses are numbers already."""
+        return list(losses)
+
+    def agree(self, action: Action) -> None:
+        """There is one rank."""
+
+
+def simulate(
+    policy: Policy,
+    landscape: Landscape,
+    *,
+    lr: float,
+    total_steps: int | None = None,
+    seed: int = 0,
+    on_event: OnEvent | None = None,
+) -> SimulationResult:
+    """Fly ``policy`` on ``landscape`` until its Done or for ``total_steps`` kept steps, whichever comes first.
+
+    Args:
+        policy: any policy.
+        landscape: for example a NoisyQuadratic or a RecordedCurve.
+        lr: reference lr of the optimizer at the start, natural units, > 0.
+        total_steps: kept steps; None (an open horizon) for a finder, which ends in Done.
+        seed: of the landscape's noise, >= 0.
+        on_event: called at the beginning and end of every measurement.
+
+    Raises:
+        SettingError: an argument is out of range.
+        PolicyError: there is no ``total_steps``, and no Done within 100,000 kept steps.
+    """
+    if not 0 < lr < float("inf"):
+        raise SettingError(f"lr must be finite and > 0, got {lr}. Give the optimizer's lr.")
+    if total_steps is not None and total_steps < 1:
+        raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open horizon.")
+    substrate = SimulatedSubstrate(landscape, seed=seed)
+    flight = Flight(policy, substrate, lr=lr, horizon=_horizon(total_steps), on_event=on_event)
+    flight.start()
+    while not flight.done and flight.step != total_steps:
+        if total_steps is None and flight.step >= MAX_OPEN_STEPS:
+            raise PolicyError(
+                f"Without total_steps a policy must come to Done, but {policy.name} trained for "
+                f"{MAX_OPEN_STEPS} steps. Give total_steps."
+            )
+        flight.kept(substrate.step(flight.lr, flight.momentum))
+    return SimulationResult(flight.history, substrate.cost, flight.result, landscape.held_out(substrate.state))
+
+
+def _horizon(total_steps: int | None) -> Horizon:
+    return lambda step: None if total_steps is None else total_steps - step

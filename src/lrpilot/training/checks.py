@@ -1,0 +1,125 @@
+"""What must be true of model, optimizer and data before anything is measured."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lrpilot.errors import LossError, LRPilotError, ModelError, OptimizerError, SettingError
+
+_NONLINEAR = ("ASGD", "Rprop", "Adafactor")
+
+
+def check_model(model: Any, optimizer: Optimizer) -> None:
+    """The optimizer steps trainable parameters of this model.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    if not trainable:
+        raise ModelError(
+            f"The model needs trainable parameters, got {sum(1 for _ in model.parameters())} parameters and none "
+            "requires grad. Unfreeze the ones to train."
+        )
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not trainable & stepped:
+        raise ModelError(
+            "The optimizer must step parameters of this model, got none in common. "
+            "Construct it from this model's parameters(), after moving the model to its device."
+        )
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """The optimizer can step without a closure.
+
+    Raises:
+        OptimizerError: it cannot.
+    """
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise OptimizerError(
+            f"The optimizer must step without a closure, but {type(optimizer).__name__}.step needs one: one of its "
+            "steps evaluates the loss many times and lr is not its step size. Use SGD or an Adam variant."
+        )
+
+
+def is_known_nonlinear(optimizer: Optimizer) -> bool:
+    """Whether the step of this optimizer is known not to be linear in lr."""
+    return any(cls.__name__ in _NONLINEAR for cls in type(optimizer).__mro__)
+
+
+def check_extra_state(state: Mapping[str, Any], *, has_step_fn: bool) -> None:
+    """Extra state can be saved and restored.
+
+    Raises:
+        SettingError: an entry cannot, or a GradScaler comes without the step that uses it.
+    """
+    for name, thing in state.items():
+        saves = hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
+        if not saves and not isinstance(thing, torch.Generator):
+            raise SettingError(
+                f"state[{name!r}] must have state_dict and load_state_dict (or be a torch.Generator), "
+                f"got {type(thing).__name__}. Wrap it in an object with both."
+            )
+        if isinstance(thing, torch.amp.GradScaler) and not has_step_fn:
+            raise SettingError(
+                f"A GradScaler (state[{name!r}]) needs step_fn, got None: Trials must scale, step and update as your "
+                "loop does. Pass step_fn(batch) -> loss that takes exactly one such step."
+            )
+
+
+def check_loss(loss: Any, *, source: str, needs_grad: bool) -> Tensor:
+    """A loss is a finite scalar tensor.
+
+    Args:
+        loss: what the user's function returned.
+        source: how errors call that function.
+        needs_grad: whether it must depend on the parameters.
+
+    Raises:
+        LossError: it is not.
+    """
+    if loss is None:
+        raise LossError(f"{source} must return the loss, got None. Add `return loss`.")
+    if isinstance(loss, (int, float)):
+        loss = torch.tensor(float(loss))
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise LossError(f"{source} must return a scalar loss, got {got}. Take the mean over the batch.")
+    if needs_grad and not loss.requires_grad:
+        raise LossError(
+            f"The loss of {source} must depend on the model's parameters, got one without a gradient. "
+            "Remove .detach(), .item() or no_grad from its computation."
+        )
+    return loss.reshape(())
+
+
+def require_loss_fn(loss_fn: Callable[..., Any] | None) -> None:
+    """``loss_fn`` is callable or None.
+
+    Raises:
+        SettingError: it is not; a common slip is passing the criterion, which takes (output, target).
+    """
+    if loss_fn is not None and not callable(loss_fn):
+        raise SettingError(f"loss_fn must be callable as loss_fn(model, batch), got {type(loss_fn).__name__}.")
+    if isinstance(loss_fn, nn.modules.loss._Loss):
+        raise SettingError(
+            f"loss_fn is called as loss_fn(model, batch), got the criterion {type(loss_fn).__name__}, which takes "
+            "(output, target). Use Training.from_criterion(model, optimizer, criterion, train_data, val_data)."
+        )
+
+
+def explain_refused_gradients(error: RuntimeError, optimizer: Optimizer) -> OptimizerError | None:
+    """The error to raise in place of torch's own when an optimizer refuses sparse gradients, or None."""
+    if isinstance(error, LRPilotError) or "sparse" not in str(error):
+        return None
+    return OptimizerError(
+        f"The optimizer must accept the model's gradients, but {type(optimizer).__name__} refuses sparse ones "
+        f"({error}). Use SparseAdam or SGD, or build the embedding with sparse=False."
+    )

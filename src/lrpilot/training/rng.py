@@ -1,0 +1,81 @@
+"""The global random number generators: Python, NumPy, torch on CPU and on every accelerator in use."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def get_rng() -> dict[str, Any]:
+    """The state of every global generator, as data that ``torch.load(weights_only=True)`` accepts."""
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached),
+        "torch": torch.random.get_rng_state(),
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_rng(state: dict[str, Any]) -> None:
+    """Put back what :func:`get_rng` returned."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys), gauss))
+    kind, numpy_keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, numpy_keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.random.set_rng_state(state["torch"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    if "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
+
+
+def seed_rng(seed: int) -> None:
+    """Seed every global generator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def seeded_rng(seed: int) -> Iterator[None]:
+    """Run a block under its own seed and leave every global generator as it was."""
+    before = get_rng()
+    seed_rng(seed)
+    try:
+        yield
+    finally:
+        set_rng(before)
+
+
+class SideStream:
+    """A random stream of its own, for code that draws from the global generators.
+
+    Reading a batch may draw random crops; the model draws dropout masks. Were both to draw from one
+    stream, a batch replayed from memory would shift the masks of the model.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._state: dict[str, Any] | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Run a block on this stream; the global generators are put back after it."""
+        before = get_rng()
+        if self._state is None:
+            seed_rng(self._seed)
+        else:
+            set_rng(self._state)
+        try:
+            yield
+        finally:
+            self._state = get_rng()
+            set_rng(before)

@@ -1,0 +1,222 @@
+"""Everything that training changes, gathered in one tree; snapshots and marks of it.
+
+A *snapshot* brackets a Trial: it holds all state, random generators and gradients included, and puts it
+back exactly. A *mark* is a kept rollback: weights, buffers, optimizer and extra state only, as plain data,
+because time moves on for the rest.
+"""
+
+import copy
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lrpilot.training.rng import get_rng, set_rng
+from lrpilot.training.tree import alias_tree, clone_tree, write_tree
+
+if TYPE_CHECKING:
+    from lrpilot.training.training import Training
+
+
+def live_tree(training: "Training") -> dict[str, Any]:
+    """Weights, buffers, optimizer state and extra state, by reference, under names that can be saved."""
+    modules = _modules(training)
+    return {
+        "parameters": list(_parameters(training)),
+        "buffers": {name: dict(module._buffers) for name, module in modules.items() if module._buffers},
+        "optimizers": {name: _optimizer_tree(optimizer) for name, optimizer in _optimizers(training).items()},
+    }
+
+
+def write_live(training: "Training", saved: dict[str, Any], identity: dict[str, Any] | None = None) -> None:
+    """Put a clone of :func:`live_tree` back into the live objects."""
+    written = write_tree(live_tree(training), saved, identity)
+    for name, module in _modules(training).items():
+        buffers = written["buffers"].get(name, {})
+        for gone in [k for k in module._buffers if k not in buffers]:
+            del module._buffers[gone]
+        module._buffers.update(buffers)
+    for name, optimizer in _optimizers(training).items():
+        _put_optimizer(optimizer, written["optimizers"][name])
+
+
+def _modules(training: "Training") -> dict[str, nn.Module]:
+    """Every module of the model and of modules among the extra state, by a unique name."""
+    roots = {"model": training.model} | {
+        f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, nn.Module)
+    }
+    return {f"{root}.{name}": m for root, module in roots.items() for name, m in module.named_modules()}
+
+
+def _parameters(training: "Training") -> Iterator[Tensor]:
+    """Every parameter once: of the modules, then those only the optimizers know (a criterion's, say)."""
+    seen: set[int] = set()
+    candidates: list[Tensor] = [p for m in _modules(training).values() for p in m._parameters.values() if p is not None]
+    for optimizer in _optimizers(training).values():
+        candidates += [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in candidates:
+        if id(parameter) not in seen:
+            seen.add(id(parameter))
+            yield parameter
+
+
+def _optimizers(training: "Training") -> dict[str, Optimizer]:
+    extras = {f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, Optimizer)}
+    return {"optimizer": training.raw_optimizer} | extras
+
+
+def _optimizer_params(optimizer: Optimizer) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def _optimizer_tree(optimizer: Optimizer) -> dict[str, Any]:
+    state = {i: optimizer.state[p] for i, p in enumerate(_optimizer_params(optimizer)) if p in optimizer.state}
+    groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    return {"state": state, "groups": groups}
+
+
+def _put_optimizer(optimizer: Optimizer, tree: dict[str, Any]) -> None:
+    for i, parameter in enumerate(_optimizer_params(optimizer)):
+        if i in tree["state"]:
+            optimizer.state[parameter] = tree["state"][i]
+        else:
+            # Born in the Trial: a zeroed momentum buffer is not an absent one (dampening).
+            optimizer.state.pop(parameter, None)
+    for group, saved in zip(optimizer.param_groups, tree["groups"], strict=True):
+        for gone in [k for k in group if k not in saved and k != "params"]:
+            del group[gone]
+        group.update(saved)
+
+
+class ExtraState:
+    """A copy of the user's extra state that is neither module nor optimizer (scaler, scheduler, ...)."""
+
+    def __init__(self, training: "Training") -> None:
+        self._objects = {
+            name: thing
+            for name, thing in training.extra_state.items()
+            if not isinstance(thing, (nn.Module, Optimizer))
+        }
+        self.saved = {name: _get_state(thing) for name, thing in self._objects.items()}
+
+    def restore(self, saved: dict[str, Any] | None = None) -> None:
+        """Load the copy (or ``saved``) back."""
+        for name, state in (self.saved if saved is None else saved).items():
+            _set_state(self._objects[name], state)
+
+
+def _get_state(thing: Any) -> Any:
+    if isinstance(thing, torch.Generator):
+        return thing.get_state()
+    return copy.deepcopy(thing.state_dict())
+
+
+def _set_state(thing: Any, state: Any) -> None:
+    if isinstance(thing, torch.Generator):
+        thing.set_state(state)
+    else:
+        thing.load_state_dict(copy.deepcopy(state))
+
+
+class Snapshot:
+    """All state at one moment. Use :meth:`restore` as often as needed.
+
+    Memory: one copy of parameters, buffers and optimizer state on ``device`` (None: where each lives).
+    Gradients are kept by reference, for the steps of a Trial make their own.
+    """
+
+    def __init__(self, training: "Training", device: torch.device | None = None) -> None:
+        self._training = training
+        self._rng = get_rng()
+        tree = live_tree(training)
+        self._identity = alias_tree(tree)
+        self._saved = clone_tree(tree, device)
+        self._gradients = _Gradients(tree["parameters"])
+        self._attributes = {name: _Attributes(m) for name, m in _modules(training).items()}
+        self._extra = ExtraState(training)
+
+    def restore(self) -> None:
+        """Put everything back: values, identities, absences and random generators."""
+        write_live(self._training, self._saved, self._identity)
+        self._gradients.restore()
+        for attributes in self._attributes.values():
+            attributes.restore()
+        self._extra.restore()
+        set_rng(self._rng)
+
+
+class _Gradients:
+    """The ``.grad`` of every parameter, by reference; by value too where it is a view into a bucket."""
+
+    def __init__(self, parameters: list[Tensor]) -> None:
+        self._parameters = parameters
+        self._grads = [p.grad for p in parameters]
+        self._values = [g.detach().clone() if g is not None and _shares_storage(g) else None for g in self._grads]
+
+    def restore(self) -> None:
+        with torch.no_grad():
+            for parameter, grad, value in zip(self._parameters, self._grads, self._values, strict=True):
+                if grad is not None and value is not None:
+                    grad.copy_(value)
+                if parameter.grad is not grad:
+                    parameter.grad = grad
+
+
+def _shares_storage(grad: Tensor) -> bool:
+    if grad.layout is not torch.strided:
+        return False
+    return bool(grad.untyped_storage().nbytes() > grad.numel() * grad.element_size())
+
+
+class _Attributes:
+    """Plain attributes of a module: train/eval mode, counters, hidden state kept between batches."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._values = {k: v for k, v in vars(module).items() if _is_plain(v)}
+        self._versions = {k: v._version for k, v in self._values.items() if isinstance(v, Tensor)}
+        # Only a tensor changed in place needs its content: keep copies of leaf tensors, which nobody recomputes.
+        self._contents = {
+            k: v.detach().clone()
+            for k, v in self._values.items()
+            if isinstance(v, Tensor) and v.is_leaf and not v.is_inference()
+        }
+
+    def restore(self) -> None:
+        attributes = vars(self._module)
+        for gone in [k for k, v in attributes.items() if _is_plain(v) and k not in self._values]:
+            del attributes[gone]
+        attributes.update(self._values)
+        for name, content in self._contents.items():
+            if self._values[name]._version != self._versions[name]:
+                self._values[name].detach().copy_(content)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(isinstance(item, Tensor) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str, Tensor))
+
+
+class Mark:
+    """A kept rollback, as plain data: parameters, buffers, optimizer and extra state."""
+
+    def __init__(self, saved: dict[str, Any]) -> None:
+        self.saved = saved
+
+    @classmethod
+    def take(cls, training: "Training", device: torch.device | None = None) -> "Mark":
+        """Copy the present state."""
+        return cls({"tree": clone_tree(live_tree(training), device), "extra": ExtraState(training).saved})
+
+    def rewind(self, training: "Training") -> None:
+        """Put it back in place. RNG, data order, gradients, train/eval modes and lrs do not move."""
+        groups = [[g["lr"] for g in o.param_groups] for o in _optimizers(training).values()]
+        groups = clone_tree(groups)
+        write_live(training, self.saved["tree"])
+        ExtraState(training).restore(self.saved["extra"])
+        for optimizer, lrs in zip(_optimizers(training).values(), groups, strict=True):
+            for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+                group["lr"] = write_tree(group["lr"], lr)

@@ -1,0 +1,372 @@
+"""LiveSubstrate: a live training as the driver sees it. Every measurement leaves no trace."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrpilot.core.actions import Action, Evaluate, Line, Trial
+from lrpilot.core.cost import Cost
+from lrpilot.core.stop import StopReason, StopState, check_stop
+from lrpilot.errors import LossError, NonlinearStepError, StepError
+from lrpilot.training.checks import explain_refused_gradients, is_known_nonlinear
+from lrpilot.training.data import count_samples
+from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action, share_step
+from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, reestimate_batch_norm
+from lrpilot.training.line import LineEndpoints
+from lrpilot.training.meter import Meter
+from lrpilot.training.param_groups import ParamGroupLRs
+from lrpilot.training.interrupts import deferred_interrupt
+from lrpilot.training.rng import seed_rng
+from lrpilot.training.snapshot import Mark, Snapshot
+from lrpilot.training.training import Training
+
+# Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
+BATCH_NORM_BATCHES = 16
+# Largest relative deviation from linearity in lr that float32 rounding explains.
+LINEARITY_TOLERANCE = 1e-2
+
+
+class LiveSubstrate:
+    """Implements :class:`lrpilot.core.flight.Substrate` on a :class:`Training`.
+
+    Args:
+        training: what is flown.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.lrs = ParamGroupLRs(training.raw_optimizer)
+        self.meter = Meter()
+        self.marks: dict[str, Mark] = {}
+        self.probing = False
+        self._snapshot: Snapshot | None = None
+        self._endpoints: LineEndpoints | None = None
+        self._armed = False
+        self._line_checked = False
+        self._checked = False
+
+    @property
+    def reads_are_cheap(self) -> bool:
+        """Whether a loss can be read at every step: no device to stall, no ranks to ask."""
+        return self.training.device.type == "cpu" and not is_distributed()
+
+    @property
+    def cost(self) -> Cost:
+        """Work and time of all measurements so far."""
+        return self.meter.cost
+
+    @cost.setter
+    def cost(self, cost: Cost) -> None:
+        self.meter.cost = cost
+
+    # ------------------------------------------------------------- brackets
+
+    @contextmanager
+    def _bracket(self) -> Iterator[None]:
+        """Everything inside is undone, whatever happens.
+
+        The snapshot is kept until the next kept step: further Trials of a search start from the same state.
+        """
+        if self._snapshot is None:
+            self._snapshot = Snapshot(self.training, self.training.snapshot_device)
+        reference = self.lrs.reference
+        was_probing, self.probing = self.probing, True
+        try:
+            with self.meter.timed():
+                yield
+        finally:
+            with deferred_interrupt():
+                self._snapshot.restore()
+                self.lrs.rebind(reference)
+                self.probing = was_probing
+
+    def forget_snapshot(self) -> None:
+        """The state has moved on: the next bracket takes a new snapshot."""
+        self._snapshot = None
+
+    def _prepare_trial(self) -> None:
+        training = self.training
+        if not training.model.training:
+            # Handed over in eval mode (transformers' from_pretrained does): a loop would call train() first.
+            training.model.train()
+        for parameter in training.trainable_parameters:
+            parameter.grad = None
+        seed_rng(training.seed)
+        self.meter.training_batch_size(training.probe_data.batch_size)
+
+    # --------------------------------------------------------------- trials
+
+    def check(self) -> None:
+        """Prove on one batch, in a bracket, that the training works (see :meth:`Training.check`)."""
+        if self._checked:
+            return
+        batch = next(self.training.probe_data.train.take(1))
+        with self._bracket(), counted_steps(self.training) as counter:
+            self._prepare_trial()
+            loss = self._one_step(batch, counter)
+            self._require_sound(loss, counter.steps)
+        self._checked = True
+
+    def _require_sound(self, loss: float, steps: int) -> None:
+        if steps == 0 and not any(isinstance(s, torch.amp.GradScaler) for s in self.training.extra_state.values()):
+            raise StepError(
+                "step_fn must take exactly one optimizer step, got none. Call optimizer.step() in it, on the optimizer "
+                'given to Training; if a GradScaler skipped the step, pass it as state={"scaler": scaler}.'
+            )
+        if not math.isfinite(loss):
+            raise LossError(
+                f"The loss must be finite at the start, got {loss}. Check the data for non-finite values and the "
+                "model's initialisation."
+            )
+        no_gradient = all(p.grad is None for p in self.training.trainable_parameters)
+        if no_gradient and self.training.step_fn is None:
+            raise LossError("The loss must depend on the trainable parameters, but none received a gradient.")
+
+    def _one_step(self, batch: Any, counter: "StepCounter") -> float:
+        """One training step of a probe, shared over ranks; the loss as a number."""
+        counter.steps = 0
+        loss, failure = math.nan, None
+        try:
+            loss = float(self.training.step(batch))
+            counter.require_at_most_one()
+        except RuntimeError as error:
+            failure = explain_refused_gradients(error, self.training.raw_optimizer) or error
+        except Exception as error:
+            failure = error
+        loss = share_step(loss, failure)
+        self.meter.add(count_samples(batch), forwards=1, backwards=1)
+        return loss
+
+    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
+        """Fly a Trial and restore everything: training losses, held-out loss, stop reason."""
+        self.check()
+        self.meter.count(trials=1)
+        with self._bracket():
+            average = _RunningAverage(self.training.trainable_parameters) if action.evaluate == "average" else None
+            losses, stop = self._fly(action, average)
+            if stop is not None or action.evaluate == "no":
+                return losses, None, stop
+            if average is not None:
+                average.apply()
+            return losses, self._judge(reestimate=True), None
+
+    def _fly(self, action: Trial, average: "_RunningAverage | None") -> tuple[tuple[float, ...], StopReason | None]:
+        self._prepare_trial()
+        losses: list[float] = []
+        rules = StopState()
+        with counted_steps(self.training) as counter:
+            for i, batch in enumerate(self.training.probe_data.train.take(action.steps)):
+                self.lrs.set(action.shape(i))
+                loss = self._one_step(batch, counter)
+                self.lrs.check_unchanged()
+                self.meter.count(trial_steps=1)
+                losses.append(loss)
+                rules, stop = check_stop(action.stop, rules, loss)
+                if stop is not None:
+                    return tuple(losses), stop
+                if average is not None and i >= action.steps // 2:
+                    average.add()
+        return tuple(losses), None
+
+    # ----------------------------------------------------------- evaluation
+
+    def evaluate(self, action: Evaluate) -> float:
+        """Mean held-out loss."""
+        with self.meter.timed():
+            return self._judge(reestimate=action.reestimate)
+
+    def _judge(self, *, reestimate: bool) -> float:
+        training = self.training
+        self.meter.count(evaluations=1)
+        was_probing, self.probing = self.probing, True
+        try:
+            with pure_forward(training.model, training.seed):
+                if reestimate:
+                    self._reestimate()
+                training.model.eval()
+                held_out = map(training.move, training.probe_data.held_out())
+                loss, samples = mean_loss(held_out, training.loss, count_samples)
+        finally:
+            self.probing = was_probing
+        self.meter.training_batch_size(training.probe_data.batch_size)
+        for count in samples:
+            self.meter.add(count, forwards=1)
+        return mean_over_ranks([loss])[0]
+
+    def _reestimate(self) -> None:
+        if not self.training.model.training:
+            self.training.model.train()
+        if not live_batch_norms(self.training.model):
+            return
+        batches = [self.training.move(batch) for batch in self.training.probe_data.train.take(BATCH_NORM_BATCHES)]
+        reestimate_batch_norm(self.training.model, batches, self.training.loss)
+        for batch in batches:
+            self.meter.add(count_samples(batch), forwards=1)
+
+    # ---------------------------------------------------------------- lines
+
+    def arm_line(self) -> None:
+        """The next kept step is the step of a Line: the pre-hook copies the parameters before it."""
+        self._armed = True
+        self._endpoints = None
+
+    def before_kept_step(self) -> None:
+        """Called right before a kept optimizer step."""
+        self.forget_snapshot()
+        if self._armed:
+            self._endpoints = LineEndpoints(self.training.trainable_parameters)
+
+    def after_kept_step(self) -> None:
+        """Called once after a kept optimizer step."""
+        self.forget_snapshot()
+        if self._armed and self._endpoints is not None:
+            self._endpoints.step_taken()
+            self._armed = False
+
+    def line(self, action: Line) -> tuple[tuple[float, ...], ...]:
+        """Losses along the step of the armed Line, batches x factors, in the mode the model trains in."""
+        endpoints = self._endpoints
+        if endpoints is None:
+            raise StepError("A Line is read after a step, but none was taken since it was armed.")
+        self._require_linear_step()
+        self.meter.count(lines=1)
+        with self.meter.timed():
+            batches = [self.training.move(batch) for batch in self.training.probe_data.train.take(action.batches)]
+            table = endpoints.read(action.factors, lambda: self._pure_losses(batches))
+        return tuple(tuple(mean_over_ranks(row)) for row in table)
+
+    def _pure_losses(self, batches: Sequence[Any]) -> list[float]:
+        """One loss per batch; the same dropout masks and buffers for every call."""
+        losses = []
+        for i, batch in enumerate(batches):
+            with pure_forward(self.training.model, self.training.seed + i):
+                losses.append(self.training.loss(batch).detach())
+            self.meter.add(count_samples(batch), forwards=1)
+        return [float(x) for x in torch.stack(losses).tolist()]
+
+    def release_line(self) -> None:
+        """Forget the endpoints of the last Line."""
+        self._endpoints = None
+        self._armed = False
+
+    def _require_linear_step(self) -> None:
+        """A Line means something only if the step is linear in lr: prove it once, in a bracket."""
+        if self._line_checked:
+            return
+        name = type(self.training.raw_optimizer).__name__
+        deviation = math.inf if is_known_nonlinear(self.training.raw_optimizer) else self._nonlinearity()
+        if not deviation <= LINEARITY_TOLERANCE:
+            raise NonlinearStepError(
+                f"A Line needs a step that is linear in lr, but half the lr does not give half the step of {name} "
+                f"(relative deviation {deviation:.2g}). Use SGD, Adam(W), RMSprop or Adagrad, keep weights in float32, "
+                "or choose a policy that measures with Trials."
+            )
+        self._line_checked = True
+
+    def _nonlinearity(self) -> float:
+        """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state."""
+        batches = list(self.training.probe_data.train.take(2))
+        with self._bracket():
+            full = self._scratch_update(batches, 1.0)
+        with self._bracket():
+            half = self._scratch_update(batches, 0.5)
+        scale = math.sqrt(sum(float(d.square().sum()) for d in full))
+        off = math.sqrt(sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True)))
+        return off / scale if scale > 0 and math.isfinite(scale) else math.inf
+
+    def _scratch_update(self, batches: Sequence[Any], factor: float) -> list[Tensor]:
+        training = self.training
+        self._prepare_trial()
+        with counted_steps(training) as counter:
+            self._one_step(batches[0], counter)
+            self.lrs.set(self.lrs.reference * factor)
+            before = [p.detach().clone() for p in training.trainable_parameters]
+            self._one_step(batches[-1], counter)
+        return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
+
+    # ---------------------------------------------------------------- marks
+
+    def mark(self, key: str) -> None:
+        """Remember weights and optimizer state."""
+        with self.meter.timed():
+            self.marks[key] = Mark.take(self.training, self.training.snapshot_device)
+
+    def rewind(self, key: str) -> None:
+        """Go back to a mark."""
+        with self.meter.timed():
+            self.marks[key].rewind(self.training)
+        self.forget_snapshot()
+
+    def drop(self, key: str) -> None:
+        """Forget a mark."""
+        del self.marks[key]
+
+    # --------------------------------------------------------------- sharing
+
+    def read(self, losses: Sequence[Any]) -> list[float]:
+        """Losses as numbers with one device sync, averaged over ranks with one all-reduce."""
+        if losses and all(isinstance(loss, Tensor) for loss in losses):
+            values = torch.stack([loss.detach().to(torch.float64).reshape(()) for loss in losses]).tolist()
+        else:
+            values = [float(loss) for loss in losses]
+        return mean_over_ranks(values)
+
+    def agree(self, action: Action) -> None:
+        """Raise unless every rank takes this action."""
+        require_same_action(action)
+
+
+class StepCounter:
+    """Counts optimizer steps of a probe."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def require_at_most_one(self) -> None:
+        """Raise if a step was more than one optimizer step.
+
+        Raises:
+            StepError: it was.
+        """
+        if self.steps > 1:
+            raise StepError(
+                f"step_fn must take exactly one optimizer step, got {self.steps}. "
+                "Split it, or tune each of several optimizers with a Training of its own."
+            )
+
+
+@contextmanager
+def counted_steps(training: Training) -> Iterator[StepCounter]:
+    """Count calls of ``optimizer.step`` inside the block."""
+    counter = StepCounter()
+
+    def hook(*_: Any) -> None:
+        counter.steps += 1
+
+    handle = training.raw_optimizer.register_step_post_hook(hook)
+    try:
+        yield counter
+    finally:
+        handle.remove()
+
+
+class _RunningAverage:
+    """Mean of the parameters over the added steps (one more copy of them, while a Trial runs)."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._live = [p.detach() for p in parameters]
+        self._mean = [torch.zeros_like(p) for p in self._live]
+        self._count = 0
+
+    def add(self) -> None:
+        self._count += 1
+        torch._foreach_lerp_(self._mean, self._live, 1.0 / self._count)
+
+    def apply(self) -> None:
+        torch._foreach_copy_(self._live, self._mean)
+
+

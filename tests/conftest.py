@@ -1,0 +1,22 @@
+"""One thread, one plotting backend and one hypothesis profile for every test."""
+
+import os
+
+# Before torch and matplotlib are imported anywhere.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_torch_thread() -> None:
+    """Losses depend on the number of threads in their last digits, and the tests compare bits."""
+    import torch
+
+    torch.set_num_threads(1)
