@@ -27,10 +27,10 @@ PER_DECADE = 3  # lrs per decade: a factor of 2.15 from one to the next
 # First and last exponent (thirds of a decade) of each configuration's grid, set after a one-seed pilot so
 # that the best lr of both schedules lies strictly inside.
 SPANS = {
-    "bn-sgd": (-8, 2),
-    "bn-adamw": (-11, -1),
-    "plain-sgd": (-9, 1),
-    "plain-adamw": (-11, -1),
+    "bn-sgd": (-9, 0),
+    "bn-adamw": (-12, -2),
+    "plain-sgd": (-8, 0),
+    "plain-adamw": (-11, -2),
 }
 
 
@@ -53,7 +53,14 @@ def lr_at(step: int, peak: float, schedule: str, steps: int) -> float:
 def jobs(steps: int) -> list[dict[str, Any]]:
     """Every run of the grid, one seed after the other, so that a part of it is already a whole sweep."""
     return [
-        {"config": config, "schedule": schedule, "lr": lr, "seed": seed, "steps": steps}
+        {
+            "config": config,
+            "schedule": schedule,
+            "lr": lr,
+            "seed": seed,
+            "steps": steps,
+            "train_images": example.NUM_TRAIN,
+        }
         for seed in SEEDS
         for config in CONFIGS
         for schedule in SCHEDULES

@@ -1,5 +1,6 @@
 """A scripted policy that uses every action, for the tests that fly it in every environment."""
 
+import math
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -58,7 +59,7 @@ class Script(Policy):
             Train(constant(lr), 3),
             Drop("here"),
             Evaluate(reestimate=True),
-            Train(ramp(lr, lr * 0.1, 50), 50, observe_every=2, stop=Stop(patience=40)),
+            Train(ramp(lr, lr * 0.1, 40), 40, observe_every=2, stop=Stop(patience=39)),
         )
 
     def ask(self, state: ScriptState) -> Action:
@@ -82,4 +83,4 @@ def _reaction(observation: Observation) -> float:
         seen = observation.loss
     elif isinstance(observation, Trained):
         seen = sum(observation.losses)
-    return 1.0 + 1e-3 * seen / (1.0 + abs(seen))
+    return 1.0 + 1e-3 * seen / (1.0 + abs(seen)) if math.isfinite(seen) else 0.5

@@ -156,6 +156,11 @@ class Pilot(LRScheduler):
         """The group lrs now set; tensors are clones."""
         return self._lrs.copies()
 
+    @property
+    def _last_lr(self) -> list[float | Tensor]:  # type: ignore[override]
+        """What schedulers that compose others read."""
+        return self._lrs.copies()
+
     def get_lr(self) -> list[float | Tensor]:
         """The same as :meth:`get_last_lr`."""
         return self._lrs.copies()
@@ -214,7 +219,6 @@ class Pilot(LRScheduler):
             self._lrs.set_momentum(momentum)
         self.last_epoch = self._flight.step
         self._step_count = self._flight.step + 1
-        self._last_lr = self._lrs.copies()
 
     def _hook(self, optimizer: Optimizer) -> None:
         """Watch the optimizer's steps, without keeping this pilot alive."""

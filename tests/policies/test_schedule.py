@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler as torch_schedulers
 
@@ -66,9 +66,9 @@ def finished(steps: int, taken: int, *, stop: StopReason | None = None) -> Train
     return Trained(Progress(taken, None), steps, (), None, True, stop)
 
 
-def torch_lrs(make: Callable[[Any], Any], steps: int, *, lr: float = PEAK, steps_before: int = 0) -> list[float]:
+def torch_lrs(make: Callable[[Any], Any], steps: int) -> list[float]:
     """What a torch scheduler sets for each step."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=lr)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=PEAK)
     scheduler = make(optimizer)
     lrs = []
     for _ in range(steps):
@@ -233,7 +233,6 @@ def test_no_other_schedule_touches_momentum(kind: str) -> None:
 
 kinds = st.sampled_from(KINDS)
 horizons = st.integers(1, 400)
-warmups = st.one_of(st.floats(0, 0.99), st.integers(0, 20))
 
 
 @given(kinds, horizons, st.floats(0, 0.99), st.floats(1e-9, 1e3))
@@ -321,6 +320,7 @@ def test_blocks_join_to_the_closed_form(schedule: Schedule) -> None:
     assert open_lrs(schedule, steps) == pytest.approx(lrs_of(schedule, steps), rel=1e-9)
 
 
+@settings(max_examples=25)
 @given(st.floats(0.9, 1.0), st.floats(1e-6, 10.0), st.integers(1, 500), st.integers(1, 40))
 def test_open_ends_equal_the_formula(gamma: float, decay: float, step_size: int, t_0: int) -> None:
     steps = range(0, 2500, 97)
@@ -402,10 +402,10 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "message"), BAD_SETTINGS)
-def test_bad_settings_name_rule_and_value(settings: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("chosen", "message"), BAD_SETTINGS)
+def test_bad_settings_name_rule_and_value(chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError) as error:
-        Schedule(**settings)
+        Schedule(**chosen)
     assert message in str(error.value)
 
 

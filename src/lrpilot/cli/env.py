@@ -28,7 +28,7 @@ def env(*, json: Json = False) -> None:
     if json:
         say_json(facts)
     else:
-        say(table(("what", "value"), _rows(facts)))
+        say(table(("what", "value"), _rows(facts), numbers=False))
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,12 +1,12 @@
 """``lrpilot find``: the learning rate for a training, its evidence and its cost."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lrpilot.cli.loading import load_training
 from lrpilot.cli.options import Factory, Force, Json, Out
-from lrpilot.cli.report import cost_plain, cost_text, lr_text, say, say_json, table
+from lrpilot.cli.report import cost_text, found_plain, lr_text, say, say_json, table
 from lrpilot.cli.runs import RunFolder, open_run
 
 if TYPE_CHECKING:
@@ -51,22 +51,16 @@ def find(
         method=method,
         progress=not json,
     )
-    document = found_plain(found) | {"folder": folder.path}
+    document = found_plain(found) | {"folder": folder.path, "picture": None if no_plot else folder.picture}
     folder.write_result(document)
     if not no_plot:
         _draw(found, folder)
-        document["picture"] = folder.picture
     if json:
         say_json(document)
     else:
         _report(found, None if no_plot else folder)
     if found.lr is None:
         raise typer.Exit(1)
-
-
-def found_plain(found: "FoundLR") -> dict[str, Any]:
-    """The result of a search as plain data."""
-    return found.to_dict() | {"code": found.code.name, "cost": cost_plain(found.cost)}
 
 
 def _report(found: "FoundLR", folder: RunFolder | None) -> None:
@@ -85,10 +79,7 @@ def _report(found: "FoundLR", folder: RunFolder | None) -> None:
 
 
 def _draw(found: "FoundLR", folder: RunFolder) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from lrpilot.cli.pictures import picture
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")  # not pyplot: no window, no global figure
-    FigureCanvasAgg(figure)
-    found.plot(figure.add_subplot())
-    figure.savefig(folder.picture, dpi=120)
+    with picture(folder.picture, width=7) as (axes,):
+        found.plot(axes)

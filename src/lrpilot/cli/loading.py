@@ -74,7 +74,7 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _find(module: ModuleType, name: str, place: str) -> Callable[[], Any]:
-    factory = getattr(module, name, None)
+    factory: Any = getattr(module, name, None)
     if factory is None:
         own = [k for k, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
         raise SettingError(f"{place} must define the factory, got {name!r}, which it does not.{_closest(name, own)}")
@@ -90,7 +90,8 @@ def _find(module: ModuleType, name: str, place: str) -> Callable[[], Any]:
             f"A factory takes no arguments, got {name}({', '.join(needed)}). "
             "Give the arguments defaults, or write a function around it."
         )
-    return factory
+    made: Callable[[], Any] = factory
+    return made
 
 
 def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:

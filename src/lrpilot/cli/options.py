@@ -1,9 +1,15 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and how their text becomes numbers."""
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lrpilot.errors import SettingError
+
+if TYPE_CHECKING:
+    from lrpilot.fitting import Budget
 
 Factory = Annotated[
     str,
@@ -16,3 +22,51 @@ Out = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead, and no progress.")]
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_lr(text: str) -> float:
+    """A learning rate in natural units.
+
+    Raises:
+        SettingError: not a number that is finite and > 0.
+    """
+    lr = _number(text)
+    if not 0 < lr < math.inf:
+        raise SettingError(f"--lr must be a finite number > 0 or the word 'find', got {text}. Write for example 0.1.")
+    return lr
+
+
+def parse_warmup(text: str) -> float | int:
+    """Steps (an int) or a fraction (a float), as schedules tell them apart.
+
+    Raises:
+        SettingError: not a number.
+    """
+    warmup = _number(text)
+    if math.isnan(warmup):
+        raise SettingError(f"--warmup must be steps (500) or a fraction of the run (0.05), got {text}.")
+    return int(warmup) if text.strip().isdecimal() else warmup
+
+
+def parse_budget(text: str) -> "Budget":
+    """Forward-equivalents (3000), or a time (90s, 5m, 1h).
+
+    Raises:
+        SettingError: neither, or not > 0.
+    """
+    from lrpilot.fitting import Budget
+
+    unit = _SECONDS.get(text[-1:])
+    amount = _number(text if unit is None else text[:-1])
+    if not 0 < amount < math.inf:
+        raise SettingError(f"--budget must be forward-equivalents (3000) or a time (90s, 5m, 1h), got {text!r}.")
+    return Budget(forward_equivalents=amount) if unit is None else Budget(seconds=amount * unit)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

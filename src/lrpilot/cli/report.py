@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lrpilot.core.cost import Cost
+    from lrpilot.core.found import FoundLR
 
 
 def say(*things: "RenderableType") -> None:
@@ -54,14 +55,14 @@ def plain(value: Any) -> Any:
     return value
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None) -> "Table":
-    """A plain table: the first column to the left, numbers to the right."""
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: bool = True) -> "Table":
+    """A plain table: words to the left, and everything after the first column to the right if it is numbers."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+        made.add_column(column, justify="right" if numbers and i > 0 else "left", overflow="fold")
     for row in rows:
         made.add_row(*row)
     return made
@@ -85,6 +86,11 @@ def cost_plain(cost: "Cost") -> dict[str, float]:
     from dataclasses import asdict
 
     return {**asdict(cost), "forward_equivalents": cost.forward_equivalents, "steps": cost.steps}
+
+
+def found_plain(found: "FoundLR") -> dict[str, Any]:
+    """The result of a search as plain data."""
+    return found.to_dict() | {"code": found.code.name, "cost": cost_plain(found.cost)}
 
 
 def _console(*, stderr: bool = False) -> "Console":

@@ -3,17 +3,15 @@
 import json as json_module
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lrpilot.cli.find import found_plain
 from lrpilot.cli.loading import load_training
-from lrpilot.cli.options import Factory, Force, Json, Out, parse_warmup
-from lrpilot.cli.report import cost_plain, cost_text, lr_text, note, say, say_json, to_json
+from lrpilot.cli.options import Factory, Force, Json, Out, parse_budget, parse_lr, parse_warmup
+from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, note, say, say_json, to_json
 from lrpilot.cli.runs import RunFolder, open_run
-from lrpilot.errors import SettingError, StateError
+from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
     from lrpilot.core.policy import Policy
@@ -25,7 +23,7 @@ INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, as the command line that resumes it repeats it.
+    """What was asked for, as written: the command that resumes it repeats it.
 
     Attributes:
         factory: where the training comes from.
@@ -39,9 +37,30 @@ class Request:
     factory: str
     policy: str
     lr: str | None
-    warmup: float | None
+    warmup: str | None
     steps: int | None
     budget: str | None
+
+    def check(self) -> None:
+        """Raise now what would otherwise be raised after a search.
+
+        Raises:
+            SettingError: an option cannot be read, or the policy refuses it.
+        """
+        if (self.steps is None) == (self.budget is None):
+            raise SettingError(
+                "Training needs one of --steps and --budget to know its end. Add for example --steps 1000."
+            )
+        if self.budget is not None:
+            parse_budget(self.budget)
+        self.make_policy(None if self.lr in (None, "find") else parse_lr(self.lr))
+
+    def make_policy(self, lr: float | None) -> "Policy":
+        """The policy with its peak lr; None leaves it to the policy."""
+        from lrpilot.policies.registry import get_policy
+
+        settings = {"lr": lr, "warmup": None if self.warmup is None else parse_warmup(self.warmup)}
+        return get_policy(self.policy, **{name: value for name, value in settings.items() if value is not None})
 
     def resume_command(self, folder: RunFolder) -> str:
         """The command that goes on."""
@@ -58,20 +77,19 @@ def train(
     policy: Annotated[str, typer.Option(help="A schedule (cosine, linear, wsd, ...) or another policy.")] = "cosine",
     lr: Annotated[
         str | None,
-        typer.Option(help="Peak lr: a number, or 'find' to search for it first.", show_default="the optimizer's own"),
-    ] = None,
-    warmup: Annotated[
-        float | None,
         typer.Option(
-            parser=parse_warmup, metavar="NUMBER", help="Linear warmup: steps (500) or a fraction (0.05) of the run."
+            metavar="NUMBER|find", help="Peak lr, or 'find' to search for it first.", show_default="the optimizer's"
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps to train.")] = None,
+    warmup: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Linear warmup: steps (500) or a fraction of the run (0.05).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps to train.", min=1)] = None,
     budget: Annotated[
         str | None,
         typer.Option(
             metavar="NUMBER[s|m|h]",
-            help="Total compute instead of --steps, the search included: forward-equivalents, or a time as 90s.",
+            help="Total compute instead of --steps, searches included: forward-equivalents (3000) or a time (90s).",
         ),
     ] = None,
     out: Out = None,
@@ -81,14 +99,16 @@ def train(
 ) -> None:
     """Train with a policy. Ctrl-C leaves a run that resumes bit for bit."""
     request = Request(factory, policy, lr, warmup, steps, budget)
-    _check(request)
+    request.check()
     training = load_training(factory)
     folder = open_run("train", out, force=force, resume=resume)
     try:
-        document, result = _fly(request, training, folder, resume=resume, progress=not json)
+        found = _search(request, training, folder, progress=not json)
+        result = _fly(request, training, folder, found, resume=resume, progress=not json)
     except KeyboardInterrupt:
         _say_how_to_resume(request, folder)
         raise typer.Exit(INTERRUPTED) from None
+    document = _document(request, training, result, found) | {"folder": folder.path, "picture": folder.picture}
     folder.write_result(document)
     folder.write_history(result.history)
     _draw(result, folder)
@@ -98,55 +118,98 @@ def train(
         _report(document, result, folder)
 
 
-def _check(request: Request) -> None:
-    if (request.steps is None) == (request.budget is None):
-        raise SettingError("Training needs one of --steps and --budget, to know when it ends. Add --steps 1000.")
-    if request.lr not in (None, "find"):
-        _as_lr(request.lr)
-    _as_budget(request.budget, spent=0.0)
-    make_policy(request.policy, lr=None, warmup=request.warmup)
+def _search(request: Request, training: "Training", folder: RunFolder, *, progress: bool) -> dict[str, Any] | None:
+    """The lr of ``--lr find``: found now, or read from the folder of the run that is resumed."""
+    if request.lr != "find":
+        return None
+    if folder.found.is_file():
+        known: dict[str, Any] = json_module.loads(folder.found.read_text(encoding="utf-8"))
+        return known
+    from lrpilot.find import find_lr
 
-
-def make_policy(name: str, *, lr: float | None, warmup: float | None) -> "Policy":
-    """A policy by name, with the settings that were given.
-
-    Raises:
-        SettingError: the name is unknown, or the policy does not take a setting.
-    """
-    from lrpilot.policies.registry import get_policy
-
-    settings = {"lr": lr, "warmup": warmup}
-    return get_policy(name, **{k: v for k, v in settings.items() if v is not None})
+    found = find_lr(training, target="constant" if request.policy == "constant" else "decay", progress=progress)
+    if found.lr is None:
+        raise SettingError(f"--lr find must find an lr, got none. {found.status} Or give --lr a number.")
+    document = found_plain(found)
+    folder.found.write_text(to_json(document) + "\n", encoding="utf-8")
+    return document
 
 
 def _fly(
-    request: Request, training: "Training", folder: RunFolder, *, resume: bool, progress: bool
-) -> tuple[dict[str, Any], "FitResult"]:
+    request: Request,
+    training: "Training",
+    folder: RunFolder,
+    found: dict[str, Any] | None,
+    *,
+    resume: bool,
+    progress: bool,
+) -> "FitResult":
     from lrpilot.fitting import fit
 
-    found = _search(request, training, folder, resume=resume, progress=progress)
-    lr = found["lr"] if found is not None else None if request.lr is None else _as_lr(request.lr)
-    spent = found["cost"] if found is not None else {"forward_equivalents": 0.0, "seconds": 0.0}
-    result = fit(
+    lr = None if request.lr is None else found["lr"] if found is not None else parse_lr(request.lr)
+    return fit(
         training,
-        make_policy(request.policy, lr=lr, warmup=request.warmup),
+        request.make_policy(lr),
         total_steps=request.steps,
-        budget=_as_budget(request.budget, spent=spent),
+        budget=None if request.budget is None else _less(parse_budget(request.budget), found),
         progress=progress,
         checkpoint=folder.checkpoint,
         resume=resume,
     )
-    document = {
+
+
+def _less(budget: "Budget", found: dict[str, Any] | None) -> "Budget":
+    """What a search has left of a budget."""
+    from lrpilot.fitting import Budget
+
+    if found is None:
+        return budget
+    unit = "seconds" if budget.seconds is not None else "forward_equivalents"
+    total, spent = getattr(budget, unit), found["cost"][unit]
+    if total <= spent:
+        raise SettingError(
+            f"--budget must be more than the search for an lr, which took {spent:.0f}, got {total:g} {unit}."
+        )
+    return Budget(**{unit: total - spent})
+
+
+def _document(
+    request: Request, training: "Training", result: "FitResult", found: dict[str, Any] | None
+) -> dict[str, Any]:
+    history = result.history
+    searched = found["cost"]["forward_equivalents"] if found is not None else 0.0
+    return {
         "policy": request.policy,
-        "peak_lr": max(result.history.lrs, default=None),
         "steps": result.steps,
-        "train_loss": result.history.losses[-1] if result.history.losses else None,
+        "peak_lr": max(history.lrs, default=None),
+        "train_loss": history.losses[-1] if history.losses else None,
         "held_out_loss": training.evaluate(),
         "seconds": result.seconds,
-        "total_compute": result.total_compute + spent["forward_equivalents"],
+        "total_compute": result.total_compute + searched,
         "cost": cost_plain(result.cost),
         "found": found,
-        "folder": folder.path,
-        "picture": folder.picture,
     }
-    return document, result
+
+
+def _say_how_to_resume(request: Request, folder: RunFolder) -> None:
+    if folder.checkpoint.is_file():
+        note(f"Stopped. Go on with: {request.resume_command(folder)}", style="yellow")
+    else:
+        note("Stopped before the first step, so there is nothing to resume. Start again.", style="yellow")
+
+
+def _draw(result: "FitResult", folder: RunFolder) -> None:
+    from lrpilot.cli.pictures import draw_history, picture
+
+    with picture(folder.picture, panels=2) as (losses, lrs):
+        draw_history(result.history, losses, lrs)
+
+
+def _report(document: dict[str, Any], result: "FitResult", folder: RunFolder) -> None:
+    found = document["found"]
+    if found is not None:
+        say(f"found lr  {lr_text(found['lr'])}  in {found['cost']['steps']:.0f} training steps' worth")
+    say(f"trained  {result.steps} steps in {result.seconds:.1f} s, peak lr {lr_text(document['peak_lr'])}")
+    say(f"[bold]held-out loss  {document['held_out_loss']:.5g}[/bold]")
+    say(f"measurements  {cost_text(result.cost)}")
+    say(f"results and picture  {folder.path}")

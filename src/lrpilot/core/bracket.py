@@ -1,5 +1,6 @@
 """Bracket: search for the smallest of a few expensive values on a lattice of whole numbers."""
 
+import math
 from collections.abc import Mapping
 
 
@@ -13,6 +14,7 @@ def next_position(values: Mapping[int, float], stride: int, low: int, high: int)
 
     Where the winner is the outermost known, the bracket expands by the stride, so a start far off the
     minimum walks towards it. The upper neighbour goes first: where it wins, the lower one is not needed.
+    Where nothing finite is known, the search goes down.
 
     Args:
         values: value at each position known, at least one; inf is allowed.
@@ -25,8 +27,9 @@ def next_position(values: Mapping[int, float], stride: int, low: int, high: int)
         which it was chosen.
     """
     best = winner(values)
+    down_only = math.isinf(values[best])
     while True:
-        for at in (best + stride, best - stride):
+        for at in (best - stride,) if down_only else (best + stride, best - stride):
             if low <= at <= high and at not in values:
                 return at, stride
         if stride == 1:

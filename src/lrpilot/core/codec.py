@@ -100,11 +100,21 @@ def decode(value: Any) -> Any:
         if _RECORD in value:
             return _decode_record(value)
         if _ENUM in value:
-            return _look_up(_enums, value[_ENUM])[value["name"]]
+            return _decode_enum(value)
         return {k: decode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return tuple(decode(v) for v in value)
     return value
+
+
+def _decode_enum(value: Mapping[str, Any]) -> Any:
+    members = _look_up(_enums, value[_ENUM]).__members__
+    if value["name"] not in members:
+        raise StateError(
+            f"A saved {value[_ENUM]} must be one of {', '.join(members)}, got {value['name']!r}. "
+            "The state was probably written by another version of lrpilot."
+        )
+    return members[value["name"]]
 
 
 def _decode_record(value: Mapping[str, Any]) -> Any:

@@ -116,8 +116,9 @@ class LRCurve:
         x, y = self._finite()
         if len(x) < 3:
             return floor
-        if self.reduction > 0:
-            y = np.minimum(y, self.start_loss + self.reduction)  # how far beyond the cliff is no matter
+        best = int(np.argmin(y))
+        # How far a loss beyond the minimum has exploded says nothing of the scatter.
+        y[best:] = np.minimum(y[best:], self.start_loss + abs(self.reduction))
         share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
         residual = y[1:-1] - (1 - share) * y[:-2] - share * y[2:]
         spread = np.sqrt(1 + (1 - share) ** 2 + share**2)
@@ -138,8 +139,8 @@ class LRCurve:
         return FindCode.AT_LOWER_EDGE if best == 0 else FindCode.OK
 
     def points(self) -> CurvePoints | None:
-        """The points of interest, None where the curve carries no suggestion."""
-        if not self.code.has_lr:
+        """The points of interest, of doubtful curves too; None where no loss is below the start loss."""
+        if not (math.isfinite(self.reduction) and self.reduction > FLOAT32 * abs(self.start_loss)):
             return None
         x, y = self._finite()
         best = int(np.argmin(y))
@@ -157,14 +158,14 @@ class LRCurve:
         return points.shifted_into(low, high)
 
     def suggestions(self) -> dict[str, float | None]:
-        """lrs in natural units by name; every one None where the curve carries no suggestion."""
-        points = self.points()
+        """Suggested lrs in natural units by name; every one None where the curve carries no suggestion."""
+        points = self.points() if self.code.has_lr else None
         names = ("log_midpoint", "half_drop", "steepest", "minimum")
         return {name: None if points is None else 10.0 ** getattr(points, name) for name in names}
 
     def window(self) -> tuple[float, float] | None:
         """(min_lr, max_lr) worth considering, natural units."""
-        points = self.points()
+        points = self.points() if self.code.has_lr else None
         return None if points is None else (10.0**points.knee, 10.0**points.minimum)
 
     def _finite(self) -> tuple[Any, Any]:
@@ -179,7 +180,7 @@ def _mean_finite(losses: Iterable[float]) -> float:
 
 
 def _interpolant(x: Any, y: Any) -> Callable[[Any], Any]:
-    """f of the module's notation, from the scaled points up to the minimum."""
+    """The f of the module's notation, from the scaled points up to the minimum."""
     from scipy.interpolate import PchipInterpolator
 
     # Two knots at each end hold the curve level there: it leaves 1 and arrives at 0 without a corner.

@@ -86,6 +86,12 @@ class Flight:
     happens inside ``kept`` and :meth:`start`. An exception out of a measurement (Ctrl-C included)
     leaves the measurement pending: the next ``start`` or ``kept`` repeats it.
 
+    Attributes:
+        step: kept optimizer steps taken.
+        lr: reference lr for the next kept step.
+        action: what is being done, or due.
+        result: what the policy's Done carried.
+
     Args:
         policy: the decision rule.
         substrate: what is flown.
@@ -104,6 +110,7 @@ class Flight:
         self.step = 0
         self.result: Any = None
         self._history = History()
+        self.lr = lr
         self._present_lr = lr
         self._marks: set[str] = set()
         self._line_held = False
@@ -121,11 +128,6 @@ class Flight:
     def progress(self) -> Progress:
         """Kept steps taken and left."""
         return Progress(self.step, self.horizon(self.step))
-
-    @property
-    def lr(self) -> float:
-        """Reference lr for the next kept step."""
-        return self.action.shape(self._position) if isinstance(self.action, Train) else self._present_lr
 
     @property
     def momentum(self) -> float | None:
@@ -189,7 +191,7 @@ class Flight:
             self._line_held = True
 
     def _trained(self, action: Train, *, gave_loss: bool) -> None:
-        self._position += 1
+        self._seek(self._position + 1)
         if action.stop.needs_every_loss or self.substrate.reads_are_cheap or len(self._unread) >= READ_EVERY:
             self._read_losses()
         finished = self._position >= action.steps
@@ -211,9 +213,10 @@ class Flight:
     def _read_losses(self) -> None:
         """Turn outstanding losses into numbers and show them to the stop rules of a running Train."""
         unread, self._unread = self._unread, []
+        first_of_train = self.step - self._position  # losses before it were a Line's, or a pending search's
         for (index, _), loss in zip(unread, self.substrate.read([loss for _, loss in unread]), strict=True):
             self._history.losses[index] = loss
-            if isinstance(self.action, Train) and self._stop is None:
+            if isinstance(self.action, Train) and index >= first_of_train and self._stop is None:
                 self._window.append(loss)
                 self._stop_state, self._stop = check_stop(self.action.stop, self._stop_state, loss)
 
@@ -264,7 +267,7 @@ class Flight:
     def _begin(self, action: Action) -> None:
         self.substrate.agree(action)
         self.action = action
-        self._position = 0
+        self._seek(0)
         self._window = []
         self._stop_state = StopState()
         self._stop = None
@@ -276,6 +279,10 @@ class Flight:
             self.substrate.arm_line()
         if isinstance(action, Done):
             self.result = action.result
+
+    def _seek(self, position: int) -> None:
+        self._position = position
+        self.lr = self.action.shape(position) if isinstance(self.action, Train) else self._present_lr
 
     def _check_lrs(self, action: Train) -> None:
         ends = (action.shape(0), action.shape(action.steps - 1))
@@ -332,7 +339,7 @@ class Flight:
         self._state = decode(saved["state"])
         self._line_held = False
         self._begin(decode(saved["action"]))
-        self._position = saved["position"]
+        self._seek(saved["position"])
         self._window = list(saved["window"])
         self._stop_state = decode(saved["stop_state"])
         self._stop = decode(saved["stop"])

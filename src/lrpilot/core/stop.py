@@ -1,7 +1,6 @@
 """Stop rules: when a Train or a Trial ends before its last step. Plain data, checked loss by loss."""
 
 import math
-from dataclasses import replace
 from enum import Enum
 
 from lrpilot.core.codec import coded_enum, record
@@ -60,13 +59,15 @@ def check_stop(stop: Stop, state: StopState, loss: float) -> tuple[StopState, St
     """
     if not math.isfinite(loss):
         return state, StopReason.NON_FINITE
+    if not stop.needs_every_loss:
+        return state, None
     if stop.abort_above is not None and loss > stop.abort_above:
         return state, StopReason.ABORTED
     if stop.abort_ratio is not None and math.isfinite(state.best) and loss > stop.abort_ratio * state.best:
         return state, StopReason.ABORTED
     if loss < state.best:
         return StopState(best=loss), None
-    waited = replace(state, since_best=state.since_best + 1)
+    waited = StopState(state.best, state.since_best + 1)
     if stop.patience is not None and waited.since_best >= stop.patience:
         return waited, StopReason.PATIENCE
     return waited, None

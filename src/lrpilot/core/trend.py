@@ -29,7 +29,7 @@ class Trend:
     centre: float
 
     def lr(self, num_steps: float) -> float:
-        """lr on the line, natural units."""
+        """The lr on the line, natural units."""
         return float(10.0 ** (self.level + self.slope * math.log10(num_steps / self.centre)))
 
     def certain_slope(self, errors: float = 1.0) -> float:

@@ -12,35 +12,24 @@ Cost at the defaults: about 9 Trials of 20 steps, 5 of 50 and 5 of 100: 900 to 1
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial, TrialLosses
 from lrpilot.core.bracket import next_position, winner
 from lrpilot.core.codec import record
 from lrpilot.core.curve import LRCurve
 from lrpilot.core.found import FoundLR, LengthPick
-from lrpilot.core.parabola import fit_parabola
+from lrpilot.core.peak import SPACING, pick_peak, suggest_peak, wrecked_above
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import annealed
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
-from lrpilot.core.trend import length_trend
 from lrpilot.core.trials import Tried, check_num_steps, check_range, give_up, read_trial
 from lrpilot.errors import PolicyError, SettingError
 
-LATTICE = 0.25  # decades between neighbouring positions
 DECADE = 4  # positions
 HALF_DECADE = 2
-# The parabola is fitted to losses that keep three quarters of the reduction: beyond, the curve is a cliff
-# on one side and a plateau on the other, and neither is a parabola.
-NEAR = 0.25
-# Peaks whose fitted loss is within this share of the reduction count as equally good.
-SHARE = 0.02
-# An lr that loses more than this share of the reduction, or diverges, is a cliff.
-CLIFF = 0.5
-# The trend may lower the suggestion by at most this much, in decades.
-MAX_SHIFT = 0.25
 
 
 @record
@@ -92,11 +81,12 @@ class AnnealedSearch(Policy):
         check_num_steps(self.num_steps)
         object.__setattr__(self, "stretch", tuple(self.stretch))
         lengths = self.lengths
-        if not lengths or lengths[0] < 1 or any(b <= a for a, b in zip(lengths, lengths[1:], strict=False)):
+        if not lengths or lengths[0] < 1 or any(b <= a for a, b in pairwise(lengths)):
             raise SettingError(f"stretch must give ascending lengths >= 1, got {self.stretch}. Try (1, 2.5, 5).")
         if self.start_lr is not None and not self.min_lr <= self.start_lr <= self.max_lr:
             raise SettingError(
-                f"start_lr must lie in [{self.min_lr}, {self.max_lr}], got {self.start_lr}. Leave it None for the middle."
+                f"start_lr must lie in [{self.min_lr}, {self.max_lr}], got {self.start_lr}. "
+                "Widen the range, or leave it None for the middle."
             )
 
     @property
@@ -136,7 +126,7 @@ class AnnealedSearch(Policy):
         state = replace(state, tried=tried, queue=state.queue[1:])
         if state.queue:
             return state
-        at, stride = next_position(self._by_position(tried), state.stride, *self._ends())
+        at, stride = next_position(self._by_position(state), state.stride, *self._ends())
         if at is not None:
             return replace(state, queue=(at,), stride=stride)
         return self._finish_length(state)
@@ -150,20 +140,28 @@ class AnnealedSearch(Policy):
         return 0.5 * (math.log10(self.min_lr) + math.log10(self.max_lr))
 
     def _lr(self, position: int) -> float:
-        return min(max(10.0 ** (self._origin + LATTICE * position), self.min_lr), self.max_lr)
+        return min(max(float(10.0 ** (self._origin + SPACING * position)), self.min_lr), self.max_lr)
 
     def _position(self, lr: float) -> int:
         low, high = self._ends()
-        return min(max(round((math.log10(lr) - self._origin) / LATTICE), low), high)
+        return min(max(round((math.log10(lr) - self._origin) / SPACING), low), high)
 
     def _ends(self) -> tuple[int, int]:
         """Lowest and highest position in the range."""
-        low = (math.log10(self.min_lr) - self._origin) / LATTICE
-        high = (math.log10(self.max_lr) - self._origin) / LATTICE
+        low = (math.log10(self.min_lr) - self._origin) / SPACING
+        high = (math.log10(self.max_lr) - self._origin) / SPACING
         return math.ceil(low - 1e-9), math.floor(high + 1e-9)
 
-    def _by_position(self, tried: Sequence[Tried]) -> dict[int, float]:
-        return {self._position(one.lr): one.loss for one in tried}
+    def _by_position(self, state: AnnealedSearchState) -> dict[int, float]:
+        """Loss at each position tried at this length, inf where it counts as diverged.
+
+        A Trial that ends worse than a shorter one of the same search did, by most of the reduction, has
+        wrecked the model. Its loss may still be the lowest of three where the centre diverged.
+        """
+        limit = math.inf
+        if state.picks:
+            limit = wrecked_above(min(state.picks[-1].losses), _start(state))
+        return {self._position(one.lr): one.loss if one.loss <= limit else math.inf for one in state.tried}
 
     # --------------------------------------------------------------- lengths
 
@@ -171,75 +169,72 @@ class AnnealedSearch(Policy):
         """The lrs of this length are bracketed: note the pick and go on to the next length."""
         code = _curve(state).code
         if not state.picks and not code.has_lr:
-            return self._look_everywhere(state, code)
-        pick = self._pick(state)
-        picks = state.picks if pick is None else (*state.picks, pick)
-        around = self._position(picks[-1].lr)
-        return self._next_length(replace(state, picks=picks), HALF_DECADE, around)
+            return self._look_closer(state, code)
+        picks = state.picks
+        if any(map(math.isfinite, self._by_position(state).values())):
+            pick = pick_peak(self.lengths[state.rung], state.tried, _start(state))
+            picks = picks if pick is None else (*picks, pick)
+        return self._next_length(replace(state, picks=picks), HALF_DECADE, self._position(picks[-1].lr))
 
-    def _look_everywhere(self, state: AnnealedSearchState, code: FindCode) -> AnnealedSearchState:
-        """Nothing is learned where the search ended: try the decades it left out, then longer Trials."""
+    def _look_closer(self, state: AnnealedSearchState, code: FindCode) -> AnnealedSearchState:
+        """The losses look like scatter: try every lr near the winner, then every decade, then longer Trials."""
         low, high = self._ends()
-        known = self._by_position(state.tried)
-        decades = [at for at in range(low, high + 1) if at % DECADE == 0 and at not in known]
-        if decades:
-            return replace(state, queue=tuple(decades), stride=DECADE)
-        if code is FindCode.ALL_DIVERGED:
-            return state
-        return self._next_length(state, DECADE, 0)
+        values = self._by_position(state)
+        best = winner(values)
+        near = [at for at in range(low, high + 1) if abs(at - best) <= DECADE]
+        decades = [at for at in range(low, high + 1) if at % DECADE == 0]
+        for wanted in (near, decades):
+            queue = tuple(at for at in wanted if at not in values)
+            if queue and code is not FindCode.ALL_DIVERGED:
+                return replace(state, queue=queue, stride=DECADE)
+        return state if code is FindCode.ALL_DIVERGED else self._next_length(state, DECADE, 0)
 
     def _next_length(self, state: AnnealedSearchState, stride: int, around: int) -> AnnealedSearchState:
         if state.rung + 1 == len(self.lengths):
             return state
         return replace(state, rung=state.rung + 1, stride=stride, queue=(around,), tried=())
 
-    def _pick(self, state: AnnealedSearchState) -> LengthPick | None:
-        """Minimum of the losses of this length; None where all diverged."""
-        values = self._by_position(state.tried)
-        best = winner(values)
-        if not math.isfinite(values[best]):
-            return None
-        assert state.start_loss is not None
-        reduction = max(0.0, state.start_loss - values[best])
-        near = {
-            at: loss
-            for at, loss in values.items()
-            if abs(at - best) <= HALF_DECADE and loss <= values[best] + NEAR * reduction
-        }
-        fit = fit_parabola(list(near), list(near.values())) if len(near) >= 3 else None
-        low, high = best - 1.0, best + 1.0
-        vertex = float(best)
-        if fit is not None:
-            vertex = min(max(fit.vertex, low), high)
-            width = fit.half_width(max(2 * fit.noise, SHARE * reduction))
-            low, high = vertex - width, vertex + width
-        low, high = max(low, min(values)), min(high, max(values))
-        to_lr = [10.0 ** (self._origin + LATTICE * at) for at in (vertex, min(low, vertex), max(high, vertex))]
-        ordered = sorted(state.tried, key=lambda one: one.lr)
-        return LengthPick(
-            num_steps=self.lengths[state.rung],
-            lr=to_lr[0],
-            interval=(to_lr[1], to_lr[2]),
-            lrs=tuple(one.lr for one in ordered),
-            losses=tuple(one.loss for one in ordered),
-        )
-
     # ---------------------------------------------------------------- result
 
     def _result(self, state: AnnealedSearchState) -> FoundLR:
-        if not state.picks:
-            curve = _curve(state)
-            names = ["annealed", *(f"annealed_{steps}" for steps in self.lengths)]
-            return FoundLR(
-                lr=None,
-                target="decay",
-                method=self.name,
-                code=curve.code,
-                window=None,
-                interval=None,
-                suggestions=dict.fromkeys(names),
-                lrs=tuple(10.0**x for x in curve.log_lrs),
-                losses=curve.losses,
-                start_loss=state.start_loss,
-            )
-        return self._found(state)
+        names = ("annealed", *(f"annealed_{steps}" for steps in self.lengths))
+        curve = _curve(state)
+        empty = FoundLR(
+            lr=None,
+            target="decay",
+            method=self.name,
+            code=curve.code,
+            window=None,
+            interval=None,
+            suggestions=dict.fromkeys(names),
+            lrs=tuple(10.0**x for x in curve.log_lrs),
+            losses=curve.losses,
+            start_loss=state.start_loss,
+        )
+        return self._with_lr(empty, state.picks, curve.start_loss) if state.picks else empty
+
+    def _with_lr(self, found: FoundLR, picks: tuple[LengthPick, ...], start_loss: float) -> FoundLR:
+        lr, interval = suggest_peak(picks, start_loss)
+        longest = picks[-1]
+        low, high = self._ends()
+        at = self._position(min(zip(longest.losses, longest.lrs, strict=True))[1])
+        code = {low: FindCode.AT_LOWER_EDGE, high: FindCode.AT_UPPER_EDGE}.get(at, FindCode.OK)
+        return replace(
+            found,
+            lr=lr,
+            code=code,
+            window=(min(interval[0], *(p.interval[0] for p in picks)), max(p.interval[1] for p in picks)),
+            interval=interval,
+            suggestions=found.suggestions | {"annealed": lr} | {f"annealed_{p.num_steps}": p.lr for p in picks},
+            lrs=longest.lrs,
+            losses=longest.losses,
+            lengths=picks,
+        )
+
+
+def _start(state: AnnealedSearchState) -> float:
+    return math.nan if state.start_loss is None else state.start_loss
+
+
+def _curve(state: AnnealedSearchState) -> LRCurve:
+    return LRCurve.from_trials([one.lr for one in state.tried], [one.loss for one in state.tried], _start(state))

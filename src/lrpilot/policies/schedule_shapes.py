@@ -32,9 +32,15 @@ def step(span: Span, *, step_size: int | None, milestones: tuple[float, ...], ga
 
 
 def _between(milestones: tuple[float, ...], span: Span) -> Iterator[float]:
-    at = [round(m * span.end("step", "step_size")) if isinstance(m, float) else m for m in milestones]
+    at = [_milestone(m, span) for m in milestones]
     yield from (b - a for a, b in itertools.pairwise([0, *at]))
     yield max(span.length - at[-1], 0.0)
+
+
+def _milestone(milestone: float, span: Span) -> int:
+    if isinstance(milestone, float):
+        return max(round(milestone * span.end("step", "step_size")), 1)  # the first step runs at the peak
+    return milestone
 
 
 def exponential(span: Span, *, gamma: float | None, min_factor: float) -> Iterator[Segment]:

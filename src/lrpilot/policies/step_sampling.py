@@ -10,7 +10,7 @@ from typing import Literal
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial, TrialLosses
 from lrpilot.core.codec import record
-from lrpilot.core.curve import LRCurve
+from lrpilot.core.curve import SIGNIFICANT, LRCurve
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
@@ -18,6 +18,7 @@ from lrpilot.core.trials import Tried, check_num_steps, check_range, give_up, re
 from lrpilot.errors import PolicyError, SettingError
 
 COARSE = 0.5  # decades between the first lrs
+ENOUGH = 7  # Trials from which the scatter of the losses can be told
 Pick = Literal["log_midpoint", "half_drop", "steepest", "minimum"]
 PICKS = ("log_midpoint", "half_drop", "steepest", "minimum")
 
@@ -113,7 +114,7 @@ class StepSampling(Policy):
         return tuple(low + (high - low) * i / gaps for i in range(gaps + 1))
 
     def _lr(self, log_lr: float) -> float:
-        return min(max(10.0**log_lr, self.min_lr), self.max_lr)
+        return min(max(float(10.0**log_lr), self.min_lr), self.max_lr)
 
     def _beyond_the_cliff(self, state: StepSamplingState) -> bool:
         """Whether the last two lrs of the ascending grid diverged, or did harm after a smaller one had helped.
@@ -124,7 +125,8 @@ class StepSampling(Policy):
         if len(last_two) == 2 and all(one.diverged for one in last_two):
             return True
         curve = self._curve(state)
-        return all(one.loss > curve.start_loss for one in last_two) and curve.code.has_lr
+        harm = curve.start_loss + SIGNIFICANT * curve.noise
+        return len(state.tried) >= ENOUGH and curve.code.has_lr and all(one.loss > harm for one in last_two)
 
     def _midpoints(self, state: StepSamplingState) -> tuple[float, ...]:
         """log10 lrs half way between the points of interest and their neighbours, where these are too far."""

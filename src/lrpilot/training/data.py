@@ -54,7 +54,9 @@ class BatchSource:
         elif callable(data) and not isinstance(data, Iterable):
             return
         elif not (isinstance(data, Iterable) or hasattr(data, "__getitem__")) or isinstance(data, (str, bytes)):
-            raise DataError(f"{self.name} must be an iterable of batches, got {type(data).__name__}. {_CALLABLE_REMEDY}")
+            raise DataError(
+                f"{self.name} must be an iterable of batches, got {type(data).__name__}. {_CALLABLE_REMEDY}"
+            )
         elif isinstance(data, Iterator):
             raise DataError(
                 f"{self.name} must be readable more than once, got the one-shot iterator {type(data).__name__}. "

@@ -9,29 +9,22 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from lrpilot.training.module_state import ModuleState
 from lrpilot.training.rng import seeded_rng
-from lrpilot.training.tree import clone_tree, write_tree
 
 
 @contextmanager
 def pure_forward(model: nn.Module, seed: int) -> Iterator[None]:
-    """Forward passes inside leave no trace: buffers, train/eval modes and RNG are put back.
+    """Forward passes inside leave no trace: buffers, modes, plain attributes and RNG are put back.
 
     Every block of the same seed draws the same dropout masks.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = {name: dict(module._buffers) for name, module in model.named_modules() if module._buffers}
-    saved = clone_tree(buffers)
+    before = ModuleState(model)
     try:
         with seeded_rng(seed), torch.no_grad():
             yield
     finally:
-        write_tree(buffers, saved)
-        by_name = dict(model.named_modules())
-        for name, theirs in buffers.items():
-            by_name[name]._buffers.update(theirs)
-        for module, mode in modes:
-            module.training = mode
+        before.restore()
 
 
 def mean_loss(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lrpilot.training.module_state import PlainAttributes, put_buffers
 from lrpilot.training.rng import get_rng, set_rng
 from lrpilot.training.tree import alias_tree, clone_tree, write_tree
 
@@ -35,9 +36,7 @@ def write_live(training: "Training", saved: dict[str, Any], identity: dict[str, 
     written = write_tree(live_tree(training), saved, identity)
     for name, module in _modules(training).items():
         buffers = written["buffers"].get(name, {})
-        for gone in [k for k in module._buffers if k not in buffers]:
-            del module._buffers[gone]
-        module._buffers.update(buffers)
+        put_buffers(module, buffers)
     for name, optimizer in _optimizers(training).items():
         _put_optimizer(optimizer, written["optimizers"][name])
 
@@ -95,9 +94,7 @@ class ExtraState:
 
     def __init__(self, training: "Training") -> None:
         self._objects = {
-            name: thing
-            for name, thing in training.extra_state.items()
-            if not isinstance(thing, (nn.Module, Optimizer))
+            name: thing for name, thing in training.extra_state.items() if not isinstance(thing, (nn.Module, Optimizer))
         }
         self.saved = {name: _get_state(thing) for name, thing in self._objects.items()}
 
@@ -134,14 +131,14 @@ class Snapshot:
         self._identity = alias_tree(tree)
         self._saved = clone_tree(tree, device)
         self._gradients = _Gradients(tree["parameters"])
-        self._attributes = {name: _Attributes(m) for name, m in _modules(training).items()}
+        self._attributes = [PlainAttributes(module) for module in _modules(training).values()]
         self._extra = ExtraState(training)
 
     def restore(self) -> None:
         """Put everything back: values, identities, absences and random generators."""
         write_live(self._training, self._saved, self._identity)
         self._gradients.restore()
-        for attributes in self._attributes.values():
+        for attributes in self._attributes:
             attributes.restore()
         self._extra.restore()
         set_rng(self._rng)
@@ -168,36 +165,6 @@ def _shares_storage(grad: Tensor) -> bool:
     if grad.layout is not torch.strided:
         return False
     return bool(grad.untyped_storage().nbytes() > grad.numel() * grad.element_size())
-
-
-class _Attributes:
-    """Plain attributes of a module: train/eval mode, counters, hidden state kept between batches."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._values = {k: v for k, v in vars(module).items() if _is_plain(v)}
-        self._versions = {k: v._version for k, v in self._values.items() if isinstance(v, Tensor)}
-        # Only a tensor changed in place needs its content: keep copies of leaf tensors, which nobody recomputes.
-        self._contents = {
-            k: v.detach().clone()
-            for k, v in self._values.items()
-            if isinstance(v, Tensor) and v.is_leaf and not v.is_inference()
-        }
-
-    def restore(self) -> None:
-        attributes = vars(self._module)
-        for gone in [k for k, v in attributes.items() if _is_plain(v) and k not in self._values]:
-            del attributes[gone]
-        attributes.update(self._values)
-        for name, content in self._contents.items():
-            if self._values[name]._version != self._versions[name]:
-                self._values[name].detach().copy_(content)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return all(isinstance(item, Tensor) for item in value)
-    return value is None or isinstance(value, (bool, int, float, str, Tensor))
 
 
 class Mark:

@@ -43,16 +43,13 @@ class LiveSubstrate:
         self.meter = Meter()
         self.marks: dict[str, Mark] = {}
         self.probing = False
+        # A loss can be read at every step where there is no device to stall and no rank to ask.
+        self.reads_are_cheap = training.device.type == "cpu" and not is_distributed()
         self._snapshot: Snapshot | None = None
         self._endpoints: LineEndpoints | None = None
         self._armed = False
         self._line_checked = False
         self._checked = False
-
-    @property
-    def reads_are_cheap(self) -> bool:
-        """Whether a loss can be read at every step: no device to stall, no ranks to ask."""
-        return self.training.device.type == "cpu" and not is_distributed()
 
     @property
     def cost(self) -> Cost:
@@ -308,7 +305,9 @@ class LiveSubstrate:
     # --------------------------------------------------------------- sharing
 
     def read(self, losses: Sequence[Any]) -> list[float]:
-        """Losses as numbers with one device sync, averaged over ranks with one all-reduce."""
+        """Losses as numbers with at most one device sync, averaged over ranks with one all-reduce."""
+        if self.reads_are_cheap:
+            return [float(loss) for loss in losses]
         if losses and all(isinstance(loss, Tensor) for loss in losses):
             values = torch.stack([loss.detach().to(torch.float64).reshape(()) for loss in losses]).tolist()
         else:
@@ -368,5 +367,3 @@ class _RunningAverage:
 
     def apply(self) -> None:
         torch._foreach_copy_(self._live, self._mean)
-
-

@@ -1,0 +1,73 @@
+"""What ``lrpilot.find_lr`` suggests on the example task, judged by the full grid.
+
+    python benchmarks/fashion_finders.py            # a few minutes on one core; resumes; then writes the table
+    python benchmarks/fashion_finders.py --table    # only the table, from the records
+
+Needs the records of ``fashion_grid.py`` and ``peers.py``; writes ``docs/finders.md``.
+"""
+
+import argparse
+from typing import Any
+
+import torch
+from fashion_grid import GRID_FILE
+from fashion_tasks import CONFIGS, HERE, RECORDS, SEEDS, example
+from finders_table import write_table
+from peers import PEERS_FILE
+
+from lrpilot.bench.records import Job, finite, run_missing
+
+FINDERS_FILE = RECORDS / "fashion_finders.jsonl"
+TABLE_FILE = HERE.parent / "docs" / "finders.md"
+
+# (target, method) pairs of find_lr, all other settings at their defaults. Wittmann's minimum needs no run of
+# its own: it is one of the suggestions of step sampling.
+FINDERS = (("decay", "step_sampling"), ("constant", "step_sampling"), ("constant", "range_test"))
+
+
+def jobs() -> list[dict[str, Any]]:
+    """Every finder on every configuration and seed."""
+    return [
+        {"config": config, "target": target, "method": method, "seed": seed, "train_images": example.NUM_TRAIN}
+        for config in CONFIGS
+        for target, method in FINDERS
+        for seed in SEEDS
+    ]
+
+
+def run(job: Job) -> dict[str, Any]:
+    """One search, and everything it says."""
+    from lrpilot import find_lr
+
+    config = CONFIGS[job["config"]]
+    training = example.make_training(batch_norm=config.batch_norm, optimizer=config.optimizer, seed=job["seed"])
+    found = find_lr(training, target=job["target"], method=job["method"], progress=False)
+    return {
+        "lr": found.lr,
+        "code": found.code.name,
+        "window": found.window,
+        "interval": found.interval,
+        "suggestions": dict(found.suggestions),
+        "lrs": list(found.lrs),
+        "losses": [finite(loss) for loss in found.losses],
+        "start_loss": found.start_loss,
+        "lengths": [[pick.num_steps, pick.lr, *pick.interval] for pick in found.lengths],
+        "cost_in_steps": round(found.cost.steps, 1),
+    }
+
+
+def main() -> None:
+    """Run what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true", help="only write the table")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if not options.table:
+        run_missing(FINDERS_FILE, jobs(), run, say=lambda line: print(line, flush=True))
+    titles = {name: config.title for name, config in CONFIGS.items()}
+    write_table(TABLE_FILE, GRID_FILE, PEERS_FILE, FINDERS_FILE, titles, train_images=example.NUM_TRAIN)
+    print(f"wrote {TABLE_FILE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""What other tools pick on the example task, each at its documented defaults.
+
+pytorch-lr-finder and Lightning run from their own packages. fastai's "valley" is written anew here from its
+published behaviour, because fastai itself would pull in half of a second ecosystem.
+
+    python benchmarks/peers.py            # about a minute on one core; resumes
+"""
+
+import contextlib
+import io
+import logging
+import math
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from fashion_tasks import CONFIGS, RECORDS, SEEDS, Config, example
+
+from lrpilot.bench.records import Job, run_missing
+
+PEERS_FILE = RECORDS / "fashion_peers.jsonl"
+
+START_LR = 1e-7  # of a range test; fastai's default, and the README's choice for pytorch-lr-finder
+END_LR = 10.0  # default of both
+NUM_STEPS = 100  # default of all three
+FASTAI_SMOOTHING = 0.98  # share of the old value in fastai's running mean of the loss
+FASTAI_DIVERGED = 4.0  # fastai ends its test above this multiple of the best smoothed loss
+FASTAI_SKIP_END = 5  # points that fastai never considers; at the start it skips a tenth of the steps
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What a tool suggests.
+
+    Attributes:
+        lr: natural units; None where the tool gives no suggestion.
+        steps: optimizer steps it took.
+        reason: why there is no lr, in words.
+    """
+
+    lr: float | None
+    steps: int
+    reason: str | None = None
+
+
+# ------------------------------------------------------------------ fastai's valley, anew
+
+
+def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
+    """fastai's default suggestion: the middle of the longest valley.
+
+    The valley is the longest strictly decreasing subsequence of the losses (neighbours need not be
+    adjacent; of equally long ones the earliest to end). It is placed as if its L points were adjacent:
+    from L points before its end. The suggestion lies L/3 and another L/6, each rounded down, behind that
+    start. fastai's description speaks of two thirds; its code, in which the index counts, takes the half.
+
+    Args:
+        lrs: n learning rates, ascending.
+        losses: the n (smoothed) losses at them.
+
+    Returns:
+        One of ``lrs``.
+    """
+    lengths: list[int] = []  # of the longest decreasing subsequence that ends at each point
+    for i, loss in enumerate(losses):
+        lengths.append(1 + max((lengths[j] for j in range(i) if losses[j] > loss), default=0))
+    longest = max(lengths)
+    if longest == 1:  # nothing ever fell
+        return lrs[0]
+    start = lengths.index(longest) - longest
+    # The start may lie one before the first point; with a valley of two, so would the suggestion.
+    return lrs[max(0, start + longest // 3 + longest // 6)]
+
+
+def smoothed(losses: Sequence[float], beta: float = FASTAI_SMOOTHING) -> list[float]:
+    """Bias-corrected exponential running mean: mean_k = (1 - b) sum_i b^(k-i) loss_i / (1 - b^k)."""
+    means, running = [], 0.0
+    for count, loss in enumerate(losses, start=1):
+        running = beta * running + (1 - beta) * loss
+        means.append(running / (1 - beta**count))
+    return means
+
+
+def valley_of_range_test(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
+    """fastai's suggestion from the raw losses of its range test: smooth, cut both ends, take the valley.
+
+    Returns:
+        None where the cuts, or a NaN, leave no point.
+    """
+    means = smoothed(losses)
+    kept = slice(NUM_STEPS // 10, len(means) - FASTAI_SKIP_END)
+    lrs, means = lrs[kept], means[kept]
+    first_nan = next((i for i, mean in enumerate(means) if math.isnan(mean)), len(means))
+    return valley(lrs[:first_nan], means[:first_nan]) if first_nan else None
+
+
+def fastai_diverged(losses: Sequence[float]) -> bool:
+    """Whether fastai would end its range test after the last of these raw losses."""
+    means = smoothed(losses)
+    return means[-1] > FASTAI_DIVERGED * min(means)
+
+
+def pick_fastai_valley(config: Config, seed: int) -> Pick:
+    """An exponential range test, then :func:`valley`."""
+    model = example.make_model(batch_norm=config.batch_norm, seed=seed)
+    optimizer = example.make_optimizer(config.optimizer, model, START_LR)
+    lrs: list[float] = []
+    losses: list[float] = []
+    for step, batch in zip(range(NUM_STEPS), _endless(seed), strict=False):
+        lrs.append(START_LR * (END_LR / START_LR) ** (step / NUM_STEPS))
+        for group in optimizer.param_groups:
+            group["lr"] = lrs[-1]
+        loss = example.loss_fn(model, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        if fastai_diverged(losses):
+            break
+    lr = valley_of_range_test(lrs, losses)
+    return Pick(lr, len(losses), None if lr is not None else "too few points")
+
+
+def _endless(seed: int) -> Iterator[Any]:
+    loader = example.data().train.loader(example.BATCH_SIZE, seed=seed)
+    while True:
+        yield from loader
+
+
+# ------------------------------------------------------------------ peers from their own packages
+
+
+def pick_torch_lr_finder(config: Config, seed: int) -> Pick:
+    """pytorch-lr-finder: ``range_test`` and the steepest point that its ``plot`` suggests."""
+    import matplotlib
+
+    matplotlib.use("Agg")  # plot() is where this package computes its suggestion
+    from matplotlib import pyplot
+    from torch_lr_finder import LRFinder
+
+    model = example.make_model(batch_norm=config.batch_norm, seed=seed)
+    optimizer = example.make_optimizer(config.optimizer, model, START_LR)  # it starts at the optimizer's lr
+    loader = example.data().train.loader(example.BATCH_SIZE, seed=seed)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        finder = LRFinder(model, optimizer, torch.nn.CrossEntropyLoss())
+        finder.range_test(loader)
+        _, axes = pyplot.subplots()
+        try:
+            _, lr = finder.plot(ax=axes)
+        except RuntimeError as error:  # fewer points than it needs
+            return Pick(None, len(finder.history["lr"]), str(error))
+        finally:
+            pyplot.close()
+    return Pick(float(lr), len(finder.history["lr"]))
+
+
+def pick_lightning(config: Config, seed: int) -> Pick:
+    """Lightning: ``Tuner(trainer).lr_find`` and its suggestion."""
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.tuner import Tuner
+
+    model = example.make_model(batch_norm=config.batch_norm, seed=seed)
+    loader = example.data().train.loader(example.BATCH_SIZE, seed=seed)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch, _quiet_lightning():
+        warnings.simplefilter("ignore")  # about workers and missing loggers
+        trainer = Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=scratch,
+        )
+        finder = Tuner(trainer).lr_find(_lightning_module(model, config.optimizer), loader, update_attr=False)
+    assert finder is not None  # only under fast_dev_run
+    lr = finder.suggestion()
+    return Pick(lr, len(finder.results["lr"]), None if lr is not None else "too few finite points")
+
+
+def _lightning_module(model: torch.nn.Module, optimizer: str) -> Any:
+    from lightning.pytorch import LightningModule
+
+    class Module(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+            loss: torch.Tensor = example.loss_fn(self.model, batch)
+            return loss
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            made: torch.optim.Optimizer = example.make_optimizer(optimizer, self.model, 1e-3)  # it sets its own lrs
+            return made
+
+    return Module()
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+PEERS: dict[str, Callable[[Config, int], Pick]] = {
+    "pytorch-lr-finder (steepest)": pick_torch_lr_finder,
+    "Lightning lr_find": pick_lightning,
+    "fastai valley (rewritten)": pick_fastai_valley,
+}
+
+
+# ------------------------------------------------------------------ records
+
+
+def jobs() -> list[dict[str, Any]]:
+    """Every peer on every configuration and seed."""
+    return [
+        {"config": config, "peer": peer, "seed": seed, "train_images": example.NUM_TRAIN}
+        for config in CONFIGS
+        for peer in PEERS
+        for seed in SEEDS
+    ]
+
+
+def run(job: Job) -> dict[str, Any]:
+    """One peer once."""
+    picked = PEERS[job["peer"]](CONFIGS[job["config"]], job["seed"])
+    return {"lr": picked.lr, "cost_in_steps": picked.steps, "reason": picked.reason}
+
+
+def main() -> None:
+    """Run what is missing."""
+    torch.set_num_threads(1)
+    run_missing(PEERS_FILE, jobs(), run, say=lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,277 @@
+"""``lrpilot demo``: what a found learning rate is worth on real data, everything paid for, in under a minute."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, geometric_mean, stdev
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lrpilot.cli.options import Force, Json, Out
+from lrpilot.cli.report import found_plain, lr_text, note, say, say_json, table
+from lrpilot.cli.runs import RunFolder, open_run
+from lrpilot.errors import SettingError
+
+if TYPE_CHECKING:
+    from lrpilot.bench.data import Splits
+    from lrpilot.core.found import FoundLR
+    from lrpilot.core.history import History
+    from lrpilot.training import Training
+
+WARMUP = 0.05
+FACTOR = 30.0  # how far off the first guess of an lr may be
+DEFAULT = "default lr"
+SEARCHED = "found lr"
+SEARCHED_PAID = "found, equal compute"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the demo trains.
+
+    Attributes:
+        title: one line.
+        make: a fresh training from a seed: the same seed, the same weights and batches.
+        accuracy: share of the validation set that a trained model gets right.
+        steps: optimizer steps of a run.
+    """
+
+    title: str
+    make: Callable[[int], "Training"]
+    accuracy: Callable[["Training"], float]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of the comparison.
+
+    Attributes:
+        row: the row of the table it belongs to.
+        seed: of weights and batches.
+        lr: peak lr of its schedule.
+        steps: optimizer steps it trained.
+        compute: everything it cost, in training steps' worth: steps, and the search where there was one.
+        seconds: likewise.
+        loss: validation loss at the end.
+        accuracy: validation accuracy at the end, 0 to 1.
+        history: lr and loss of every step.
+    """
+
+    row: str
+    seed: int
+    lr: float
+    steps: int
+    compute: float
+    seconds: float
+    loss: float
+    accuracy: float
+    history: "History"
+
+
+def demo(
+    *,
+    data: Annotated[
+        Literal["digits", "fashion-mnist"], typer.Option(help="fashion-mnist takes some minutes.")
+    ] = "digits",
+    seeds: Annotated[int, typer.Option(help="Repetitions with other weights and batches.", min=1)] = 3,
+    out: Out = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Find an lr, train with it, and compare with the optimizer's default lr and with bad guesses."""
+    started = time.perf_counter()
+    import torch
+
+    torch.set_num_threads(1)  # threads of small layers cost more than they bring
+    task = _task(data)
+    folder = open_run("demo", out, force=force)
+    found, runs = _fly(task, seeds, show=not json)
+    document = {
+        "data": data,
+        "task": task.title,
+        "rows": [_row_plain(row, of_row) for row, of_row in _by_row(runs)],
+        "found": [found_plain(one) for one in found],
+        "seconds": time.perf_counter() - started,
+        "folder": folder.path,
+        "picture": folder.picture,
+    }
+    folder.write_result(document)
+    _draw(found[0], [run for run in runs if run.seed == 0], folder)
+    if json:
+        say_json(document)
+    else:
+        _report(task, seeds, document, found)
+
+
+# ---------------------------------------------------------------- flying
+
+
+def _fly(task: Task, seeds: int, *, show: bool) -> tuple[list["FoundLR"], list[Run]]:
+    """For every seed: search, train with what was found, and train with three lrs nobody searched for."""
+    from lrpilot.progress import progress_bar
+
+    found: list[FoundLR] = []
+    runs: list[Run] = []
+    with progress_bar("demo", total=6 * seeds, show=show) as bar:
+
+        def said(what: str) -> None:
+            if bar is not None:
+                bar.update(len(found) + len(runs), what)
+
+        for seed in range(seeds):
+            said(f"seed {seed}: finding an lr")
+            found.append(_search(task, seed))
+            for row, lr, steps, searched in _plan(task, found[-1]):
+                said(f"seed {seed}: {row}, lr {lr_text(lr)}")
+                runs.append(_train(task, row, seed, lr, steps, searched))
+    return found, runs
+
+
+def _search(task: Task, seed: int) -> "FoundLR":
+    from lrpilot.find import find_lr
+
+    found = find_lr(task.make(seed), target="decay", progress=False)
+    if found.lr is None:
+        raise SettingError(f"The demo must find an lr, got none on {task.title}, seed {seed}. {found.status}")
+    return found
+
+
+def _plan(task: Task, found: "FoundLR") -> list[tuple[str, float, int, "FoundLR | None"]]:
+    """Rows: name, peak lr, steps, and the search that has to be paid."""
+    assert found.lr is not None
+    default = task.make(0).raw_optimizer.param_groups[0]["lr"]
+    left = task.steps - round(found.cost.steps)
+    plan: list[tuple[str, float, int, FoundLR | None]] = [
+        (f"{DEFAULT} ÷ {FACTOR:g}", default / FACTOR, task.steps, None),
+        (DEFAULT, default, task.steps, None),
+        (f"{DEFAULT} × {FACTOR:g}", default * FACTOR, task.steps, None),
+        (SEARCHED, found.lr, task.steps, found),
+    ]
+    return [*plan, (SEARCHED_PAID, found.lr, left, found)] if left >= 1 else plan
+
+
+def _train(task: Task, row: str, seed: int, lr: float, steps: int, searched: "FoundLR | None") -> Run:
+    from lrpilot.fitting import fit
+    from lrpilot.policies.schedule import Schedule
+
+    training = task.make(seed)
+    result = fit(training, Schedule("linear", lr=lr, warmup=WARMUP), total_steps=steps, progress=False)
+    paid_steps, paid_seconds = (0.0, 0.0) if searched is None else (searched.cost.steps, searched.cost.seconds)
+    return Run(
+        row=row,
+        seed=seed,
+        lr=lr,
+        steps=result.steps,
+        compute=result.steps + paid_steps,
+        seconds=result.seconds + paid_seconds,
+        loss=training.evaluate(),
+        accuracy=task.accuracy(training),
+        history=result.history,
+    )
+
+
+# ----------------------------------------------------------------- tasks
+
+
+def _task(data: str) -> Task:
+    from lrpilot.bench.data import digits, fashion_mnist
+
+    if data == "digits":
+        title = "scikit-learn's digits with jittered pixels, 3-layer MLP, AdamW, batch 32"
+        return _classification(title, digits(), (64, 64, 64), batch_size=32, steps=1600, jitter=0.7)
+    title = "Fashion-MNIST (12,000 images), 2-layer MLP, AdamW, batch 64"
+    return _classification(title, fashion_mnist(), (784, 256), batch_size=64, steps=3000, jitter=0.3)
+
+
+def _classification(
+    title: str, splits: "Splits", widths: Sequence[int], *, batch_size: int, steps: int, jitter: float
+) -> Task:
+    """An MLP on a data set whose inputs are jittered by Gaussian noise in training, against overfitting."""
+    import torch
+    from torch import nn
+
+    from lrpilot.training import Training
+
+    def model() -> nn.Module:
+        hidden = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+        return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(widths[-1], 10))
+
+    def loss_fn(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        inputs, targets = batch
+        if model.training:
+            inputs = inputs + jitter * torch.randn_like(inputs)
+        return nn.functional.cross_entropy(model(inputs), targets)
+
+    def make(seed: int) -> Training:
+        torch.manual_seed(seed)
+        fresh = model()
+        loader, held_out = splits.train.loader(batch_size, seed=seed), splits.val.batches(256)
+        return Training(fresh, torch.optim.AdamW(fresh.parameters()), loss_fn, loader, held_out, seed=seed)
+
+    def accuracy(training: Training) -> float:
+        with torch.no_grad():
+            right = training.model.eval()(splits.val.inputs).argmax(1) == splits.val.targets
+        return float(right.float().mean())
+
+    return Task(title, make, accuracy, steps)
+
+
+# ------------------------------------------------------------- reporting
+
+
+def _by_row(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    rows = list(dict.fromkeys(run.row for run in runs))
+    return [(row, [run for run in runs if run.row == row]) for row in rows]
+
+
+def _row_plain(row: str, runs: Sequence[Run]) -> dict[str, Any]:
+    names = ("lr", "steps", "compute", "seconds", "loss", "accuracy")
+    return {"row": row} | {name: [getattr(run, name) for run in runs] for name in names}
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    mean = format(fmean(values), form)
+    return mean if len(values) == 1 else f"{mean} ± {format(stdev(values), form)}"
+
+
+def _report(task: Task, seeds: int, document: dict[str, Any], found: Sequence["FoundLR"]) -> None:
+    rows = document["rows"]
+    say(f"[bold]{task.title}[/bold]", f"linear schedule to zero, {WARMUP:.0%} warmup; {seeds} seeds, mean ± deviation")
+    say(table(("", "peak lr", "val loss", "accuracy", "steps", "compute", "s"), [_row_text(row) for row in rows]))
+    say(
+        "compute: training steps, the search included; a search cost "
+        f"{_spread([one.cost.steps for one in found], '.0f')} of them "
+        f"and {fmean(one.cost.seconds for one in found):.1f} s"
+    )
+    losses = {row["row"]: fmean(row["loss"]) for row in rows}
+    if SEARCHED_PAID in losses:
+        change = losses[SEARCHED_PAID] / losses[DEFAULT] - 1
+        say(f"[bold]at equal compute the found lr ends {change:+.0%} from the default lr's loss[/bold]")
+    else:
+        note("The search cost more than the run itself, so there is no row at equal compute.")
+    say(f"picture  {document['picture']}", f"{document['seconds']:.0f} s in all")
+
+
+def _row_text(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["row"],
+        lr_text(geometric_mean(row["lr"])),
+        _spread(row["loss"], ".3f"),
+        _spread([100 * share for share in row["accuracy"]], ".1f"),
+        f"{fmean(row['steps']):.0f}",
+        f"{fmean(row['compute']):.0f}",
+        f"{fmean(row['seconds']):.1f}",
+    )
+
+
+def _draw(found: "FoundLR", runs: Sequence[Run], folder: RunFolder) -> None:
+    from lrpilot.cli.pictures import draw_history, picture
+
+    with picture(folder.picture, panels=3) as (curve, losses, lrs):
+        found.plot(curve)
+        for run in runs:
+            draw_history(run.history, losses, lrs, label=run.row)
+        losses.legend(fontsize="small")

@@ -1,0 +1,100 @@
+"""``lrpilot simulate``: a policy on a landscape instead of a model, in a second and without torch."""
+
+import json as json_module
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lrpilot.cli.options import Json
+from lrpilot.cli.report import cost_plain, cost_text, lr_text, say, say_json, table
+from lrpilot.errors import SettingError
+
+if TYPE_CHECKING:
+    from lrpilot.core.landscape import Landscape
+    from lrpilot.simulation import SimulationResult
+
+SHOWN_STEPS = 11
+
+
+def simulate(
+    policy: Annotated[str, typer.Argument(help="A schedule (cosine, linear, ...) or a method (step_sampling, ...).")],
+    *,
+    landscape: Annotated[
+        str, typer.Option(metavar="quadratic|FILE.json", help="What to train on: a noisy quadratic, or a found curve.")
+    ] = "quadratic",
+    steps: Annotated[int, typer.Option(help="Optimizer steps; a finder takes none.", min=1)] = 1000,
+    lr: Annotated[float, typer.Option(help="lr of the optimizer: the peak of a schedule.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    json: Json = False,
+) -> None:
+    """Fly a policy on a synthetic landscape, or on a curve that 'lrpilot find' wrote (its result.json)."""
+    from lrpilot import simulation
+    from lrpilot.policies.registry import get_policy
+
+    ground = load_landscape(landscape)
+    result = simulation.simulate(get_policy(policy), ground, lr=lr, total_steps=steps, seed=seed)
+    if json:
+        say_json({"policy": policy, "landscape": landscape, **_plain(result)})
+    else:
+        _report(result, start_loss=ground.held_out(ground.start()))
+
+
+def load_landscape(name: str) -> "Landscape":
+    """A landscape by name, or from the result of a search.
+
+    Raises:
+        SettingError: no such name, or a file that holds no curve.
+    """
+    from lrpilot.core.landscape import NoisyQuadratic
+
+    if name == "quadratic":
+        return NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1)
+    if not name.endswith(".json"):
+        raise SettingError(
+            f"--landscape must be 'quadratic' or a .json file, got {name!r}. Use the result.json of a find."
+        )
+    return _load_curve(Path(name))
+
+
+def _load_curve(path: Path) -> "Landscape":
+    from lrpilot.core.landscape import RecordedCurve
+
+    try:
+        saved = json_module.loads(path.read_text(encoding="utf-8"))
+        losses = tuple(math.inf if loss is None else float(loss) for loss in saved["losses"])
+        return RecordedCurve(tuple(saved["lrs"]), losses, float(saved["start_loss"]))
+    except OSError as error:
+        raise SettingError(f"The landscape's file must be readable, got {path} ({error.strerror}).") from error
+    except (KeyError, TypeError, json_module.JSONDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(
+            f"A landscape file must be JSON with lrs, losses and start_loss, got {path} ({type(error).__name__}: "
+            f"{error}). Use the result.json of 'lrpilot find'."
+        ) from error
+
+
+def _plain(result: "SimulationResult") -> dict[str, Any]:
+    from lrpilot.core.codec import encode
+
+    return {
+        "steps": len(result.history.lrs),
+        "final_loss": result.final_loss,
+        "cost": cost_plain(result.cost),
+        "result": encode(result.result),
+        "history": {"lrs": result.history.lrs, "losses": result.history.losses},
+        "events": [event.message for event in result.history.events],
+    }
+
+
+def _report(result: "SimulationResult", *, start_loss: float) -> None:
+    lrs, losses = result.history.lrs, result.history.losses
+    if lrs:
+        last = len(lrs) - 1
+        picked = sorted({round(i * last / (SHOWN_STEPS - 1)) for i in range(SHOWN_STEPS)})
+        say(table(("step", "lr", "loss"), [(str(i + 1), lr_text(lrs[i]), f"{losses[i]:.4g}") for i in picked]))
+    if result.result is not None:
+        found = result.result
+        say(f"[bold]lr {lr_text(found.lr)}[/bold]  {found.code.name}: {found.status}")
+    say(f"held-out loss  {start_loss:.4g} at the start, {result.final_loss:.4g} after {len(lrs)} steps")
+    say(f"measurements  {cost_text(result.cost)}")

@@ -1,0 +1,106 @@
+"""From the losses of annealed Trials to a peak lr: a parabola per length, the trend, a margin below a cliff."""
+
+import math
+from collections.abc import Sequence
+
+from lrpilot.core.found import LengthPick
+from lrpilot.core.parabola import fit_parabola
+from lrpilot.core.trend import length_trend
+from lrpilot.core.trials import Tried, best_of
+
+# Distance between neighbouring lrs at the end of the search, decades.
+SPACING = 0.25
+# The parabola is fitted to losses within half a decade that keep three quarters of the reduction: beyond,
+# the curve is a cliff on one side and a plateau on the other, and neither is a parabola.
+REACH = 0.5
+NEAR = 0.25
+# Peaks whose fitted loss is within this share of the reduction count as equally good.
+SHARE = 0.02
+# An lr that loses more than this share of the reduction, or diverges, is a cliff.
+CLIFF = 0.5
+# The trend may lower the suggestion by at most this much, in decades.
+MAX_SHIFT = 0.25
+
+
+def pick_peak(num_steps: int, tried: Sequence[Tried], start_loss: float) -> LengthPick | None:
+    """Best peak of one length of annealed Trial.
+
+    The minimum of a parabola in log lr through the losses near the winner, at most one spacing away from
+    it; the winner itself where the losses are no parabola. The interval holds the lrs whose fitted loss
+    is within :data:`SHARE` of the reduction, or within twice the scatter about the fit where that is more.
+
+    Args:
+        num_steps: length of the Trials.
+        tried: the Trials, any order.
+        start_loss: held-out loss of the state they start from.
+
+    Returns:
+        The pick, None where every Trial diverged.
+    """
+    best = best_of(tried)
+    if best is None:
+        return None
+    ordered = sorted(tried, key=lambda one: one.lr)
+    at = math.log10(best.lr)
+    reduction = max(0.0, start_loss - best.loss)
+    near = [
+        (math.log10(one.lr), one.loss)
+        for one in ordered
+        if abs(math.log10(one.lr) - at) <= REACH + 1e-6 and one.loss <= best.loss + NEAR * reduction
+    ]
+    vertex, width = at, SPACING
+    fit = fit_parabola([x for x, _ in near], [y for _, y in near]) if len(near) >= 3 else None
+    if fit is not None:
+        vertex = min(max(fit.vertex, at - SPACING), at + SPACING)
+        width = fit.half_width(max(2 * fit.noise, SHARE * reduction))
+    # Nothing is claimed outside the lrs tried.
+    lowest, highest = math.log10(ordered[0].lr), math.log10(ordered[-1].lr)
+    vertex = min(max(vertex, lowest), highest)
+    interval = (10.0 ** max(vertex - width, lowest), 10.0 ** min(vertex + width, highest))
+    return LengthPick(
+        num_steps,
+        10.0**vertex,
+        interval,
+        tuple(one.lr for one in ordered),
+        tuple(one.loss for one in ordered),
+    )
+
+
+def wrecked_above(best_loss: float, start_loss: float) -> float:
+    """Loss above which a Trial has lost most of the reduction that another one reached."""
+    return best_loss + CLIFF * max(0.0, start_loss - best_loss)
+
+
+def cliff(picks: Sequence[LengthPick], start_loss: float) -> float:
+    """Smallest lr that diverged or lost most of the reduction, above the best lr of its length; inf if none."""
+    cliffs = [math.inf]
+    for pick in picks:
+        best_loss, best_lr = min(zip(pick.losses, pick.lrs, strict=True))
+        limit = wrecked_above(best_loss, start_loss)
+        cliffs += [lr for lr, loss in zip(pick.lrs, pick.losses, strict=True) if lr > best_lr and loss > limit]
+    return min(cliffs)
+
+
+def suggest_peak(picks: Sequence[LengthPick], start_loss: float) -> tuple[float, tuple[float, float]]:
+    """The peak to train with: the longest length's pick, adjusted downwards only.
+
+    * Where the picks certainly fall with the length (slope beyond two standard errors), the certain part
+      of the slope is followed as far again as it was measured, by at most :data:`MAX_SHIFT`. A rise is
+      never followed: the measured picks change direction more often than not, and too large an lr costs
+      the run where too small a one costs a few per cent.
+    * At least :data:`SPACING` below a cliff, at any length: a longer run meets it sooner or later.
+
+    Args:
+        picks: one per length, shortest first, at least one.
+        start_loss: held-out loss of the state the Trials start from.
+
+    Returns:
+        The peak, and the interval in which the best one plausibly lies; both natural units.
+    """
+    longest = picks[-1]
+    measured = math.log10(longest.num_steps / picks[0].num_steps)
+    fall = -length_trend(picks).certain_slope(errors=2.0) * measured if len(picks) >= 3 else 0.0
+    safe = cliff(picks, start_loss) * math.pow(10.0, -SPACING)
+    lr = min(longest.lr * math.pow(10.0, -min(max(0.0, fall), MAX_SHIFT)), safe)
+    low, high = longest.interval
+    return lr, (min(low, lr), max(min(high, safe), lr))

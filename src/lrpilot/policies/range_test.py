@@ -1,0 +1,129 @@
+"""The range test: one run in which the lr rises exponentially, read off its own training losses.
+
+Sources: Smith, "Cyclical Learning Rates for Training Neural Networks", for the run; Gugger, "How Do You Find
+A Good Learning Rate", for a tenth of the minimum; Surmenok, "Estimating an Optimal Learning Rate for a Deep
+Neural Network", for the steepest slope. A comparator: every lr is judged on weights that the smaller lrs
+have already moved, by one batch.
+"""
+
+import math
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from lrpilot.core.actions import Action, Done, Observation, Trial, TrialLosses
+from lrpilot.core.codec import record
+from lrpilot.core.curve import LRCurve
+from lrpilot.core.found import FoundLR
+from lrpilot.core.policy import Context, Policy
+from lrpilot.core.shape import Shape, ramp
+from lrpilot.core.stop import Stop
+from lrpilot.core.trials import check_range
+from lrpilot.errors import PolicyError, SettingError
+
+FEWEST_STEPS = 10
+# Standard deviation of the smoothing, as a share of the steps. Centred: the one-sided moving average that
+# is usual here moves the steepest slope up by a factor of four or five.
+SMOOTHING = 0.03
+
+
+@record
+class RangeTestState:
+    """Training losses of the run, None before it is flown."""
+
+    losses: tuple[float, ...] | None = None
+
+
+@record
+class RangeTest(Policy):
+    """Finder by range test: ends in ``Done`` with a :class:`~lrpilot.core.found.FoundLR`.
+
+    The loss of a step is read before the step's own update and paired with the step's lr, as the usual
+    implementations do. Losses are smoothed with a centred Gaussian over 3 % of the steps.
+
+    Attributes:
+        min_lr: lr of the first step, natural units.
+        max_lr: lr of the last step.
+        num_steps: steps of the run.
+        abort_ratio: end the run when a loss is this many times the smallest so far; for losses bounded
+            below by zero. None runs to the end.
+        pick: which suggestion is the result's lr.
+    """
+
+    min_lr: float = 1e-7
+    max_lr: float = 10.0
+    num_steps: int = 100
+    abort_ratio: float | None = 5.0
+    pick: Literal["steepest", "minimum_over_10"] = "steepest"
+
+    def __post_init__(self) -> None:
+        check_range(self.min_lr, self.max_lr)
+        if self.num_steps < FEWEST_STEPS:
+            raise SettingError(f"num_steps must be >= {FEWEST_STEPS}, got {self.num_steps}. The default is 100.")
+        if self.pick not in ("steepest", "minimum_over_10"):
+            raise SettingError(f"pick must be 'steepest' or 'minimum_over_10', got {self.pick!r}.")
+        Stop(abort_ratio=self.abort_ratio)  # states its own rule
+
+    @property
+    def name(self) -> str:
+        """Name in histories and reports."""
+        return "range_test"
+
+    @property
+    def shape(self) -> Shape:
+        """The lr of each step."""
+        return ramp(self.min_lr, self.max_lr, self.num_steps - 1, "exponential")
+
+    def init(self, context: Context) -> RangeTestState:
+        """Nothing known; the optimizer's own lr is not looked at."""
+        return RangeTestState()
+
+    def ask(self, state: RangeTestState) -> Action:
+        """The one run, then the result."""
+        if state.losses is None:
+            return Trial(self.shape, self.num_steps, stop=Stop(abort_ratio=self.abort_ratio))
+        return Done(self._result(state.losses))
+
+    def tell(self, state: RangeTestState, observation: Observation) -> RangeTestState:
+        """Note the losses of the run."""
+        if not isinstance(observation, TrialLosses):
+            raise PolicyError(f"{self.name} must be told of its Trial, got {type(observation).__name__}.")
+        return RangeTestState(observation.losses)
+
+    def _result(self, losses: tuple[float, ...]) -> FoundLR:
+        lrs = self.shape.first(len(losses))
+        # The first steps have moved nothing yet, so their mean is the loss of the untrained state.
+        start = float(np.mean(losses[: self.num_steps // 10])) if losses else math.nan
+        curve = LRCurve.from_trials(lrs, losses, start)
+        found = FoundLR(
+            lr=None,
+            target="constant",
+            method=self.name,
+            code=curve.code,
+            window=None,
+            interval=None,
+            suggestions={"steepest": None, "minimum_over_10": None},
+            lrs=tuple(lrs),
+            losses=curve.losses,
+            start_loss=start,
+            metric="training loss",
+        )
+        if not curve.code.has_lr:
+            return found
+        suggestions = _suggestions(curve, SMOOTHING * self.num_steps)
+        return replace(found, lr=suggestions[self.pick], suggestions=suggestions)
+
+
+def _suggestions(curve: LRCurve, width: float) -> dict[str, float | None]:
+    """The two picks, natural units; ``width`` is the standard deviation of the smoothing in steps."""
+    from scipy.ndimage import gaussian_filter1d
+
+    last = next((i for i, loss in enumerate(curve.losses) if not math.isfinite(loss)), len(curve.losses))
+    x = np.array(curve.log_lrs[:last])
+    # The explosion that ended the run must not leak into the smoothed losses before it.
+    y: Any = np.minimum(curve.losses[:last], curve.start_loss + curve.reduction)
+    smooth = gaussian_filter1d(y, width, mode="nearest")
+    lowest = int(np.argmin(smooth))
+    steepest = int(np.argmin(np.gradient(smooth, x)[: lowest + 1])) if last > 1 else 0
+    return {"steepest": float(10.0 ** x[steepest]), "minimum_over_10": float(10.0 ** (x[lowest] - 1.0))}

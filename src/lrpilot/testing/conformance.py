@@ -1,0 +1,232 @@
+"""One battery that every policy must pass, for third parties too. No torch.
+
+    from lrpilot.testing import CHECKS
+
+    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+    def test_my_policy(check):
+        check(MyPolicy())
+
+Every check flies the policy on a noisy quadratic and raises AssertionError where the contract of
+:class:`lrpilot.core.policy.Policy` is broken.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lrpilot.core.actions import (
+    Action,
+    Done,
+    Drop,
+    Evaluate,
+    HeldOut,
+    Line,
+    LineLosses,
+    Mark,
+    Moved,
+    Observation,
+    Progress,
+    Rewind,
+    Train,
+    Trained,
+    Trial,
+    TrialLosses,
+)
+from lrpilot.core.codec import decode, encode
+from lrpilot.core.flight import Flight
+from lrpilot.core.landscape import NoisyQuadratic
+from lrpilot.core.policy import Context, Policy
+from lrpilot.core.stop import StopReason
+from lrpilot.simulation import SimulatedSubstrate
+
+STEPS = 60
+LR = 0.1
+
+
+@dataclass
+class Recorder(Policy):
+    """Flies a policy and keeps every (state, action, observation) it went through."""
+
+    policy: Policy
+    trace: list[tuple[Any, Action, Observation, Any]] = field(default_factory=list)
+
+    @property
+    def max_marks(self) -> int:  # type: ignore[override]
+        return self.policy.max_marks
+
+    @property
+    def name(self) -> str:
+        return self.policy.name
+
+    def init(self, context: Context) -> Any:
+        return self.policy.init(context)
+
+    def ask(self, state: Any) -> Action:
+        return self.policy.ask(state)
+
+    def tell(self, state: Any, observation: Observation) -> Any:
+        after = self.policy.tell(state, observation)
+        self.trace.append((state, self.policy.ask(state), observation, after))
+        return after
+
+
+def make_flight(policy: Policy, *, total_steps: int = STEPS, seed: int = 0) -> Flight:
+    """The policy on a noisy quadratic of condition number 30, at the start."""
+    quadratic = NoisyQuadratic.log_spaced(8, condition=30.0, noise=0.05)
+    substrate = SimulatedSubstrate(quadratic, seed=seed)
+    return Flight(policy, substrate, lr=LR, horizon=lambda step: max(0, total_steps - step))
+
+
+def advance(flight: Flight) -> None:
+    """One kept step on the simulated landscape."""
+    substrate = flight.substrate
+    assert isinstance(substrate, SimulatedSubstrate)
+    flight.kept(substrate.step(flight.lr, flight.momentum))
+
+
+def fly(policy: Policy, *, total_steps: int = STEPS, seed: int = 0) -> Flight:
+    """The whole flight."""
+    flight = make_flight(policy, total_steps=total_steps, seed=seed)
+    flight.start()
+    while flight.step < total_steps and not (flight.done and flight.step == 0):
+        advance(flight)
+    return flight
+
+
+def check_is_deterministic(policy: Policy) -> None:
+    """The same policy on the same landscape takes the same decisions."""
+    one, two = fly(policy), fly(policy)
+    assert one.history.lrs == two.history.lrs
+    assert [e.action for e in one.history.events] == [e.action for e in two.history.events]
+
+
+def check_states_are_plain_data(policy: Policy) -> None:
+    """Settings, every state, action and observation survive the codec and JSON, and go on identically."""
+    recorder = Recorder(policy)
+    fly(recorder)
+    assert _through_json(policy) == policy, "the settings of the policy itself"
+    for state, action, observation, after in recorder.trace:
+        assert _through_json(action) == action
+        loaded = _through_json(state)
+        assert policy.ask(loaded) == action, "a loaded state asks the same"
+        told = policy.tell(loaded, _through_json(observation))
+        assert encode(told) == encode(after), "a loaded state, told the same, goes on the same"
+
+
+def check_old_states_stay_valid(policy: Policy) -> None:
+    """``tell`` does not mutate: after the flight every earlier state still asks and goes on as it did."""
+    recorder = Recorder(policy)
+    fly(recorder)
+    for state, action, observation, after in recorder.trace:
+        assert policy.ask(state) == action
+        assert encode(policy.tell(state, observation)) == encode(after)
+
+
+def check_lrs_are_finite_and_positive(policy: Policy) -> None:
+    """Every lr of every kept step and of every Trial is a finite number > 0."""
+    flight = fly(policy)
+    assert all(math.isfinite(lr) and lr > 0 for lr in flight.history.lrs)
+    for event in flight.history.events:
+        if isinstance(event.action, (Train, Trial)):
+            lrs = event.action.shape.first(event.action.steps)
+            assert all(math.isfinite(lr) and lr > 0 for lr in lrs), event.action
+
+
+def check_stays_within_the_horizon(policy: Policy) -> None:
+    """No Train is longer than the steps that are left, so that a decay ends where the training ends."""
+    flight = make_flight(policy)
+    flight.start()
+    action, began = flight.action, 0
+    while flight.step < STEPS and not (flight.done and flight.step == 0):
+        if isinstance(action, Train):
+            assert began + action.steps <= STEPS, f"{action} began at step {began} of {STEPS}"
+        advance(flight)
+        if flight.action is not action:
+            action, began = flight.action, flight.step
+
+
+def check_resumes_where_it_was(policy: Policy) -> None:
+    """A flight saved at any step and loaded into a new pilot goes on as if nothing had happened."""
+    whole = fly(policy)
+    if whole.step == 0:
+        return  # a finder has no step to resume from
+    for stop in (1, STEPS // 3, STEPS // 2, STEPS - 1):
+        flight = make_flight(policy)
+        flight.start()
+        while flight.step < stop:
+            advance(flight)
+        resumed = make_flight(policy)
+        resumed.load_state_dict(json.loads(json.dumps(flight.state_dict())))
+        resumed.substrate = flight.substrate  # the landscape's own state is not the flight's to save
+        while resumed.step < STEPS:
+            advance(resumed)
+        assert resumed.history.lrs == whole.history.lrs, f"resumed at step {stop}"
+
+
+def check_survives_divergence(policy: Policy) -> None:
+    """Non-finite losses, wherever they come, never crash a policy and never become an lr.
+
+    The policy is told NaN or inf at random in place of what it should have seen, up to 300 tells.
+    """
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        state = policy.init(Context(LR, Progress(0, STEPS)))
+        step = 0
+        for _ in range(300):
+            action = policy.ask(state)
+            if isinstance(action, Done) or step >= STEPS:
+                break
+            if isinstance(action, (Train, Trial)):
+                assert all(math.isfinite(lr) and lr > 0 for lr in action.shape.first(action.steps))
+            if isinstance(action, Train):
+                step += action.steps
+            state = policy.tell(state, _broken_observation(action, step, rng))
+
+
+def check_marks_are_declared(policy: Policy) -> None:
+    """A policy never holds more marks than ``max_marks`` (the flight raises), and it is a number >= 0."""
+    assert isinstance(policy.max_marks, int) and policy.max_marks >= 0
+    fly(policy)
+
+
+CHECKS: tuple[Callable[[Policy], None], ...] = (
+    check_is_deterministic,
+    check_states_are_plain_data,
+    check_old_states_stay_valid,
+    check_lrs_are_finite_and_positive,
+    check_stays_within_the_horizon,
+    check_resumes_where_it_was,
+    check_survives_divergence,
+    check_marks_are_declared,
+)
+"""Every check of the battery: call each with a policy instance."""
+
+
+def _through_json(value: Any) -> Any:
+    return decode(json.loads(json.dumps(encode(value))))
+
+
+def _broken_observation(action: Action, step: int, rng: np.random.Generator) -> Observation:
+    progress = Progress(min(step, STEPS), max(0, STEPS - step))
+
+    def pick() -> float:
+        return float(rng.choice([math.nan, math.inf, 1e300, 1.0]))
+
+    match action:
+        case Trial():
+            stopped = rng.random() < 0.5
+            held_out = None if stopped or action.evaluate == "no" else pick()
+            return TrialLosses(progress, (1.0, pick()), held_out, StopReason.NON_FINITE if stopped else None)
+        case Line(factors, batches):
+            return LineLosses(progress, factors, tuple(tuple(pick() for _ in factors) for _ in range(batches)))
+        case Evaluate():
+            return HeldOut(progress, pick())
+        case Mark(key) | Rewind(key) | Drop(key):
+            return Moved(progress, key)
+        case Train(steps=steps):
+            return Trained(progress, steps, (1.0, pick()), None, True, StopReason.NON_FINITE)
+    raise AssertionError(f"not an action a policy may ask: {action!r}")

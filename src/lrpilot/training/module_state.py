@@ -1,0 +1,70 @@
+"""What a forward pass may change in a module: buffers, train/eval modes, and plain attributes."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lrpilot.training.tree import alias_tree, clone_tree, write_tree
+
+
+class ModuleState:
+    """Buffers, modes and plain attributes of a model; parameters are not part of it.
+
+    Args:
+        model: the module, with all that is inside it.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = dict(model.named_modules())
+        buffers = self._buffers()
+        self._identity = alias_tree(buffers)
+        self._saved = clone_tree(buffers)
+        self._attributes = [PlainAttributes(module) for module in self._modules.values()]
+
+    def _buffers(self) -> dict[str, dict[str, Any]]:
+        return {name: dict(module._buffers) for name, module in self._modules.items() if module._buffers}
+
+    def restore(self) -> None:
+        """Put everything back, in place."""
+        written = write_tree(self._buffers(), self._saved, self._identity)
+        for name, module in self._modules.items():
+            put_buffers(module, written.get(name, {}))
+        for attributes in self._attributes:
+            attributes.restore()
+
+
+def put_buffers(module: nn.Module, buffers: dict[str, Any]) -> None:
+    """Make these the buffers of a module; others were born since and go."""
+    for gone in [name for name in module._buffers if name not in buffers]:
+        del module._buffers[gone]
+    module._buffers.update(buffers)
+
+
+class PlainAttributes:
+    """Plain attributes of a module: train/eval mode, counters, hidden state kept between batches."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._values = {k: v for k, v in vars(module).items() if _is_plain(v)}
+        self._versions = {k: v._version for k, v in self._values.items() if isinstance(v, Tensor)}
+        # Only a tensor changed in place needs its content: keep copies of leaf tensors, which nobody recomputes.
+        self._contents = {
+            k: v.detach().clone()
+            for k, v in self._values.items()
+            if isinstance(v, Tensor) and v.is_leaf and not v.is_inference()
+        }
+
+    def restore(self) -> None:
+        attributes = vars(self._module)
+        for gone in [k for k, v in attributes.items() if _is_plain(v) and k not in self._values]:
+            del attributes[gone]
+        attributes.update(self._values)
+        for name, content in self._contents.items():
+            if self._values[name]._version != self._versions[name]:
+                self._values[name].detach().copy_(content)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(isinstance(item, Tensor) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str, Tensor))

@@ -1,0 +1,128 @@
+"""The conformance battery over every policy. A new policy joins by one line in POLICIES."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from skeleton_policy import Script
+
+from lrpilot.core.actions import Action, Done, Observation, Train
+from lrpilot.core.codec import record
+from lrpilot.core.policy import Context, Policy
+from lrpilot.core.shape import constant
+from lrpilot.errors import PolicyError, StateError
+from lrpilot.policies.annealed_search import AnnealedSearch
+from lrpilot.policies.range_test import RangeTest
+from lrpilot.policies.schedule import Schedule
+from lrpilot.policies.step_sampling import StepSampling
+from lrpilot.testing import CHECKS
+from lrpilot.testing.conformance import (
+    check_is_deterministic,
+    check_lrs_are_finite_and_positive,
+    check_marks_are_declared,
+    check_old_states_stay_valid,
+    check_resumes_where_it_was,
+    check_states_are_plain_data,
+    check_stays_within_the_horizon,
+)
+
+POLICIES: dict[str, Policy] = {
+    "constant": Schedule("constant", lr=0.1),
+    "step": Schedule("step", lr=0.1),
+    "exponential": Schedule("exponential", lr=0.1),
+    "time": Schedule("time", lr=0.1),
+    "linear": Schedule("linear", lr=0.1, warmup=0.05),
+    "cosine": Schedule("cosine", warmup=3),
+    "inverse_sqrt": Schedule("inverse_sqrt", lr=0.1, warmup=5),
+    "clr": Schedule("clr", lr=0.1),
+    "sgdr": Schedule("sgdr", lr=0.1),
+    "one_cycle": Schedule("one_cycle", lr=0.1),
+    "trapezoid": Schedule("trapezoid", lr=0.1),
+    "wsd": Schedule("wsd", lr=0.1),
+    "step_sampling": StepSampling(),
+    "step_sampling_minimum": StepSampling(pick="minimum"),
+    "annealed_search": AnnealedSearch(),
+    "range_test": RangeTest(),
+    "script_of_every_action": Script(),
+    "script_beginning_with_a_search": Script(True),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
+def test_conformance(policy: Policy, check: Callable[[Policy], None]) -> None:
+    check(policy)
+
+
+# ------------------------------------------- the battery itself can fail
+
+
+@record
+class Broken(Policy):
+    """A policy with one fault, for the battery to find."""
+
+    fault: str = ""
+
+    def init(self, context: Context) -> Any:
+        if self.fault == "state_not_plain":
+            return {1, 2}
+        if self.fault == "mutates":
+            return _Mutable()
+        return 0
+
+    def ask(self, state: Any) -> Action:
+        if self.fault == "random":
+            _Counter.value += 1
+            return Train(constant(0.01 * _Counter.value), 10)
+        if self.fault == "beyond_horizon":
+            return Train(constant(0.1), 1000)
+        if self.fault == "mutates":
+            return Train(constant(0.1 / (1 + state.told)), 10)
+        if self.fault == "zero_lr":
+            return Train(constant(0.0), 10)
+        if self.fault == "undeclared_mark":
+            from lrpilot.core.actions import Mark
+
+            return Mark("here")
+        return Done() if self.fault == "" else Train(constant(0.1), 10)
+
+    def tell(self, state: Any, observation: Observation) -> Any:
+        if self.fault == "mutates":
+            state.told += 1
+        return state
+
+
+class _Counter:
+    value = 0
+
+
+@record
+class _Plain:
+    told: int = 0
+
+
+@dataclass
+class _Mutable:
+    told: int = 0
+
+
+FAULTS: list[tuple[str, Callable[[Policy], None], type[BaseException]]] = [
+    ("random", check_is_deterministic, AssertionError),
+    ("state_not_plain", check_states_are_plain_data, StateError),
+    ("mutates", check_old_states_stay_valid, AssertionError),
+    ("beyond_horizon", check_stays_within_the_horizon, AssertionError),
+    ("zero_lr", check_lrs_are_finite_and_positive, PolicyError),
+    ("undeclared_mark", check_marks_are_declared, PolicyError),
+    ("random", check_resumes_where_it_was, AssertionError),
+]
+
+
+@pytest.mark.parametrize(("fault", "check", "error"), FAULTS, ids=[f"{f}-{c.__name__}" for f, c, _ in FAULTS])
+def test_the_battery_finds_faults(fault: str, check: Callable[[Policy], None], error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        check(Broken(fault))
