@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from fashion_grid import GRID_FILE
 from fashion_tasks import CONFIGS, HERE, RECORDS, SEEDS, example
-from finders_table import write_table
+from finders_page import write_page
 from peers import PEERS_FILE
 
 from lrpilot.bench.records import Job, finite, run_missing
@@ -20,17 +20,24 @@ from lrpilot.bench.records import Job, finite, run_missing
 FINDERS_FILE = RECORDS / "fashion_finders.jsonl"
 TABLE_FILE = HERE.parent / "docs" / "finders.md"
 
-# (target, method) pairs of find_lr, all other settings at their defaults. Wittmann's minimum needs no run of
-# its own: it is one of the suggestions of step sampling.
-FINDERS = (("decay", "step_sampling"), ("constant", "step_sampling"), ("constant", "range_test"))
+# (target, method, num_steps) of find_lr, all other settings at their defaults. Wittmann's minimum needs no run
+# of its own: it is one of the suggestions of step sampling. A range test gets the peers' 100 steps.
+FINDERS = (("decay", "step_sampling", 20), ("constant", "step_sampling", 20), ("constant", "range_test", 100))
 
 
 def jobs() -> list[dict[str, Any]]:
     """Every finder on every configuration and seed."""
     return [
-        {"config": config, "target": target, "method": method, "seed": seed, "train_images": example.NUM_TRAIN}
+        {
+            "config": config,
+            "target": target,
+            "method": method,
+            "num_steps": num_steps,
+            "seed": seed,
+            "train_images": example.NUM_TRAIN,
+        }
         for config in CONFIGS
-        for target, method in FINDERS
+        for target, method, num_steps in FINDERS
         for seed in SEEDS
     ]
 
@@ -41,7 +48,8 @@ def run(job: Job) -> dict[str, Any]:
 
     config = CONFIGS[job["config"]]
     training = example.make_training(batch_norm=config.batch_norm, optimizer=config.optimizer, seed=job["seed"])
-    found = find_lr(training, target=job["target"], method=job["method"], progress=False)
+    settings = {name: job[name] for name in ("target", "method", "num_steps")}
+    found = find_lr(training, **settings, progress=False)
     return {
         "lr": found.lr,
         "code": found.code.name,
@@ -65,7 +73,7 @@ def main() -> None:
     if not options.table:
         run_missing(FINDERS_FILE, jobs(), run, say=lambda line: print(line, flush=True))
     titles = {name: config.title for name, config in CONFIGS.items()}
-    write_table(TABLE_FILE, GRID_FILE, PEERS_FILE, FINDERS_FILE, titles, train_images=example.NUM_TRAIN)
+    write_page(TABLE_FILE, GRID_FILE, PEERS_FILE, FINDERS_FILE, titles, images=example.NUM_TRAIN)
     print(f"wrote {TABLE_FILE}")
 
 

@@ -44,7 +44,7 @@ def lr_at(step: int, peak: float, schedule: str, steps: int) -> float:
     """The lr of one step: constant, or 5 % linear warmup and then straight to zero after the last step."""
     if schedule == "constant":
         return peak
-    warmup = round(example.WARMUP * steps)
+    warmup: int = round(example.WARMUP * steps)
     if step < warmup:
         return peak * (step + 1) / warmup
     return peak * (steps - step) / (steps - warmup)

@@ -1,18 +1,17 @@
-"""Suggested learning rates against the full grid: regrets, and the Markdown page that shows them.
+"""Suggested learning rates against the full grid: curves and regrets, from records alone.
 
-Everything is computed from record files; nothing here trains. Notation: the *regret* of a learning rate is
-the grid's validation loss at it ÷ the grid's smallest validation loss, for one schedule; 1 is the best.
+The *regret* of a learning rate is the grid's validation loss at it ÷ the grid's smallest validation loss,
+for one schedule; 1 is the best.
 """
 
 import math
 import statistics
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-from lrpilot.bench.records import Record, read_records
+from lrpilot.bench.records import Record
 
 SCHEDULES = ("constant", "linear")
 
@@ -53,6 +52,12 @@ class Curve:
     def accuracy(self, lr: float) -> float:
         """Accuracy at ``lr``, likewise."""
         return self._at(lr, self.accuracies)
+
+    @property
+    def half_step(self) -> float:
+        """Factor of half a grid step around the best lr."""
+        right = min(self.best + 1, len(self.lrs) - 1)
+        return math.sqrt(self.lrs[right] / self.lrs[right - 1])
 
     def covers(self, lr: float) -> bool:
         """Whether ``lr`` lies on the grid's range."""

@@ -50,7 +50,7 @@ class Pick:
 
 
 def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """fastai's default suggestion: the middle of the longest valley.
+    """The default suggestion of fastai: the middle of the longest valley.
 
     The valley is the longest strictly decreasing subsequence of the losses (neighbours need not be
     adjacent; of equally long ones the earliest to end). It is placed as if its L points were adjacent:
@@ -85,7 +85,7 @@ def smoothed(losses: Sequence[float], beta: float = FASTAI_SMOOTHING) -> list[fl
 
 
 def valley_of_range_test(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
-    """fastai's suggestion from the raw losses of its range test: smooth, cut both ends, take the valley.
+    """The suggestion of fastai from the raw losses of its range test: smooth, cut both ends, take the valley.
 
     Returns:
         None where the cuts, or a NaN, leave no point.
@@ -144,7 +144,7 @@ def pick_torch_lr_finder(config: Config, seed: int) -> Pick:
     model = example.make_model(batch_norm=config.batch_norm, seed=seed)
     optimizer = example.make_optimizer(config.optimizer, model, START_LR)  # it starts at the optimizer's lr
     loader = example.data().train.loader(example.BATCH_SIZE, seed=seed)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with _quiet():
         finder = LRFinder(model, optimizer, torch.nn.CrossEntropyLoss())
         finder.range_test(loader)
         _, axes = pyplot.subplots()
@@ -160,11 +160,11 @@ def pick_torch_lr_finder(config: Config, seed: int) -> Pick:
 def pick_lightning(config: Config, seed: int) -> Pick:
     """Lightning: ``Tuner(trainer).lr_find`` and its suggestion."""
     from lightning.pytorch import Trainer
-    from lightning.pytorch.tuner import Tuner
+    from lightning.pytorch.tuner.tuning import Tuner
 
     model = example.make_model(batch_norm=config.batch_norm, seed=seed)
     loader = example.data().train.loader(example.BATCH_SIZE, seed=seed)
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch, _quiet_lightning():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as scratch, _quiet():
         warnings.simplefilter("ignore")  # about workers and missing loggers
         trainer = Trainer(
             accelerator="cpu",
@@ -200,12 +200,14 @@ def _lightning_module(model: torch.nn.Module, optimizer: str) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
+    """No progress bars, prints, or log lines: these packages have no switch for all of them."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
     finally:
         logger.setLevel(level)
 

@@ -48,6 +48,7 @@ def paired_ratio(a: Callable[[], Any], b: Callable[[], Any], repeats: int) -> tu
 
 
 def make_training() -> Training:
+    """An MLP of 1.3 million parameters in the middle of its training."""
     torch.manual_seed(0)
     layers = [nn.Linear(256, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10)]
     model = nn.Sequential(*layers)
@@ -69,6 +70,7 @@ def plain_steps(training: Training) -> None:
 
 
 def trial_ratio(training: Training, repeats: int) -> dict[str, Any]:
+    """A Trial of n steps, with its snapshot and restore, against n plain steps."""
     substrate = LiveSubstrate(training)
     substrate.check()
 
@@ -82,6 +84,7 @@ def trial_ratio(training: Training, repeats: int) -> dict[str, Any]:
 
 
 def snapshot_ratio(training: Training, repeats: int) -> dict[str, Any]:
+    """Snapshot and restore of everything, against copying the same tensors out and back."""
     sources = list(tensors_of(live_tree(training)))
 
     def copy_there_and_back() -> None:
@@ -128,6 +131,8 @@ def step_ratio(repeats: int) -> dict[str, Any]:
 
 
 def import_cost(repeats: int) -> dict[str, Any]:
+    """Milliseconds that ``import lrpilot`` adds to starting Python."""
+
     def run(code: str) -> None:
         subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -176,6 +181,7 @@ def memory(training: Training) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure everything, print the ratios, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--out", type=Path)

@@ -16,7 +16,7 @@ from lrpilot import Pilot, Training
 from lrpilot.training.rng import get_rng, set_rng
 
 sys.path.insert(0, str(Path(__file__).parent))
-from skeleton_policy import Script  # noqa: E402
+from skeleton_policy import Script
 
 STEPS = 30
 LR = 0.05

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from skeleton_policy import Script
-
 from lrpilot.core.actions import Action, Done, Observation, Train
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
@@ -30,6 +28,7 @@ from lrpilot.testing.conformance import (
     check_states_are_plain_data,
     check_stays_within_the_horizon,
 )
+from skeleton_policy import Script
 
 POLICIES: dict[str, Policy] = {
     "constant": Schedule("constant", lr=0.1),

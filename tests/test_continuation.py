@@ -229,8 +229,8 @@ def assert_equal(mine: Any, theirs: Any, path: str = "") -> None:
         assert mine == theirs, path
 
 
-class Boom(Exception):
-    pass
+class ProbeError(Exception):
+    """What the injected exceptions are."""
 
 
 class Fuse:
@@ -243,7 +243,7 @@ class Fuse:
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         self.calls += 1
         if self.calls - 1 == self.raise_at:
-            raise Boom
+            raise ProbeError
         inputs, targets = batch
         noise = 1.0 + 1e-3 * (random.random() + float(np.random.rand()))
         return noise * nn.functional.cross_entropy(model(inputs), targets)
@@ -319,7 +319,7 @@ def test_a_probe_that_raises_leaves_no_trace(module: str, optimizer: str) -> Non
         before = world.everything()
         for index in range(calls):
             world.loss.calls, world.loss.raise_at = 0, index
-            with pytest.raises(Boom):
+            with pytest.raises(ProbeError):
                 probe(world)
             world.loss.raise_at = None
             assert_equal(world.everything(), before, f"exception at call {index}: ")

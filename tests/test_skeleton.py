@@ -15,10 +15,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import skeleton_env as env
-from skeleton_policy import Script
-
 from lrpilot import Pilot, Training
 from lrpilot.core.actions import Done, Drop, Evaluate, Line, Mark, Rewind, Train, Trial
+from skeleton_policy import Script
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from lrpilot.core.found import FoundLR
 from lrpilot.core.flight import Flight
+from lrpilot.core.found import FoundLR
 from lrpilot.core.history import Event, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.errors import PolicyError, SettingError

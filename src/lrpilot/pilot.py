@@ -83,7 +83,7 @@ class Pilot(LRScheduler):
 
     # ------------------------------------------------------------- the loop
 
-    def step(self, loss: Tensor | float | None = None) -> None:  # type: ignore[override]
+    def step(self, loss: Tensor | float | None = None) -> None:
         """Account for the optimizer step just taken and set the lr of the next one.
 
         Args:
@@ -226,12 +226,12 @@ class Pilot(LRScheduler):
 
         def before(*_: Any) -> None:
             alive = pilot()
-            if alive is not None and not alive._substrate.probing:
+            if alive is not None and not alive.training.probing:
                 alive._substrate.before_kept_step()
 
         def after(stepped: Optimizer, *_: Any) -> None:
             alive = pilot()
-            if alive is not None and not alive._substrate.probing and not _was_skipped(stepped):
+            if alive is not None and not alive.training.probing and not _was_skipped(stepped):
                 alive._taken += 1
                 alive._substrate.after_kept_step()
 

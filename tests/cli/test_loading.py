@@ -1,9 +1,11 @@
 """Factories: what loads, and what each mistake is told."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from lrpilot.cli.loading import load_training
 from lrpilot.errors import DataError, SettingError
 from lrpilot.training import Training
@@ -45,13 +47,14 @@ number = 3
 
 
 @pytest.fixture
-def factory_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def factory_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "my_factory.py"
     path.write_text(GOOD)
-    return path
+    yield path
+    for name in {name for name in sys.modules if name.startswith("lrpilot_factory_")} | {"my_factory", "neighbour"}:
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(
@@ -113,5 +116,5 @@ def test_a_file_that_does_not_import(factory_file: Path, tmp_path: Path, text: s
 
 
 def test_the_librarys_own_errors_pass_through(factory_file: Path) -> None:
-    with pytest.raises(DataError, match="^train_data must have a batch, got none. Add one.$"):
+    with pytest.raises(DataError, match=r"^train_data must have a batch, got none\. Add one\.$"):
         load_training("my_factory.py:empty")

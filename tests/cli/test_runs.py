@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from lrpilot.cli.runs import RunFolder, open_run
 from lrpilot.core.actions import Evaluate, HeldOut, Progress
 from lrpilot.core.history import Event, History

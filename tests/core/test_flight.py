@@ -41,11 +41,13 @@ START_LR = 0.5
 
 
 class OneNumber:
-    """A Substrate whose weight falls by the lr at each step, and whose loss is the weight."""
+    """A Substrate whose weight falls by the lr at each step, and whose loss is the weight, and a wobble."""
 
-    def __init__(self, *, reads_are_cheap: bool = True) -> None:
+    def __init__(self, *, reads_are_cheap: bool = True, wobble: float = 0.0) -> None:
         self.cost = Cost()
         self.reads_are_cheap = reads_are_cheap
+        self.wobble = wobble
+        self.steps = 0
         self.weight = 100.0
         self.marks: dict[str, float] = {}
         self.armed = False
@@ -60,7 +62,8 @@ class OneNumber:
         self.weight -= lr
         if self.armed:
             self.endpoints, self.armed = (before, self.weight), False
-        return before
+        self.steps += 1
+        return before + self.wobble * (self.steps % 3)
 
     def _measured(self, what: str) -> None:
         if self.fail_next is not None:
@@ -155,10 +158,14 @@ def train(steps: int, lr: float = 0.1, **options: Any) -> Train:
 
 
 def fly(
-    *actions: Any, total: int | None = None, reads_are_cheap: bool = True, on_event: Any = None
+    *actions: Any,
+    total: int | None = None,
+    reads_are_cheap: bool = True,
+    wobble: float = 0.0,
+    on_event: Any = None,
 ) -> tuple[Flight, OneNumber]:
     """A flight of a script, its first measurements done."""
-    substrate = OneNumber(reads_are_cheap=reads_are_cheap)
+    substrate = OneNumber(reads_are_cheap=reads_are_cheap, wobble=wobble)
     flight = Flight(FlightScript(tuple(actions)), substrate, lr=START_LR, horizon=horizon(total), on_event=on_event)
     flight.start()
     return flight, substrate
@@ -457,22 +464,25 @@ EVERYTHING = (
     Drop("a"),
     Line((0.5,)),
     Rewind("b"),
-    train(40, lr=0.2),
+    train(10, stop=Stop(abort_ratio=1.05)),
+    train(20, lr=0.001, stop=Stop(patience=2)),
+    train(20, lr=1e-9, observe_every=3, stop=Stop(patience=5)),
+    train(20, lr=0.2),
 )
 
 
 def resumed(flight: Flight, substrate: OneNumber, total: int) -> tuple[Flight, OneNumber]:
     """The flight in a new process: weights and marks from the checkpoint, everything else from its state."""
     saved = json.loads(json.dumps(flight.state_dict()))
-    fresh = OneNumber(reads_are_cheap=substrate.reads_are_cheap)
+    fresh = OneNumber(reads_are_cheap=substrate.reads_are_cheap, wobble=substrate.wobble)
     again = Flight(flight.policy, fresh, lr=123.0, horizon=horizon(total))
     again.load_state_dict(saved)
-    fresh.weight, fresh.marks = substrate.weight, dict(substrate.marks)
+    fresh.weight, fresh.steps, fresh.marks = substrate.weight, substrate.steps, dict(substrate.marks)
     return again, fresh
 
 
 def same_flight(actions: Sequence[Action], reads_are_cheap: bool, stop_at: int, length: int = 60) -> None:
-    whole, substrate = fly(*actions, total=length, reads_are_cheap=reads_are_cheap)
+    whole, substrate = fly(*actions, total=length, reads_are_cheap=reads_are_cheap, wobble=3.0)
     steps(whole, substrate, stop_at)
     again, fresh = resumed(whole, substrate, length)
     for _ in range(length - stop_at):
@@ -508,6 +518,17 @@ asked = st.one_of(
 @given(st.lists(asked, max_size=8), st.booleans(), st.integers(0, 30))
 def test_any_script_resumes_anywhere(actions: list[Action], reads_are_cheap: bool, stop_at: int) -> None:
     same_flight(actions, reads_are_cheap, stop_at, length=40)
+
+
+def test_a_stop_seen_only_while_saving_is_not_lost() -> None:
+    flight, substrate = fly(train(70), train(9, lr=0.2), total=80, reads_are_cheap=False)
+    steps(flight, substrate, [1.0, math.nan, 1.0])
+    assert not told(flight) and flight.lr == 0.1
+    again, fresh = resumed(flight, substrate, 80)
+    for one, its in ((flight, substrate), (again, fresh)):
+        steps(one, its, [1.0])
+        (seen,) = told(one)
+        assert isinstance(seen, Trained) and (seen.steps, seen.stop) == (4, StopReason.NON_FINITE) and one.lr == 0.2
 
 
 def test_a_search_that_was_interrupted_is_flown_after_loading() -> None:

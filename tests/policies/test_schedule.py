@@ -187,6 +187,8 @@ BY_HAND = [
     (Schedule("sgdr", t_0=4, t_mult=2), 12, 3, 0.5 * (1 + math.cos(0.75 * math.pi))),
     (Schedule("sgdr", t_0=4, t_mult=2), 12, 4, 1.0),
     (Schedule("sgdr", t_0=4, t_mult=2), 12, 8, 0.5),
+    (Schedule("sgdr"), 12, 2, 1.0),  # cycles of 12/7, 24/7 and 48/7 steps, cut at 2 and 5
+    (Schedule("sgdr"), 12, 5, 1.0),
     (Schedule("one_cycle"), 100, 0, 0.1),
     (Schedule("one_cycle"), 100, 30, 0.7),  # 0.1 + 0.9 · 30/45
     (Schedule("one_cycle"), 100, 45, 1.0),
@@ -381,6 +383,7 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"kind": "cosine", "warmup": -0.1}, "warmup must be"),
     ({"kind": "cosine", "warmup": math.nan}, "warmup must be"),
     ({"kind": "cosine", "warmup": True}, "warmup must be"),
+    ({"kind": "cosine", "warmup": None}, "warmup must be"),
     ({"kind": "cosine", "gamma": 0.1}, "A 'cosine' schedule takes min_factor, got gamma."),
     ({"kind": "constant", "min_factor": 0.1}, "takes no options, got min_factor."),
     ({"kind": "cosine", "min_factor": 1.1}, "min_factor must be in [0, 1], got 1.1."),

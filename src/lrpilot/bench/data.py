@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class _Rows(Dataset[Batch]):
         return self.split.inputs[rows], self.split.targets[rows]
 
 
-def _as_fetched(batch: Batch) -> Batch:
+def _as_fetched(batch: Any) -> Any:
     """Collate function for batches that :class:`_Rows` has already stacked."""
     return batch
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lrpilot.training import Training
 
 WARMUP = 0.05
+DIGITS_STEPS, FASHION_STEPS = 1600, 3000
 FACTOR = 30.0  # how far off the first guess of an lr may be
 DEFAULT = "default lr"
 SEARCHED = "found lr"
@@ -181,9 +182,9 @@ def _task(data: str) -> Task:
 
     if data == "digits":
         title = "scikit-learn's digits with jittered pixels, 3-layer MLP, AdamW, batch 32"
-        return _classification(title, digits(), (64, 64, 64), batch_size=32, steps=1600, jitter=0.7)
+        return _classification(title, digits(), (64, 64, 64), batch_size=32, steps=DIGITS_STEPS, jitter=0.7)
     title = "Fashion-MNIST (12,000 images), 2-layer MLP, AdamW, batch 64"
-    return _classification(title, fashion_mnist(), (784, 256), batch_size=64, steps=3000, jitter=0.3)
+    return _classification(title, fashion_mnist(), (784, 256), batch_size=64, steps=FASHION_STEPS, jitter=0.3)
 
 
 def _classification(
@@ -249,7 +250,8 @@ def _report(task: Task, seeds: int, document: dict[str, Any], found: Sequence["F
     losses = {row["row"]: fmean(row["loss"]) for row in rows}
     if SEARCHED_PAID in losses:
         change = losses[SEARCHED_PAID] / losses[DEFAULT] - 1
-        say(f"[bold]at equal compute the found lr ends {change:+.0%} from the default lr's loss[/bold]")
+        direction = "below" if change < 0 else "above"
+        say(f"[bold]at equal compute the found lr's loss is {abs(change):.0%} {direction} the default lr's[/bold]")
     else:
         note("The search cost more than the run itself, so there is no row at equal compute.")
     say(f"picture  {document['picture']}", f"{document['seconds']:.0f} s in all")

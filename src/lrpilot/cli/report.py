@@ -41,9 +41,9 @@ def to_json(document: Any, *, indent: int | None = 2) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Nested data with only what JSON knows."""
+    """Nested data with only what JSON knows, and without the codec's class names."""
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items() if k != "$record"}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
     if isinstance(value, Enum):
@@ -90,7 +90,7 @@ def cost_plain(cost: "Cost") -> dict[str, float]:
 
 def found_plain(found: "FoundLR") -> dict[str, Any]:
     """The result of a search as plain data."""
-    return found.to_dict() | {"code": found.code.name, "cost": cost_plain(found.cost)}
+    return found.to_dict() | {"code": found.code.name, "status": found.status, "cost": cost_plain(found.cost)}
 
 
 def _console(*, stderr: bool = False) -> "Console":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lrpilot.cli.options import Json
-from lrpilot.cli.report import cost_plain, cost_text, lr_text, say, say_json, table
+from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, say, say_json, table
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
@@ -76,25 +76,29 @@ def _load_curve(path: Path) -> "Landscape":
 
 def _plain(result: "SimulationResult") -> dict[str, Any]:
     from lrpilot.core.codec import encode
+    from lrpilot.core.found import FoundLR
 
+    answer = result.result
     return {
         "steps": len(result.history.lrs),
         "final_loss": result.final_loss,
         "cost": cost_plain(result.cost),
-        "result": encode(result.result),
+        "result": found_plain(answer) if isinstance(answer, FoundLR) else encode(answer),
         "history": {"lrs": result.history.lrs, "losses": result.history.losses},
         "events": [event.message for event in result.history.events],
     }
 
 
 def _report(result: "SimulationResult", *, start_loss: float) -> None:
+    from lrpilot.core.found import FoundLR
+
     lrs, losses = result.history.lrs, result.history.losses
     if lrs:
         last = len(lrs) - 1
         picked = sorted({round(i * last / (SHOWN_STEPS - 1)) for i in range(SHOWN_STEPS)})
         say(table(("step", "lr", "loss"), [(str(i + 1), lr_text(lrs[i]), f"{losses[i]:.4g}") for i in picked]))
-    if result.result is not None:
-        found = result.result
+    found = result.result
+    if isinstance(found, FoundLR):
         say(f"[bold]lr {lr_text(found.lr)}[/bold]  {found.code.name}: {found.status}")
     say(f"held-out loss  {start_loss:.4g} at the start, {result.final_loss:.4g} after {len(lrs)} steps")
     say(f"measurements  {cost_text(result.cost)}")

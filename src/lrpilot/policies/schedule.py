@@ -97,7 +97,7 @@ class Schedule(Policy):
         self._check_ownership()
         for name, (rule, holds, remedy) in _RULES.items():
             value = getattr(self, name)
-            if value is not None and not holds(value):
+            if (value is not None or name == "warmup") and not holds(value):
                 raise SettingError(f"{name} must be {rule}, got {value!r}. {remedy}")
         if SCHEDULES[self.kind].positive_min and self.min_factor == 0:
             raise SettingError(f"min_factor of a {self.kind!r} schedule must be > 0, got 0. Use for example 0.01.")

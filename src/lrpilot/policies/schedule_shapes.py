@@ -38,9 +38,9 @@ def _between(milestones: tuple[float, ...], span: Span) -> Iterator[float]:
 
 
 def _milestone(milestone: float, span: Span) -> int:
-    if isinstance(milestone, float):
-        return max(round(milestone * span.end("step", "step_size")), 1)  # the first step runs at the peak
-    return milestone
+    if milestone >= 1:
+        return int(milestone)
+    return max(round(milestone * span.end("step", "step_size")), 1)  # the first step runs at the peak
 
 
 def exponential(span: Span, *, gamma: float | None, min_factor: float) -> Iterator[Segment]:

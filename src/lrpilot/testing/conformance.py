@@ -48,7 +48,7 @@ LR = 0.1
 
 
 @dataclass
-class Recorder(Policy):
+class _Recorder(Policy):
     """Flies a policy and keeps every (state, action, observation) it went through."""
 
     policy: Policy
@@ -106,7 +106,7 @@ def check_is_deterministic(policy: Policy) -> None:
 
 def check_states_are_plain_data(policy: Policy) -> None:
     """Settings, every state, action and observation survive the codec and JSON, and go on identically."""
-    recorder = Recorder(policy)
+    recorder = _Recorder(policy)
     fly(recorder)
     assert _through_json(policy) == policy, "the settings of the policy itself"
     for state, action, observation, after in recorder.trace:
@@ -119,7 +119,7 @@ def check_states_are_plain_data(policy: Policy) -> None:
 
 def check_old_states_stay_valid(policy: Policy) -> None:
     """``tell`` does not mutate: after the flight every earlier state still asks and goes on as it did."""
-    recorder = Recorder(policy)
+    recorder = _Recorder(policy)
     fly(recorder)
     for state, action, observation, after in recorder.trace:
         assert policy.ask(state) == action

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from lrpilot.errors import LossError, LRPilotError, ModelError, OptimizerError, SettingError
@@ -21,6 +22,11 @@ def check_model(model: Any, optimizer: Optimizer) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    if any(is_lazy(p) for p in model.parameters()):
+        raise ModelError(
+            "The model's parameters must be initialised, got lazy ones that have not seen a batch. "
+            "Run one batch through the model before constructing Training."
+        )
     trainable = {id(p) for p in model.parameters() if p.requires_grad}
     if not trainable:
         raise ModelError(
@@ -52,6 +58,18 @@ def check_optimizer(optimizer: Optimizer) -> None:
 def is_known_nonlinear(optimizer: Optimizer) -> bool:
     """Whether the step of this optimizer is known not to be linear in lr."""
     return any(cls.__name__ in _NONLINEAR for cls in type(optimizer).__mro__)
+
+
+def check_settings(*, seed: int, eval_batches: int | None) -> None:
+    """Numbers given to a Training are in their range.
+
+    Raises:
+        SettingError: one is not.
+    """
+    if not isinstance(seed, int) or seed < 0:
+        raise SettingError(f"seed must be an int >= 0, got {seed!r}. The default is 0.")
+    if eval_batches is not None and eval_batches < 1:
+        raise SettingError(f"eval_batches must be >= 1, got {eval_batches}. Use None for all of val_data.")
 
 
 def check_extra_state(state: Mapping[str, Any], *, has_step_fn: bool) -> None:

@@ -6,7 +6,7 @@ loader: they iterate a twin of it.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sized
 from itertools import islice
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lrpilot.errors import DataError
 from lrpilot.training.rng import SideStream
-from lrpilot.training.tree import map_tensors, tensors_of
+from lrpilot.training.tree import map_leaves, map_tensors, tensors_of
 
 Data = Iterable[Any] | Callable[[], Iterable[Any]]
 
@@ -46,12 +46,15 @@ class BatchSource:
         # Accelerate's prepared loaders wrap the user's own one, and would move batches and sync generators.
         self._data = getattr(data, "base_dataloader", data)
         self._check()
+        if isinstance(self._data, DataLoader):
+            # A sampler that holds a generator of its own moves on with the user's loop: copy it as it is now.
+            self._data = twin_loader(self._data, seed)
 
     def _check(self) -> None:
         data = self._data
         if isinstance(data, DataLoader):
-            twin_loader(data, 0)
-        elif callable(data) and not isinstance(data, Iterable):
+            return  # twin_loader checks it
+        if callable(data) and not isinstance(data, Iterable):
             return
         elif not (isinstance(data, Iterable) or hasattr(data, "__getitem__")) or isinstance(data, (str, bytes)):
             raise DataError(
@@ -62,7 +65,7 @@ class BatchSource:
                 f"{self.name} must be readable more than once, got the one-shot iterator {type(data).__name__}. "
                 f"{_CALLABLE_REMEDY}"
             )
-        elif hasattr(data, "__len__") and len(data) == 0:
+        elif isinstance(data, Sized) and len(data) == 0:
             raise DataError(f"{self.name} must hold at least one batch, got none.")
 
     def epoch(self, number: int = 0) -> Iterator[Any]:
@@ -70,7 +73,13 @@ class BatchSource:
         if isinstance(self._data, DataLoader):
             return iter(twin_loader(self._data, self._seed + number))
         if callable(self._data) and not isinstance(self._data, Iterable):
-            return iter(self._data())
+            made = self._data()
+            if not (isinstance(made, Iterable) or hasattr(made, "__getitem__")):
+                raise DataError(
+                    f"{self.name}() must return an iterable of batches, got {type(made).__name__}. "
+                    "Add the missing return, or pass the iterable itself."
+                )
+            return iter(made)
         return iter(self._data)
 
 
@@ -131,6 +140,8 @@ def _own_order(sampler: Any, dataset: Any, generator: torch.Generator) -> Any:
     for part in _sampler_parts(own):
         if getattr(part, "generator", generator) is None:
             part.generator = generator
+        if hasattr(part, "set_epoch"):  # DistributedSampler draws from its epoch, which the user's loop moves on
+            part.set_epoch(generator.initial_seed())
     return own
 
 
@@ -165,21 +176,21 @@ class Replay:
         self._whole = False
 
     def take(self, count: int | None = None) -> Iterator[Any]:
-        """The first ``count`` batches (None: all of one epoch), in new containers.
+        """The first ``count`` batches (None: all of one epoch), each a copy.
 
-        New containers because a step may pop keys from its batch; the tensors are shared.
+        Copies because a step may pop keys from its batch, or write into its tensors.
 
         Raises:
             DataError: the source yields nothing.
         """
         kept = self._kept[:count]
         for batch in kept:
-            yield map_tensors(batch, lambda t: t)
+            yield copy_batch(batch)
         if self._whole or len(kept) == count:
             return
         for index, batch in enumerate(islice(self._stream(), len(kept), count), start=len(kept)):
             self._keep(index, batch)
-            yield map_tensors(batch, lambda t: t)
+            yield copy_batch(batch)
 
     def _stream(self) -> Iterator[Any]:
         while True:
@@ -208,7 +219,8 @@ class Replay:
         if index != len(self._kept):
             return  # keep a prefix, never a batch behind a gap
         size = sum(t.numel() * t.element_size() for t in tensors_of(batch))
-        if size <= self._room:
+        # A batch without a tensor to be seen (a graph, an array) has an unknown size: it is read again.
+        if 0 < size <= self._room:
             self._kept.append(batch)
             self._room -= size
         else:
@@ -256,17 +268,29 @@ class ProbeData:
 _END = object()
 
 
+def copy_batch(batch: Any) -> Any:
+    """A batch of one's own: new containers and tensors; what else it holds is copied one level deep."""
+    return map_leaves(batch, lambda t: t.detach().clone().requires_grad_(t.requires_grad), _copy_leaf)
+
+
+def _copy_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, MutableMapping):
+        made = copy.copy(leaf)
+        made.update({key: copy_batch(value) for key, value in leaf.items()})
+        return made
+    try:
+        return copy.copy(leaf)
+    except TypeError:  # what cannot be copied is shared
+        return leaf
+
+
 def count_samples(batch: Any) -> int:
     """Number of samples in a batch: the first dimension of its first tensor (1 if it has none)."""
-    for tensor in tensors_of(_as_plain(batch)):
+    for tensor in tensors_of(batch):
         return int(tensor.shape[0]) if tensor.ndim else 1
     if isinstance(batch, (list, tuple)):
         return max(1, len(batch))
     return 1
-
-
-def _as_plain(batch: Any) -> Any:
-    return dict(batch) if isinstance(batch, Mapping) else batch
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -32,32 +33,36 @@ def mean_over_ranks(values: Sequence[float]) -> list[float]:
     return averaged
 
 
-def share_step(loss: float, failure: BaseException | None) -> float:
-    """Share one probe step: the mean loss, or the same failure everywhere.
+def together(work: Callable[[], Sequence[float]], count: int = 1) -> list[float]:
+    """Do one rank's part of a measurement: its values averaged over the ranks, or a failure on every rank.
 
     Args:
-        loss: this rank's loss (ignored when it failed).
-        failure: the exception this rank's step raised, or None.
+        work: measures on this rank; must not wait for another rank after it has failed on one.
+        count: number of values it returns.
 
     Raises:
         RanksDisagreeError: another rank failed.
-        BaseException: this rank failed; its own exception is raised again.
+        Exception: this rank failed; its own exception goes on.
     """
     if not is_distributed():
-        if failure is not None:
-            raise failure
-        return loss
-    shared = torch.tensor([0.0 if failure else loss, 1.0 if failure else 0.0], dtype=torch.float64, device=_device())
+        return list(work())
+    values: Sequence[float] = [math.nan] * count
+    failure: Exception | None = None
+    try:
+        values = work()
+    except Exception as error:
+        failure = error
+    shared = torch.tensor([*values, 0.0 if failure is None else 1.0], dtype=torch.float64, device=_device())
     dist.all_reduce(shared)
     if failure is not None:
         raise failure
-    total, failed = shared.tolist()
+    *totals, failed = shared.tolist()
     if failed:
         raise RanksDisagreeError(
             f"A probe must succeed on every rank, but it failed on {int(failed)} other rank(s). "
             "Look at the error of those ranks; everything has been restored on this one."
         )
-    return float(total / dist.get_world_size())
+    return [total / dist.get_world_size() for total in totals]
 
 
 def require_same_action(action: Any) -> None:

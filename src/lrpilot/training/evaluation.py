@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.module_state import ModuleState
 from lrpilot.training.rng import seeded_rng
 
@@ -24,7 +25,8 @@ def pure_forward(model: nn.Module, seed: int) -> Iterator[None]:
         with seeded_rng(seed), torch.no_grad():
             yield
     finally:
-        before.restore()
+        with deferred_interrupt():
+            before.restore()
 
 
 def mean_loss(
@@ -39,8 +41,8 @@ def mean_loss(
     """
     losses, samples = [], []
     for batch in batches:
+        samples.append(count(batch))  # before the loss, which may empty the batch
         losses.append(loss(batch).detach().to(torch.float64))
-        samples.append(count(batch))
     weights = torch.tensor(samples, dtype=torch.float64, device=losses[0].device)
     return float((torch.stack(losses) * weights).sum() / weights.sum()), samples
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lrpilot.errors import StepError
+from lrpilot.training.interrupts import deferred_interrupt
 
 
 class LineEndpoints:
@@ -21,15 +22,11 @@ class LineEndpoints:
         self._live = [p.detach() for p in parameters]
         self._before = [p.clone() for p in self._live]
         self._after: list[Tensor] | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the step has been taken."""
-        return self._after is not None
+        self._stepped = False
 
     def step_taken(self) -> None:
-        """Copy the parameters after the step."""
-        self._after = [p.clone() for p in self._live]
+        """Note that the step has been taken."""
+        self._stepped = True
 
     def read(self, factors: Sequence[float], losses: Callable[[], list[float]]) -> tuple[tuple[float, ...], ...]:
         """Losses at θ(s) = before + s·(after − before) for each factor s.
@@ -47,16 +44,19 @@ class LineEndpoints:
         Raises:
             StepError: no step has been taken since the Line was armed.
         """
-        after = self._after
-        if after is None:
+        if not self._stepped:
             raise StepError("A Line is read after a step, but no step has been taken since it was armed.")
+        if self._after is None:
+            # Not copied inside optimizer.step(): a loop may project or clip the weights after it.
+            self._after = [p.clone() for p in self._live]
+        after = self._after
         columns = []
         try:
             for factor in factors:
                 self._move(factor, after)
                 columns.append(losses())
         finally:
-            with torch.no_grad():
+            with deferred_interrupt(), torch.no_grad():
                 torch._foreach_copy_(self._live, after)
         return tuple(zip(*columns, strict=True))
 

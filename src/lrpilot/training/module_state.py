@@ -55,6 +55,7 @@ class PlainAttributes:
         }
 
     def restore(self) -> None:
+        """Put the attributes back; those born since go."""
         attributes = vars(self._module)
         for gone in [k for k, v in attributes.items() if _is_plain(v) and k not in self._values]:
             del attributes[gone]

@@ -6,7 +6,6 @@ because time moves on for the rest.
 """
 
 import copy
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +24,7 @@ def live_tree(training: "Training") -> dict[str, Any]:
     """Weights, buffers, optimizer state and extra state, by reference, under names that can be saved."""
     modules = _modules(training)
     return {
-        "parameters": list(_parameters(training)),
+        "parameters": all_parameters(training),
         "buffers": {name: dict(module._buffers) for name, module in modules.items() if module._buffers},
         "optimizers": {name: _optimizer_tree(optimizer) for name, optimizer in _optimizers(training).items()},
     }
@@ -35,8 +34,7 @@ def write_live(training: "Training", saved: dict[str, Any], identity: dict[str, 
     """Put a clone of :func:`live_tree` back into the live objects."""
     written = write_tree(live_tree(training), saved, identity)
     for name, module in _modules(training).items():
-        buffers = written["buffers"].get(name, {})
-        put_buffers(module, buffers)
+        put_buffers(module, written["buffers"].get(name, {}))
     for name, optimizer in _optimizers(training).items():
         _put_optimizer(optimizer, written["optimizers"][name])
 
@@ -49,16 +47,12 @@ def _modules(training: "Training") -> dict[str, nn.Module]:
     return {f"{root}.{name}": m for root, module in roots.items() for name, m in module.named_modules()}
 
 
-def _parameters(training: "Training") -> Iterator[Tensor]:
+def all_parameters(training: "Training") -> list[Tensor]:
     """Every parameter once: of the modules, then those only the optimizers know (a criterion's, say)."""
-    seen: set[int] = set()
     candidates: list[Tensor] = [p for m in _modules(training).values() for p in m._parameters.values() if p is not None]
     for optimizer in _optimizers(training).values():
-        candidates += [p for group in optimizer.param_groups for p in group["params"]]
-    for parameter in candidates:
-        if id(parameter) not in seen:
-            seen.add(id(parameter))
-            yield parameter
+        candidates += _optimizer_params(optimizer)
+    return list({id(p): p for p in candidates}.values())
 
 
 def _optimizers(training: "Training") -> dict[str, Optimizer]:
@@ -71,18 +65,22 @@ def _optimizer_params(optimizer: Optimizer) -> list[Tensor]:
 
 
 def _optimizer_tree(optimizer: Optimizer) -> dict[str, Any]:
-    state = {i: optimizer.state[p] for i, p in enumerate(_optimizer_params(optimizer)) if p in optimizer.state}
+    params = enumerate(_optimizer_params(optimizer))
+    state: dict[Any, Any] = {i: optimizer.state[p] for i, p in params if p in optimizer.state}
+    # As in torch's own state_dict: what an optimizer keeps of no one parameter goes by its own key.
+    state |= {key: kept for key, kept in optimizer.state.items() if not isinstance(key, Tensor)}
     groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     return {"state": state, "groups": groups}
 
 
 def _put_optimizer(optimizer: Optimizer, tree: dict[str, Any]) -> None:
-    for i, parameter in enumerate(_optimizer_params(optimizer)):
-        if i in tree["state"]:
-            optimizer.state[parameter] = tree["state"][i]
-        else:
-            # Born in the Trial: a zeroed momentum buffer is not an absent one (dampening).
-            optimizer.state.pop(parameter, None)
+    params: dict[Any, Any] = dict(enumerate(_optimizer_params(optimizer)))
+    state = {params.get(key, key): kept for key, kept in tree["state"].items()}
+    ours = {id(p) for p in params.values()}
+    for key in [k for k in optimizer.state if k not in state and (id(k) in ours or not isinstance(k, Tensor))]:
+        # Born in the Trial: a zeroed momentum buffer is not an absent one (dampening).
+        del optimizer.state[key]
+    optimizer.state.update(state)
     for group, saved in zip(optimizer.param_groups, tree["groups"], strict=True):
         for gone in [k for k in group if k not in saved and k != "params"]:
             del group[gone]
@@ -133,6 +131,7 @@ class Snapshot:
         self._gradients = _Gradients(tree["parameters"])
         self._attributes = [PlainAttributes(module) for module in _modules(training).values()]
         self._extra = ExtraState(training)
+        self._scalers = [_ScalerStages(s) for s in training.extra_state.values() if isinstance(s, torch.amp.GradScaler)]
 
     def restore(self) -> None:
         """Put everything back: values, identities, absences and random generators."""
@@ -140,8 +139,24 @@ class Snapshot:
         self._gradients.restore()
         for attributes in self._attributes:
             attributes.restore()
-        self._extra.restore()
-        set_rng(self._rng)
+        try:
+            self._extra.restore()
+        finally:
+            for scaler in self._scalers:
+                scaler.restore()
+            set_rng(self._rng)
+
+
+class _ScalerStages:
+    """How far a GradScaler has come with each optimizer: not in its state_dict, and left half way by an exception."""
+
+    def __init__(self, scaler: torch.amp.GradScaler) -> None:
+        self._live = scaler._per_optimizer_states if scaler.is_enabled() else {}
+        self._saved = alias_tree(dict(self._live))
+
+    def restore(self) -> None:
+        self._live.clear()
+        self._live.update(alias_tree(self._saved))
 
 
 class _Gradients:

@@ -13,15 +13,15 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.errors import LossError, NonlinearStepError, StepError
 from lrpilot.training.checks import explain_refused_gradients, is_known_nonlinear
-from lrpilot.training.data import count_samples
-from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action, share_step
+from lrpilot.training.data import copy_batch, count_samples
+from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action, together
 from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, reestimate_batch_norm
+from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.line import LineEndpoints
 from lrpilot.training.meter import Meter
 from lrpilot.training.param_groups import ParamGroupLRs
-from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.rng import seed_rng
-from lrpilot.training.snapshot import Mark, Snapshot
+from lrpilot.training.snapshot import Mark, Snapshot, all_parameters
 from lrpilot.training.training import Training
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
@@ -42,7 +42,6 @@ class LiveSubstrate:
         self.lrs = ParamGroupLRs(training.raw_optimizer)
         self.meter = Meter()
         self.marks: dict[str, Mark] = {}
-        self.probing = False
         # A loss can be read at every step where there is no device to stall and no rank to ask.
         self.reads_are_cheap = training.device.type == "cpu" and not is_distributed()
         self._snapshot: Snapshot | None = None
@@ -71,15 +70,14 @@ class LiveSubstrate:
         if self._snapshot is None:
             self._snapshot = Snapshot(self.training, self.training.snapshot_device)
         reference = self.lrs.reference
-        was_probing, self.probing = self.probing, True
-        try:
-            with self.meter.timed():
-                yield
-        finally:
-            with deferred_interrupt():
-                self._snapshot.restore()
-                self.lrs.rebind(reference)
-                self.probing = was_probing
+        with self.training.as_probe():
+            try:
+                with self.meter.timed():
+                    yield
+            finally:
+                with deferred_interrupt():
+                    self._snapshot.restore()
+                    self.lrs.rebind(reference)
 
     def forget_snapshot(self) -> None:
         """The state has moved on: the next bracket takes a new snapshot."""
@@ -90,8 +88,8 @@ class LiveSubstrate:
         if not training.model.training:
             # Handed over in eval mode (transformers' from_pretrained does): a loop would call train() first.
             training.model.train()
-        for parameter in training.trainable_parameters:
-            parameter.grad = None
+        for parameter in all_parameters(training):
+            parameter.grad = None  # also of those the optimizer does not step: backward would add to them
         seed_rng(training.seed)
         self.meter.training_batch_size(training.probe_data.batch_size)
 
@@ -101,10 +99,10 @@ class LiveSubstrate:
         """Prove on one batch, in a bracket, that the training works (see :meth:`Training.check`)."""
         if self._checked:
             return
-        batch = next(self.training.probe_data.train.take(1))
+        together(lambda: [self.training.probe_data.batch_size])
         with self._bracket(), counted_steps(self.training) as counter:
             self._prepare_trial()
-            loss = self._one_step(batch, counter)
+            loss = self._one_step(self.training.probe_data.train.take(1), counter)
             self._require_sound(loss, counter.steps)
         self._checked = True
 
@@ -123,20 +121,26 @@ class LiveSubstrate:
         if no_gradient and self.training.step_fn is None:
             raise LossError("The loss must depend on the trainable parameters, but none received a gradient.")
 
-    def _one_step(self, batch: Any, counter: "StepCounter") -> float:
-        """One training step of a probe, shared over ranks; the loss as a number."""
+    def _one_step(self, batches: Iterator[Any], counter: "StepCounter") -> float:
+        """One training step of a probe on the next batch, shared over ranks; the loss as a number."""
         counter.steps = 0
-        loss, failure = math.nan, None
-        try:
-            loss = float(self.training.step(batch))
+
+        def step() -> list[float]:
+            batch = next(batches)
+            samples = count_samples(batch)
+            try:
+                loss = float(self.training.step(batch))
+            except RuntimeError as error:
+                refused = explain_refused_gradients(error, self.training.raw_optimizer)
+                if refused is None:
+                    raise
+                raise refused from error
+            self.meter.add(samples, forwards=1, backwards=1)
             counter.require_at_most_one()
-        except RuntimeError as error:
-            failure = explain_refused_gradients(error, self.training.raw_optimizer) or error
-        except Exception as error:
-            failure = error
-        loss = share_step(loss, failure)
-        self.meter.add(count_samples(batch), forwards=1, backwards=1)
-        return loss
+            self.lrs.check_unchanged()
+            return [loss]
+
+        return together(step)[0]
 
     def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
         """Fly a Trial and restore everything: training losses, held-out loss, stop reason."""
@@ -155,11 +159,11 @@ class LiveSubstrate:
         self._prepare_trial()
         losses: list[float] = []
         rules = StopState()
+        batches = self.training.probe_data.train.take(action.steps)
         with counted_steps(self.training) as counter:
-            for i, batch in enumerate(self.training.probe_data.train.take(action.steps)):
+            for i in range(action.steps):
                 self.lrs.set(action.shape(i))
-                loss = self._one_step(batch, counter)
-                self.lrs.check_unchanged()
+                loss = self._one_step(batches, counter)
                 self.meter.count(trial_steps=1)
                 losses.append(loss)
                 rules, stop = check_stop(action.stop, rules, loss)
@@ -177,22 +181,22 @@ class LiveSubstrate:
             return self._judge(reestimate=action.reestimate)
 
     def _judge(self, *, reestimate: bool) -> float:
-        training = self.training
         self.meter.count(evaluations=1)
-        was_probing, self.probing = self.probing, True
-        try:
-            with pure_forward(training.model, training.seed):
-                if reestimate:
-                    self._reestimate()
-                training.model.eval()
-                held_out = map(training.move, training.probe_data.held_out())
-                loss, samples = mean_loss(held_out, training.loss, count_samples)
-        finally:
-            self.probing = was_probing
+        return together(lambda: [self._held_out_loss(reestimate=reestimate)])[0]
+
+    def _held_out_loss(self, *, reestimate: bool) -> float:
+        """This rank's mean held-out loss."""
+        training = self.training
         self.meter.training_batch_size(training.probe_data.batch_size)
+        with training.as_probe(), pure_forward(training.model, training.seed):
+            if reestimate:
+                self._reestimate()
+            training.model.eval()
+            held_out = map(training.move, training.probe_data.held_out())
+            loss, samples = mean_loss(held_out, training.loss, count_samples)
         for count in samples:
             self.meter.add(count, forwards=1)
-        return mean_over_ranks([loss])[0]
+        return loss
 
     def _reestimate(self) -> None:
         if not self.training.model.training:
@@ -200,9 +204,10 @@ class LiveSubstrate:
         if not live_batch_norms(self.training.model):
             return
         batches = [self.training.move(batch) for batch in self.training.probe_data.train.take(BATCH_NORM_BATCHES)]
+        samples = [count_samples(batch) for batch in batches]
         reestimate_batch_norm(self.training.model, batches, self.training.loss)
-        for batch in batches:
-            self.meter.add(count_samples(batch), forwards=1)
+        for count in samples:
+            self.meter.add(count, forwards=1)
 
     # ---------------------------------------------------------------- lines
 
@@ -231,17 +236,24 @@ class LiveSubstrate:
             raise StepError("A Line is read after a step, but none was taken since it was armed.")
         self._require_linear_step()
         self.meter.count(lines=1)
-        with self.meter.timed():
-            batches = [self.training.move(batch) for batch in self.training.probe_data.train.take(action.batches)]
+        width = len(action.factors)
+
+        def read() -> list[float]:
+            batches = list(self.training.probe_data.train.take(action.batches))
             table = endpoints.read(action.factors, lambda: self._pure_losses(batches))
-        return tuple(tuple(mean_over_ranks(row)) for row in table)
+            return [loss for row in table for loss in row]
+
+        with self.meter.timed():
+            losses = together(read, width * action.batches)
+        return tuple(tuple(losses[i : i + width]) for i in range(0, len(losses), width))
 
     def _pure_losses(self, batches: Sequence[Any]) -> list[float]:
         """One loss per batch; the same dropout masks and buffers for every call."""
         losses = []
         for i, batch in enumerate(batches):
+            own = self.training.move(copy_batch(batch))
             with pure_forward(self.training.model, self.training.seed + i):
-                losses.append(self.training.loss(batch).detach())
+                losses.append(self.training.loss(own).detach())
             self.meter.add(count_samples(batch), forwards=1)
         return [float(x) for x in torch.stack(losses).tolist()]
 
@@ -266,23 +278,23 @@ class LiveSubstrate:
 
     def _nonlinearity(self) -> float:
         """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state."""
-        batches = list(self.training.probe_data.train.take(2))
         with self._bracket():
-            full = self._scratch_update(batches, 1.0)
+            full = self._scratch_update(1.0)
         with self._bracket():
-            half = self._scratch_update(batches, 0.5)
+            half = self._scratch_update(0.5)
         scale = math.sqrt(sum(float(d.square().sum()) for d in full))
         off = math.sqrt(sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True)))
         return off / scale if scale > 0 and math.isfinite(scale) else math.inf
 
-    def _scratch_update(self, batches: Sequence[Any], factor: float) -> list[Tensor]:
+    def _scratch_update(self, factor: float) -> list[Tensor]:
         training = self.training
         self._prepare_trial()
+        batches = training.probe_data.train.take(2)
         with counted_steps(training) as counter:
-            self._one_step(batches[0], counter)
+            self._one_step(batches, counter)
             self.lrs.set(self.lrs.reference * factor)
             before = [p.detach().clone() for p in training.trainable_parameters]
-            self._one_step(batches[-1], counter)
+            self._one_step(batches, counter)
         return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
 
     # ---------------------------------------------------------------- marks

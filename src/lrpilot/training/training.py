@@ -1,6 +1,7 @@
 """Training: a model, its optimizer, its loss and its data, bound together so that they can be measured."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +14,7 @@ from lrpilot.training.checks import (
     check_loss,
     check_model,
     check_optimizer,
+    check_settings,
     require_loss_fn,
 )
 from lrpilot.training.data import BatchSource, Data, ProbeData, to_device
@@ -73,6 +75,7 @@ class Training:
         require_loss_fn(loss_fn)
         self.extra_state = dict(state or {})
         check_extra_state(self.extra_state, has_step_fn=step_fn is not None)
+        check_settings(seed=seed, eval_batches=eval_batches)
         ParamGroupLRs(self.raw_optimizer)  # refuses NaN, negative and all-zero lrs
         if train_data is None:
             raise DataError("train_data must be an iterable of batches, got None.")
@@ -82,6 +85,7 @@ class Training:
         self.step_fn = step_fn
         self.seed = seed
         self.eval_batches = eval_batches
+        self.probing = False
         self.device = torch.device(device) if device is not None else next(model.parameters()).device
         self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None
         self.train_source = BatchSource(train_data, seed=seed, name="train_data")
@@ -124,6 +128,15 @@ class Training:
     def probe_data(self) -> ProbeData:
         """The fixed batches that probes read; the first access reads a few of them."""
         return ProbeData(self.train_source, self.val_source, eval_batches=self.eval_batches, seed=self.seed)
+
+    @contextmanager
+    def as_probe(self) -> Iterator[None]:
+        """Optimizer steps inside belong to a probe: a pilot that flies this training does not count them."""
+        before, self.probing = self.probing, True
+        try:
+            yield
+        finally:
+            self.probing = before
 
     def move(self, batch: Any) -> Any:
         """The batch on the training's device."""

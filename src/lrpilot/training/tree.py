@@ -6,7 +6,7 @@ on working), and keys born in between are deleted rather than zeroed.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -28,6 +28,11 @@ def alias_tree(value: Any) -> Any:
     return _map_tree(value, lambda t: t, lambda leaf: leaf)
 
 
+def map_leaves(value: Any, on_tensor: Callable[[Tensor], Tensor], on_leaf: Callable[[Any], Any]) -> Any:
+    """New containers, every tensor replaced by ``on_tensor(tensor)``, every other leaf by ``on_leaf(leaf)``."""
+    return _map_tree(value, on_tensor, on_leaf)
+
+
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """New containers, every tensor replaced by ``change(tensor)``, other leaves as they are."""
     return _map_tree(value, change, lambda leaf: leaf)
@@ -37,7 +42,7 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
     """Every tensor in nested containers, depth first."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):  # transformers' BatchEncoding is a mapping and no dict
         for item in value.values():
             yield from tensors_of(item)
     elif isinstance(value, (list, tuple)):

@@ -1,0 +1,171 @@
+"""The Markdown page of suggested learning rates against the grid, written from the record files alone."""
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from finders_table import SCHEDULES, Curve, Suggestion, curve, suggestions
+
+from lrpilot.bench.records import Record, read_records
+from lrpilot.errors import DataError
+
+INTRO = """\
+# Suggested learning rates against the full grid
+
+Written by `python benchmarks/fashion_finders.py --table` from the records in `benchmarks/records/`; do not edit.
+
+**Task.** {images:,} Fashion-MNIST images, a small convolutional net (`examples/fashion_mnist.py`), batch 128,
+{steps:,} steps. **Judge.** A plain PyTorch loop, independent of lrpilot, trains at every lr of a grid (a factor of
+2.15 from one to the next) under a constant lr and under {warmup} warmup with linear decay to zero, with {seeds}
+seeds: {runs} runs, {hours:.1f} hours on one core. Test images are not used.
+
+**Regret** of an lr: the grid's mean final loss on 2,000 validation images at that lr (on straight lines over log lr
+between grid points) ÷ the grid's smallest. 1 is the best, 1.05 is five percent more loss. In bold: the schedule that
+the suggestion is meant for; tools that do not say are judged on both. The lr is the median over seeds, with its range.
+"≥": outside the grid, whose nearest end counts. "–": a seed without a suggestion. Accuracy stands beside each regret.
+**Cost** is everything a search spends, in training steps (a forward pass alone counts a third).
+"""
+
+SUMMARY = """\
+## Over all configurations
+
+Geometric mean over the configurations of the regret at the median suggestion, and the largest regret of any
+configuration and seed. Sorted by the mean.
+"""
+
+
+def write_page(path: Path, grid: Path, peers: Path, finders: Path, titles: Mapping[str, str], *, images: int) -> None:
+    """Write the page.
+
+    Args:
+        path: where to.
+        grid: records of the full grid.
+        peers: records of the peers' picks.
+        finders: records of lrpilot's suggestions.
+        titles: what to call each configuration, in order.
+        images: only records with this number of training images count.
+
+    Raises:
+        DataError: the grid holds no record of a configuration and schedule.
+    """
+    judged, picked, found = (_records(file, images) for file in (grid, peers, finders))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(judged, picked, found, titles))
+
+
+def _records(path: Path, images: int) -> list[Record]:
+    return [record for record in read_records(path) if record["train_images"] == images]
+
+
+def page(grid: Sequence[Record], peers: Sequence[Record], finders: Sequence[Record], titles: Mapping[str, str]) -> str:
+    """The whole page as Markdown."""
+    curves = {config: _curves(grid, config) for config in titles}
+    rules = {config: suggestions(_of(finders, config), _of(peers, config)) for config in titles}
+    parts = [_intro(grid), SUMMARY + "\n" + _lines(_summary(curves, rules))]
+    for config, title in titles.items():
+        parts.append(f"## {title[0].upper()}{title[1:]}\n\n{_lines(_section(curves[config], rules[config]))}")
+        parts[-1] += "\n" + _lines(_windows(curves[config]["constant"], _of(finders, config)))
+    return "\n".join(parts)
+
+
+def _intro(grid: Sequence[Record]) -> str:
+    return INTRO.format(
+        images=grid[0]["train_images"],
+        steps=grid[0]["steps"],
+        warmup="5 %",
+        seeds=len({r["seed"] for r in grid}),
+        runs=len(grid),
+        hours=sum(r["seconds"] for r in grid) / 3600,
+    )
+
+
+def _of(records: Iterable[Record], config: str) -> list[Record]:
+    return [r for r in records if r["config"] == config]
+
+
+def _curves(grid: Sequence[Record], config: str) -> dict[str, Curve]:
+    curves = {}
+    for schedule in SCHEDULES:
+        records = [r for r in _of(grid, config) if r["schedule"] == schedule]
+        if not records:
+            raise DataError(f"The table needs grid records of {config}, {schedule}, got none. Run fashion_grid.py.")
+        curves[schedule] = curve(records)
+    return curves
+
+
+# ------------------------------------------------------------------ tables
+
+
+def _summary(curves: Mapping[str, Mapping[str, Curve]], rules: Mapping[str, Sequence[Suggestion]]) -> Iterator[str]:
+    yield "| suggestion | schedule | mean regret | worst | within a grid step of the best lr | cost, steps |"
+    yield "|---|---|---:|---:|---:|---:|"
+    rows: list[tuple[float, str]] = []
+    meant = {(s.rule, schedule): None for found in rules.values() for s in found for schedule in s.meant_for}
+    for rule, schedule in meant:
+        pairs = [(s, curves[c][schedule]) for c, found in rules.items() for s in found if s.rule == rule]
+        mean = _geometric_mean([s.regret(on) for s, on in pairs])
+        worst = max(s.worst(on) for s, on in pairs)
+        near = sum(_near(s, on) for s, on in pairs)
+        cost = statistics.fmean(s.cost for s, _ in pairs)
+        row = f"| {rule} | {schedule} | {_ratio(mean)} | {_ratio(worst)} | {near} of {len(pairs)} | {cost:.0f} |"
+        rows.append((mean, row))
+    yield from (row for _, row in sorted(rows, key=lambda pair: pair[0]))
+
+
+def _geometric_mean(ratios: Sequence[float]) -> float:
+    return math.inf if math.inf in ratios else statistics.geometric_mean(ratios)
+
+
+def _near(suggestion: Suggestion, on: Curve) -> bool:
+    """Whether the median lies within one grid step of the best lr."""
+    step = 2.16  # 10^(1/3) with the rounding of the grid
+    return suggestion.median is not None and 1 / step <= suggestion.median / on.lrs[on.best] <= step
+
+
+def _section(curves: Mapping[str, Curve], found: Sequence[Suggestion]) -> Iterator[str]:
+    yield "| | lr | constant | linear | cost, steps |"
+    yield "|---|---:|---:|---:|---:|"
+    for schedule, on in curves.items():
+        result = f"loss {on.losses[on.best]:.4f} ± {on.spread:.4f}, {on.accuracies[on.best]:.1%}"
+        cells = [result if name == schedule else "" for name in SCHEDULES]
+        yield f"| best of the grid, {schedule} | {on.lrs[on.best]:.3g} | {cells[0]} | {cells[1]} | |"
+    for rule in found:
+        cells = [_cell(rule, curves[schedule], bold=schedule in rule.meant_for) for schedule in SCHEDULES]
+        yield f"| {rule.rule} | {_lr(rule)} | {cells[0]} | {cells[1]} | {rule.cost:.0f} |"
+
+
+def _cell(rule: Suggestion, on: Curve, *, bold: bool) -> str:
+    if rule.median is None:
+        return "–"
+    text = f"{'' if on.covers(rule.median) else '≥ '}{_ratio(rule.regret(on))}, {on.accuracy(rule.median):.1%}"
+    return f"**{text}**" if bold else text
+
+
+def _lr(rule: Suggestion) -> str:
+    if rule.median is None:
+        return f"none for {rule.lrs.count(None)} of {len(rule.lrs)} seeds"
+    low, high = rule.given[0], rule.given[-1]
+    return f"{rule.median:.2g} ({low:.2g} to {high:.2g})"
+
+
+def _ratio(regret: float) -> str:
+    return f"{regret:.3f}" if math.isfinite(regret) else "∞"
+
+
+def _windows(constant: Curve, finders: Sequence[Record]) -> Iterator[str]:
+    windows = [r["window"] for r in finders if r["target"] == "constant" and r["window"]]
+    if not windows:
+        return
+    best, slack = constant.lrs[constant.best], constant.half_step
+    holds = sum(low / slack <= best <= high * slack for low, high in windows)
+    width = statistics.median(math.log10(high / low) for low, high in windows)
+    low, high = (10 ** statistics.median(math.log10(w[i]) for w in windows) for i in (0, 1))
+    yield (
+        f"Window of step sampling: {low:.2g} to {high:.2g} (medians), {width:.1f} decades wide; it holds the best "
+        f"constant lr, {best:.3g}, give or take half a grid step, for {holds} of {len(windows)} seeds."
+    )
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

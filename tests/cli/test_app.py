@@ -1,0 +1,319 @@
+"""The command line from outside: exit statuses, error lines, JSON, and what a run leaves in its folder."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from lrpilot.cli import demo
+from lrpilot.cli.app import app
+from lrpilot.cli.options import parse_budget, parse_lr, parse_warmup
+from lrpilot.cli.pictures import smoothed
+from lrpilot.errors import SettingError
+
+SCRIPT = Path(sys.executable).with_name("lrpilot")
+FACTORY = """
+import os
+import signal
+from pathlib import Path
+import torch
+from lrpilot import Training
+
+def make_training(spoil=lambda: 0.0):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(8, 1)
+    inputs = torch.randn(1024, 8)
+    targets = inputs @ torch.linspace(-1, 1, 8)[:, None] + 0.1 * torch.randn(1024, 1)
+    batches = list(zip(inputs.split(64), targets.split(64)))
+
+    def loss_fn(model, batch):
+        return (model(batch[0]) - batch[1]).square().mean() + spoil()
+
+    return Training(model, torch.optim.SGD(model.parameters(), lr=0.01), loss_fn, batches[:12], batches[12:])
+
+def interrupted():
+    calls = []
+    def interrupt():
+        searching = Path("searching").exists()
+        training = Path("stopped/found.json").exists() and not Path("stopped/checkpoint.pt").exists()
+        calls.extend([1] * (searching or training))
+        if len(calls) == 30:
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0.0
+    return make_training(interrupt)
+
+def hopeless():
+    return make_training(lambda: float("nan"))
+
+def bug():
+    return 1 / 0
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_with_a_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    Path("task.py").write_text(FACTORY)
+    yield
+    for name in [name for name in sys.modules if name == "task" or name.startswith("lrpilot_factory_")]:
+        del sys.modules[name]
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def call_json(*arguments: str, status: int = 0) -> dict[str, Any]:
+    result = call(*arguments, "--json")
+    assert result.exit_code == status, result.output
+    assert result.stderr == ""
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+# ----------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["find", "task.py"], "A factory is written module_or_file.py:function"),
+        (["find", "task.py:mak_training"], "Did you mean make_training?"),
+        (["find", "task.py:bug"], "raised ZeroDivisionError: division by zero (task.py, line "),
+        (["find", "task.py:hopeless"], "The loss must be finite at the start, got nan."),
+        (["find", "task.py:make_training", "--method", "wittmann"], "Pass target='constant'"),
+        (["train", "task.py:make_training"], "one of --steps and --budget"),
+        (["train", "task.py:make_training", "--steps", "9", "--budget", "9"], "one of --steps and --budget"),
+        (["train", "task.py:make_training", "--steps", "9", "--policy", "cosin"], "Did you mean 'cosine'?"),
+        (["train", "task.py:make_training", "--steps", "9", "--lr", "fnd"], "--lr must be a finite number > 0 or"),
+        (["train", "task.py:make_training", "--steps", "9", "--warmup", "-1.5"], "warmup must be an int >= 0"),
+        (["train", "task.py:make_training", "--budget", "3 days"], "--budget must be forward-equivalents (3000) or"),
+        (["train", "task.py:make_training", "--steps", "9", "--resume"], "--resume needs the folder to resume"),
+        (["train", "task.py:make_training", "--lr", "find", "--budget", "100"], "more than the search for an lr"),
+        (["simulate", "cosine", "--landscape", "hills"], "--landscape must be 'quadratic' or a .json file"),
+        (["simulate", "cosine", "--landscape", "no.json"], "must be readable, got no.json"),
+        (["simulate", "cosine", "--lr", "-1"], "lr must be finite and > 0"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments: list[str], says: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_debug_shows_the_traceback() -> None:
+    result = call("--debug", "find", "task.py:bug")
+    assert isinstance(result.exception, SettingError)
+    assert isinstance(result.exception.__cause__, ZeroDivisionError)
+
+
+def test_markup_in_a_message_is_shown_as_it_is() -> None:
+    assert "got 'hills[red]'." in call("simulate", "cosine", "--landscape", "hills[red]").stderr
+
+
+# ------------------------------------------------------------------- find
+
+
+def test_find_prints_writes_and_draws() -> None:
+    result = call("find", "task.py:make_training", "--out", "here")
+    assert result.exit_code == 0, result.output
+    lr = json.loads(Path("here/result.json").read_text())["lr"]
+    assert result.stdout.startswith(
+        f"lr {lr:.3g}  (peak of a schedule that decays to zero)\nOK: A learning rate was found."
+    )
+    assert "forward-equivalents" in result.stdout
+    assert "picture  here/picture.png" in result.stdout
+    assert sorted(p.name for p in Path("here").iterdir()) == ["picture.png", "result.json"]
+    assert Path("here/picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("method", "num_steps"), [("step_sampling", 20), ("range_test", 100), ("wittmann", 20)])
+def test_find_as_json_is_what_the_folder_keeps(method: str, num_steps: int) -> None:
+    options = ("--target", "constant", "--method", method, "--num-steps", str(num_steps), "--no-plot")
+    document = call_json("find", "task.py:make_training", *options)
+    folder = Path(document["folder"])
+    assert folder.parent == Path("runs")
+    assert [p.name for p in folder.iterdir()] == ["result.json"]
+    assert json.loads((folder / "result.json").read_text()) == document
+    assert 1e-4 < document["lr"] < 1.0
+    assert document["code"] == "OK"
+    assert document["cost"]["steps"] > 20
+    assert document["picture"] is None
+
+
+def test_a_search_without_an_answer_is_status_1() -> None:
+    range_without_effect = ("--target", "constant", "--min-lr", "1e-12", "--max-lr", "1e-10")
+    document = call_json("find", "task.py:make_training", *range_without_effect, "--no-plot", status=1)
+    assert document["lr"] is None
+    assert document["code"] == "FLAT"
+
+
+def test_a_used_folder_is_not_overwritten() -> None:
+    Path("here").mkdir()
+    Path("here/mine.txt").write_text("keep")
+    result = call("find", "task.py:make_training", "--out", "here")
+    assert result.exit_code == 2 and "must be new or empty" in result.stderr
+    assert [p.name for p in Path("here").iterdir()] == ["mine.txt"]
+
+
+# ------------------------------------------------------------------ train
+
+
+def test_train_leaves_a_whole_run() -> None:
+    document = call_json("train", "task.py:make_training", "--policy", "linear", "--lr", "0.1", "--steps", "40")
+    folder = Path(document["folder"])
+    assert {p.name for p in folder.iterdir()} == {"result.json", "history.jsonl", "picture.png", "checkpoint.pt"}
+    assert document["steps"] == 40
+    assert document["peak_lr"] == 0.1
+    assert document["total_compute"] == 120
+    assert document["held_out_loss"] < 0.5
+    lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    lrs = [line["lr"] for line in lines if "lr" in line]
+    assert lrs == pytest.approx([0.1 * (1 - t / 40) for t in range(40)])
+
+
+def test_train_pays_for_its_search_out_of_the_budget() -> None:
+    document = call_json("train", "task.py:make_training", "--lr", "find", "--budget", "9000", "--warmup", "0.05")
+    searched = document["found"]["cost"]["forward_equivalents"]
+    assert document["peak_lr"] == pytest.approx(document["found"]["lr"], rel=0.05)
+    assert 0 < searched < 9000
+    assert document["total_compute"] == pytest.approx(9000, abs=3)
+    assert document["steps"] == int((9000 - searched) // 3)
+
+
+def test_resuming_gives_the_run_that_was_never_stopped() -> None:
+    asked = ("--lr", "find", "--steps", "120")
+    whole = call_json("train", "task.py:make_training", *asked, "--out", "whole")
+    words = [SCRIPT, "train", "task.py:interrupted", *asked, "--out", "stopped"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (130, "", 1), done.stderr
+    assert {p.name for p in Path("stopped").iterdir()} == {"found.json", "checkpoint.pt"}
+
+    says = done.stderr.strip().removeprefix("Stopped. Go on with: ")
+    assert says == "lrpilot train task.py:interrupted --policy cosine --lr find --steps 120 --out stopped --resume"
+    resumed = call_json(*says.split()[1:])
+    assert resumed["held_out_loss"] == whole["held_out_loss"]
+    assert Path("stopped/history.jsonl").read_text() == Path("whole/history.jsonl").read_text()
+
+
+def test_a_search_that_is_stopped_leaves_nothing_to_resume() -> None:
+    result = call("train", "task.py:interrupted", "--lr", "find", "--steps", "120", "--out", "searching")
+    assert result.exit_code == 130
+    assert "nothing to resume" in result.stderr
+
+
+# ------------------------------------------------- simulate, env and demo
+
+
+def test_simulate_on_a_quadratic() -> None:
+    document = call_json("simulate", "linear", "--steps", "50", "--lr", "0.5")
+    assert document["history"]["lrs"] == pytest.approx([0.5 * (1 - t / 50) for t in range(50)])
+    assert document["final_loss"] < 0.3
+    assert call("simulate", "linear", "--steps", "50").stdout.count("\n") > 11
+
+
+def test_simulate_replays_what_find_recorded() -> None:
+    found = call_json("find", "task.py:make_training", "--target", "constant", "--out", "here", "--no-plot")
+    document = call_json("simulate", "step_sampling", "--landscape", "here/result.json")
+    assert document["steps"] == 0
+    assert document["result"]["lr"] == pytest.approx(found["lr"], rel=0.5)
+    assert "OK" in call("simulate", "step_sampling", "--landscape", "here/result.json").stdout
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"lrs": [1]}', '{"lrs": [1], "losses": [1], "start_loss": null}'])
+def test_simulate_refuses_what_is_no_curve(text: str) -> None:
+    Path("bad.json").write_text(text)
+    result = call("simulate", "step_sampling", "--landscape", "bad.json")
+    assert result.exit_code == 2 and "must be JSON with lrs, losses and start_loss" in result.stderr
+
+
+def test_env_knows_this_machine() -> None:
+    import torch
+
+    document = call_json("env")
+    assert document["packages"]["torch"] == torch.__version__
+    assert document["threads"]["torch"] == torch.get_num_threads()
+    assert "cpu" in document["devices"]
+    assert call("env").exit_code == 0
+
+
+def test_demo_tells_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "DIGITS_STEPS", 1200)
+    document = call_json("demo", "--seeds", "1", "--out", "here")
+    rows = {row["row"]: row for row in document["rows"]}
+    assert list(rows) == ["default lr ÷ 30", "default lr", "default lr × 30", "found lr", "found, equal compute"]
+    search = document["found"][0]["cost"]["steps"]
+    assert rows["found lr"]["compute"] == [1200 + search]
+    assert rows["found, equal compute"]["compute"] == pytest.approx([1200], abs=1)
+    assert rows["default lr"]["lr"] == [0.001]
+    assert rows["found lr"]["loss"][0] < rows["default lr"]["loss"][0] < rows["default lr ÷ 30"]["loss"][0]
+    assert rows["found lr"]["accuracy"][0] > 0.9
+    assert document["seconds"] < 60
+    assert {p.name for p in Path("here").iterdir()} == {"result.json", "picture.png"}
+
+
+def test_demo_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "DIGITS_STEPS", 30)
+    result = call("demo", "--seeds", "1", "--out", "here")
+    assert result.exit_code == 0, result.output
+    assert "found lr" in result.stdout and "a search cost" in result.stdout
+    assert "no row at equal compute" in result.stderr
+
+
+# ------------------------------------------------------------ small parts
+
+
+def test_help_is_fast_and_loads_no_torch() -> None:
+    code = (
+        "import sys; from lrpilot.cli.app import main; sys.argv = ['lrpilot', '--help']\n"
+        "try: main()\n"
+        "finally: print('loaded', {'torch', 'numpy', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "loaded set()" in done.stdout
+    for command in ("demo", "find", "train", "simulate", "env"):
+        assert command in done.stdout
+
+
+def test_the_installed_command_fails_without_a_traceback() -> None:
+    done = subprocess.run([SCRIPT, "find", "nothing.py:f"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: The factory's file must exist, got nothing.py.")
+    assert "Traceback" not in done.stderr
+
+
+def test_version() -> None:
+    import lrpilot
+
+    assert call("--version").stdout == f"lrpilot {lrpilot.__version__}\n"
+
+
+def test_numbers_as_people_write_them() -> None:
+    assert (parse_warmup("500"), parse_warmup("0.05"), parse_warmup("1.0")) == (500, 0.05, 1.0)
+    assert isinstance(parse_warmup("1"), int) and isinstance(parse_warmup("1.0"), float)
+    assert parse_lr("3e-4") == 3e-4
+    assert (parse_budget("3000").forward_equivalents, parse_budget("90s").seconds) == (3000.0, 90.0)
+    assert (parse_budget("5m").seconds, parse_budget("0.5h").seconds) == (300.0, 1800.0)
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "0", "nan", "inf", "1e999", "ten"])
+def test_numbers_that_are_none(text: str) -> None:
+    with pytest.raises(SettingError, match="--budget must be"):
+        parse_budget(text)
+    with pytest.raises(SettingError, match="--lr must be"):
+        parse_lr(text)
+
+
+def test_smoothed_losses_by_hand() -> None:
+    assert smoothed([1.0, 3.0, 5.0, math.nan, math.inf, math.nan, 7.0], points=4) == ([1.5, 3.5, 7.0], [2.0, 5.0, 7.0])
+    assert smoothed([]) == ([], [])

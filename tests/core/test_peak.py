@@ -1,0 +1,188 @@
+"""What finders keep of their Trials, the trend over trial lengths, and the peak that follows."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lrpilot.core.actions import Progress, TrialLosses
+from lrpilot.core.found import LengthPick
+from lrpilot.core.peak import cliff, pick_peak, suggest_peak
+from lrpilot.core.stop import Stop, StopReason
+from lrpilot.core.trend import length_trend
+from lrpilot.core.trials import Tried, best_of, give_up, read_trial
+
+START = 2.3
+QUARTERS = [10.0 ** (k / 4) for k in range(-12, 5)]
+
+
+def tried(loss: Callable[[float], float], lrs: list[float] = QUARTERS) -> list[Tried]:
+    return [Tried(lr, loss(lr), 1.0, 2.0) for lr in lrs]
+
+
+def valley(log_lr: float, *, bend: float = 0.3) -> Callable[[float], float]:
+    return lambda lr: min(START, 0.6 + bend * (math.log10(lr) - log_lr) ** 2)
+
+
+def pick(num_steps: int, lr: float, *, width: float = 0.2, losses: dict[float, float] | None = None) -> LengthPick:
+    losses = losses or {lr: 0.5}
+    interval = (lr / 10**width, lr * 10**width)
+    return LengthPick(num_steps, lr, interval, tuple(sorted(losses)), tuple(losses[x] for x in sorted(losses)))
+
+
+# ------------------------------------------------------------------- trials
+
+
+def test_a_trial_that_was_stopped_or_is_not_finite_has_diverged() -> None:
+    here = Progress(0, None)
+    assert read_trial(0.1, TrialLosses(here, (2.0, 1.0, 1.5), 1.2, None)) == Tried(0.1, 1.2, 1.0, 2.0)
+    for seen in (
+        TrialLosses(here, (2.0, math.nan), None, StopReason.NON_FINITE),
+        TrialLosses(here, (2.0, 90.0), None, StopReason.ABORTED),
+        TrialLosses(here, (2.0, 1.0), math.nan, None),
+    ):
+        assert read_trial(0.1, seen) == Tried(0.1, math.inf, math.inf, math.inf)
+
+
+def test_the_best_trial() -> None:
+    assert best_of([Tried(0.1, 1.0, 0, 0), Tried(0.01, 1.0, 0, 0), Tried(1.0, math.inf, 0, 0)]) == Tried(
+        0.01, 1.0, 0, 0
+    )
+    assert best_of([Tried(0.1, math.inf, 0, 0)]) is None
+
+
+def test_the_limit_is_ten_ranges_above_the_best_trial() -> None:
+    flown = [Tried(1e-3, 2.2, 2.0, 2.4), Tried(1e-2, 1.0, 0.9, 2.4), Tried(1.0, math.inf, math.inf, math.inf)]
+    assert give_up(flown).abort_above == pytest.approx(2.4 + 10 * 1.5)
+    assert give_up([]) == give_up([Tried(1.0, math.inf, math.inf, math.inf)]) == Stop()
+
+
+@given(st.floats(-3, 3), st.floats(-100, 100))
+def test_the_limit_follows_scale_and_shift(log_scale: float, shift: float) -> None:
+    def moved(y: float) -> float:
+        return 10.0**log_scale * (y + shift)
+
+    before = give_up([Tried(0.1, 1.0, 0.9, 2.4)]).abort_above
+    after = give_up([Tried(0.1, moved(1.0), moved(0.9), moved(2.4))]).abort_above
+    assert before is not None
+    assert after == pytest.approx(moved(before), abs=1e-6)
+
+
+# --------------------------------------------------------------------- pick
+
+
+@given(st.floats(-2.4, 0.4))
+def test_the_pick_lies_between_the_lrs_tried(log_lr: float) -> None:
+    found = pick_peak(20, tried(valley(log_lr)), START)
+    assert found is not None
+    assert math.log10(found.lr) == pytest.approx(log_lr, abs=1e-6)
+    # 2 % of the reduction is 0.3 · width².
+    width = math.sqrt(0.02 * (START - min(found.losses)) / 0.3)
+    assert math.log10(found.interval[1] / found.interval[0]) == pytest.approx(2 * width, abs=1e-6)
+    assert found.lrs == tuple(QUARTERS)
+
+
+@given(st.floats(-2.4, 0.4), st.floats(-3, 3), st.floats(-100, 100), st.randoms(use_true_random=False))
+def test_the_pick_ignores_scale_shift_and_order(log_lr: float, log_scale: float, shift: float, random: object) -> None:
+    flown = tried(valley(log_lr))
+    random.shuffle(flown)  # type: ignore[attr-defined]
+    scale = 10.0**log_scale
+    moved = [Tried(one.lr, scale * (one.loss + shift), 0, 0) for one in flown]
+    before, after = pick_peak(20, flown, START), pick_peak(20, moved, scale * (START + shift))
+    assert before is not None and after is not None
+    assert math.log10(after.lr) == pytest.approx(math.log10(before.lr), abs=1e-6)
+    assert after.interval == pytest.approx(before.interval, rel=1e-5)
+
+
+def test_noise_moves_the_parabola_less_than_the_argmin() -> None:
+    rng = np.random.default_rng(0)
+    parabola, argmin = [], []
+    for _ in range(200):
+        flown = tried(lambda lr: valley(-1.0)(lr) + 0.01 * rng.standard_normal())
+        found = pick_peak(20, flown, START)
+        best = best_of(flown)
+        assert found is not None and best is not None
+        parabola.append(math.log10(found.lr))
+        argmin.append(math.log10(best.lr))
+    assert np.std(parabola) < 0.8 * np.std(argmin)
+    assert abs(np.mean(parabola) + 1.0) < 0.05
+
+
+def test_beside_a_cliff_the_winner_is_the_pick_and_nothing_is_claimed_beyond_the_neighbours() -> None:
+    found = pick_peak(20, tried(lambda lr: 2.0 - lr if lr <= 0.3 else math.inf), START)
+    assert found is not None
+    assert 0.1 < found.lr <= 0.3163
+    assert found.interval[1] <= 0.57
+
+
+def test_no_pick_where_all_diverged() -> None:
+    assert pick_peak(20, tried(lambda lr: math.inf), START) is None
+
+
+# -------------------------------------------------------------------- trend
+
+
+def test_the_trend_by_hand() -> None:
+    # lr falls by a factor of 10 from 10 to 1000 steps: half a decade per decade.
+    trend = length_trend([pick(10, 1.0), pick(100, 10**-0.5), pick(1000, 0.1)])
+    assert (trend.slope, trend.centre) == pytest.approx((-0.5, 100.0))
+    assert trend.slope_error == pytest.approx(0.2 / math.sqrt(2))
+    assert trend.lr(10_000) == pytest.approx(10**-1.5)
+    assert trend.certain_slope(1.0) == pytest.approx(-0.5 + 0.2 / math.sqrt(2))
+    assert trend.certain_slope(4.0) == 0.0
+
+
+def test_one_length_says_nothing_of_a_trend() -> None:
+    trend = length_trend([pick(20, 0.1)])
+    assert trend.slope == 0.0 and trend.slope_error == math.inf and trend.certain_slope() == 0.0
+    assert trend.lr(1000) == pytest.approx(0.1)
+
+
+def test_a_pick_with_a_narrow_interval_weighs_more() -> None:
+    sure, unsure = pick(100, 0.1, width=0.15), pick(100, 1.0, width=1.0)
+    lr = length_trend([sure, unsure]).lr(100)
+    assert 0.1 < lr < 0.12
+
+
+# --------------------------------------------------------------- suggestion
+
+
+def test_the_longest_length_decides() -> None:
+    assert suggest_peak([pick(20, 0.2), pick(50, 0.1), pick(100, 0.15)], START)[0] == pytest.approx(0.15)
+
+
+def test_a_rise_with_length_is_not_followed_and_a_certain_fall_is_a_little() -> None:
+    rising = [pick(20, 0.01, width=0.1), pick(50, 0.1, width=0.1), pick(100, 1.0, width=0.1)]
+    assert suggest_peak(rising, START)[0] == pytest.approx(1.0)
+    falling = [pick(20, 1.0, width=0.1), pick(50, 0.1, width=0.1), pick(100, 0.01, width=0.1)]
+    assert suggest_peak(falling, START)[0] == pytest.approx(0.01 * 10**-0.25)
+    unsure = [pick(20, 0.2, width=0.4), pick(50, 0.15, width=0.4), pick(100, 0.1, width=0.4)]
+    assert suggest_peak(unsure, START)[0] == pytest.approx(0.1)
+
+
+def test_a_quarter_decade_below_a_cliff() -> None:
+    near = pick(100, 0.3, losses={0.1: 0.6, 0.3: 0.5, 0.4: math.inf})
+    assert cliff([near], START) == 0.4
+    lr, interval = suggest_peak([near], START)
+    assert lr == pytest.approx(0.4 * 10**-0.25)
+    assert interval[1] == pytest.approx(lr)
+    lost = pick(100, 0.3, losses={0.1: 0.6, 0.3: 0.5, 0.4: 1.5})  # 1.0 of 1.8 is lost
+    assert suggest_peak([lost], START)[0] == pytest.approx(0.4 * 10**-0.25)
+    dented = pick(100, 0.3, losses={0.1: 0.6, 0.3: 0.5, 0.4: 1.3})
+    assert suggest_peak([dented], START)[0] == pytest.approx(0.3)
+
+
+def test_a_cliff_seen_at_a_shorter_length_counts() -> None:
+    short = pick(20, 0.1, losses={0.05: 1.9, 0.1: 0.6, 0.3: math.inf})
+    longer = pick(100, 1.0, losses={0.3: 0.9, 1.0: 0.5})
+    assert cliff([short, longer], START) == 0.3
+    assert suggest_peak([short, longer], START)[0] == pytest.approx(0.3 * 10**-0.25)
+
+
+def test_too_small_an_lr_for_a_short_trial_is_no_cliff() -> None:
+    short = pick(20, 1.0, losses={0.1: 2.2, 0.3: 1.9, 1.0: 0.6})
+    longer = pick(100, 0.1, losses={0.03: 0.6, 0.1: 0.5, 0.3: 0.6})
+    assert suggest_peak([short, longer], START)[0] == pytest.approx(0.1)
