@@ -129,7 +129,8 @@ def evaluate(model: nn.Module) -> tuple[float, float]:
         loss += nn.functional.cross_entropy(scores, labels, reduction="sum").item()
         correct += (scores.argmax(dim=1) == labels).sum().item()
     model.train(mode)
-    return loss / NUM_VAL, correct / NUM_VAL
+    count = len(data().val)
+    return loss / count, correct / count
 
 
 def main() -> None:

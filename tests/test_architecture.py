@@ -19,14 +19,15 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Each part of the package, and the parts it may import besides itself.
 CORE = {"errors", "core"}
 RULES = CORE | {"policies"}
-DRIVERS = RULES | {"training", "plotting", "pilot"}
-FACE = DRIVERS | {"find", "fitting", "simulation"}
+DRIVERS = RULES | {"training", "progress", "pilot"}
+FACE = DRIVERS | {"find", "fitting", "simulation", "plotting"}
 MAY_IMPORT = {
     "errors": set(),
     "core": CORE,
     "policies": CORE,
     "simulation": RULES,
     "plotting": RULES,
+    "progress": CORE,
     "training": RULES,
     "pilot": DRIVERS,
     "find": DRIVERS,

@@ -1,9 +1,10 @@
 """fit: the loop for those who have none, with a budget, checkpoints and an honest bill."""
 
+import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,20 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.core.shape import constant
-from lrpilot.errors import DataError, SettingError, StateError
+from lrpilot.errors import DataError, SettingError, StateError, StepError
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
+from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.rng import get_rng, set_rng
 from lrpilot.training.snapshot import Mark
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot.training.training import Training
 
+NOTHING = Cost()
 CALIBRATION_STEPS = 5
+# A GradScaler that halves 2**16 down to the smallest scale skips fewer steps in a row.
+MAX_SKIPPED_STEPS = 200
 CHECKPOINT_SECONDS = 60.0
 
 
@@ -44,8 +49,10 @@ class Budget:
 
     def __post_init__(self) -> None:
         given = [x for x in (self.forward_equivalents, self.seconds) if x is not None]
-        if len(given) != 1 or not given[0] > 0:
-            raise SettingError(f"A budget must be one number > 0, of forward_equivalents or of seconds, got {self}.")
+        if len(given) != 1 or not 0 < given[0] < math.inf:
+            raise SettingError(
+                f"A budget must be one finite number > 0, of forward_equivalents or of seconds, got {self}."
+            )
 
 
 @dataclass(frozen=True)
@@ -102,13 +109,15 @@ def fit(
             :class:`Budget`. The policy is told the steps that are left.
         progress: show a bar on stderr.
         on_event: called at the beginning and end of every measurement.
-        checkpoint: file that is written about once a minute, at the end, and on Ctrl-C.
+        checkpoint: file that is written about once a minute, at the end, and on Ctrl-C or an error
+            outside a training step.
         resume: continue from ``checkpoint`` (bit for bit) where it exists.
 
     Raises:
         SettingError: not exactly one of ``total_steps`` and ``budget``; or ``checkpoint`` exists and
             ``resume`` is False.
-        StateError: the checkpoint belongs to another policy or model.
+        StateError: the checkpoint is damaged, or belongs to another policy or model.
+        StepError: batch after batch ended without an optimizer step.
         KeyboardInterrupt: on Ctrl-C, after the checkpoint has been written.
     """
     training_budget = _as_budget(total_steps, budget)
@@ -116,9 +125,9 @@ def fit(
     clock = _Clock()
     horizon = _horizon(training, training_budget, total_steps, clock)
     pilot = Pilot(training, policy, total_steps, on_event, _horizon=horizon)
-    horizon.spent = lambda: pilot.cost
     loop = _Loop(training, pilot, clock)
     store.load(loop)
+    horizon.charge_to(pilot)
     left = horizon(loop.steps)
     with progress_bar(
         f"training with {policy.name}", total=None if left is None else loop.steps + left, show=progress
@@ -131,7 +140,8 @@ def fit(
                     bar.update(loop.steps, f"lr {float(pilot.get_last_lr()[0]):.3g}  loss {float(loss):.4g}")
                 store.save_if_due(loop)
         finally:
-            store.save(loop)
+            if loop.between_steps:
+                store.save(loop)
     return FitResult(pilot, loop.steps, clock.seconds)
 
 
@@ -141,7 +151,11 @@ def _as_budget(total_steps: int | None, budget: float | Budget | None) -> Budget
             f"fit needs exactly one of total_steps and budget, got total_steps={total_steps}, budget={budget}. "
             "Say how long to train."
         )
-    return Budget(forward_equivalents=budget) if isinstance(budget, (int, float)) else budget
+    if budget is None or isinstance(budget, Budget):
+        return budget
+    if not isinstance(budget, (int, float)):
+        raise SettingError(f"budget must be a number of forward-equivalents or a Budget, got {budget!r}.")
+    return Budget(forward_equivalents=budget)
 
 
 class _Clock:
@@ -162,8 +176,19 @@ class _Clock:
 class _Horizon(ABC):
     """Kept steps left after so many were taken, given what the measurements have spent."""
 
-    def __init__(self) -> None:
-        self.spent: Callable[[], Cost] = Cost
+    def __init__(self, calibration: Cost = NOTHING) -> None:
+        self._calibration = calibration
+        self._pilot: Pilot | None = None
+
+    def charge_to(self, pilot: Pilot) -> None:
+        """From now on the pilot's cost counts, and what the calibration has cost is part of it."""
+        self._pilot = pilot
+        pilot._substrate.cost += self._calibration
+
+    @property
+    def spent(self) -> Cost:
+        """What all measurements have cost so far."""
+        return self._calibration if self._pilot is None else self._pilot.cost
 
     @abstractmethod
     def __call__(self, step: int) -> int: ...
@@ -186,22 +211,23 @@ class _WorkHorizon(_Horizon):
         self._budget = forward_equivalents
 
     def __call__(self, step: int) -> int:
-        left = self._budget - self.spent().forward_equivalents - 3.0 * step
+        left = self._budget - self.spent.forward_equivalents - 3.0 * step
         return max(0, int(left // 3.0))
 
 
 class _TimeHorizon(_Horizon):
     """A budget in seconds, at the pace of the steps taken so far (of a rewound Trial before the first)."""
 
-    def __init__(self, seconds: float, clock: _Clock, seconds_per_step: float) -> None:
-        super().__init__()
+    def __init__(self, seconds: float, clock: _Clock, seconds_per_step: float, calibration: Cost) -> None:
+        super().__init__(calibration)
         self._budget = seconds
         self._clock = clock
         self._pace = seconds_per_step
 
     def __call__(self, step: int) -> int:
-        elapsed = self._clock.seconds
-        measured = max(0.0, elapsed - self.spent().seconds) / step if step >= CALIBRATION_STEPS else self._pace
+        # Ranks do not tick alike, and all must stop at the same step.
+        elapsed, spent, pace = mean_over_ranks([self._clock.seconds, self.spent.seconds, self._pace])
+        measured = max(0.0, elapsed - spent) / step if step >= CALIBRATION_STEPS else pace
         return max(0, int((self._budget - elapsed) / max(measured, 1e-9)))
 
 
@@ -212,20 +238,23 @@ def _horizon(training: Training, budget: Budget | None, total_steps: int | None,
     if budget.seconds is None:
         assert budget.forward_equivalents is not None  # Budget holds exactly one
         return _WorkHorizon(budget.forward_equivalents)
-    return _TimeHorizon(budget.seconds, clock, _seconds_per_step(training))
+    return _TimeHorizon(budget.seconds, clock, *_seconds_per_step(training))
 
 
-def _seconds_per_step(training: Training) -> float:
+def _seconds_per_step(training: Training) -> tuple[float, Cost]:
+    """The pace of training, and what it cost to measure it."""
     substrate = LiveSubstrate(training)
     lr = constant(substrate.lrs.reference)
     substrate.trial(Trial(lr, 1))  # the first step of a process pays for warming up
     start = time.perf_counter()
     substrate.trial(Trial(lr, CALIBRATION_STEPS))
-    return (time.perf_counter() - start) / CALIBRATION_STEPS
+    return (time.perf_counter() - start) / CALIBRATION_STEPS, substrate.cost
 
 
 class _Loop:
     """The plain training loop, with a position that can be saved."""
+
+    KEYS = frozenset({"training", "pilot", "rng", "epoch_rng", "position", "seconds"})
 
     def __init__(self, training: Training, pilot: Pilot, clock: _Clock) -> None:
         self.training = training
@@ -234,6 +263,9 @@ class _Loop:
         self._epoch = 0
         self._index = 0
         self._batches: Iterator[Any] | None = None
+        self._epoch_rng = get_rng()
+        self._skipped = 0
+        self.between_steps = True  # False inside a step, and after one that raised
         if not training.model.training:
             training.model.train()
 
@@ -246,15 +278,27 @@ class _Loop:
         """Train on the next batch and let the pilot fly on; the loss."""
         with deferred_interrupt():
             # A step and its account belong together: Ctrl-C between them would lose the step.
+            self.between_steps = False
             loss = self.training.step(self._next_batch())
-            self.pilot._account(loss)
+            kept = self.pilot._account(loss)
+            self.between_steps = True
+        self._require_progress(kept)
         self.pilot.start()
         return loss
+
+    def _require_progress(self, kept: bool) -> None:
+        self._skipped = 0 if kept else self._skipped + 1
+        if self._skipped >= MAX_SKIPPED_STEPS:
+            raise StepError(
+                f"Every batch must end in an optimizer step (but for a few that a GradScaler skips), got none in "
+                f"{self._skipped} batches. Call optimizer.step() in step_fn, and check the loss for overflow."
+            )
 
     def _next_batch(self) -> Any:
         for _ in range(2):
             if self._batches is None:
                 # Epoch 0 of the source is what probes read; training takes fresh orders from 1 on.
+                self._epoch_rng = get_rng()
                 self._batches = self.training.train_source.epoch(self._epoch + 1)
             batch = next(self._batches, _END)
             if batch is not _END:
@@ -268,15 +312,19 @@ class _Loop:
             "training": Mark.take(self.training).saved,
             "pilot": self.pilot.state_dict(),
             "rng": get_rng(),
+            "epoch_rng": self._epoch_rng,
             "position": [self._epoch, self._index],
             "seconds": self._clock.seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        Mark(state["training"]).rewind(self.training)
+        mark = Mark(state["training"])
+        mark.require_fits(self.training)
         self.pilot.load_state_dict(state["pilot"])
+        mark.rewind(self.training)
         self._epoch, seen = state["position"]
         self._index, self._batches = 0, None
+        set_rng(state["epoch_rng"])  # the order of an epoch may have been drawn from the global generators
         for _ in range(seen):
             self._next_batch()
         self._clock.resume_at(state["seconds"])
@@ -305,8 +353,14 @@ class _Checkpoint:
         try:
             state = torch.load(self._path, weights_only=True, map_location="cpu")
         except Exception as error:
-            raise StateError(f"checkpoint must be a file written by fit, got {self._path} ({error}).") from error
+            raise self._foreign(str(error)) from error
+        missing = loop.KEYS - set(state if isinstance(state, dict) else ())
+        if missing:
+            raise self._foreign(f"no {', '.join(sorted(missing))} in it")
         loop.load_state_dict(state)
+
+    def _foreign(self, why: str) -> StateError:
+        return StateError(f"checkpoint must be a whole file written by fit, got {self._path} ({why}). Choose another.")
 
     def save_if_due(self, loop: _Loop) -> None:
         if self._path is not None and time.monotonic() - self._written >= CHECKPOINT_SECONDS:
@@ -318,6 +372,9 @@ class _Checkpoint:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         with deferred_interrupt():
-            torch.save(loop.state_dict(), beside)
-            os.replace(beside, self._path)
+            try:
+                torch.save(loop.state_dict(), beside)
+                os.replace(beside, self._path)
+            finally:
+                beside.unlink(missing_ok=True)
         self._written = time.monotonic()

@@ -14,6 +14,7 @@ from lrpilot.core.flight import Flight, Horizon
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.errors import SettingError, StateError, StepError
+from lrpilot.training.checks import check_loss
 from lrpilot.training.snapshot import Mark
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot.training.training import Training
@@ -91,6 +92,7 @@ class Pilot(LRScheduler):
                 policy that needs a loss gets the held-out loss, and its cost is charged.
 
         Raises:
+            LossError: ``loss`` is a tensor of several elements.
             StepError: called between ``scaler.step`` and ``scaler.update``, or after several optimizer
                 steps at once.
             SchedulerConflictError: somebody else wrote the lr.
@@ -104,6 +106,8 @@ class Pilot(LRScheduler):
         """Count the optimizer step just taken and set the next lr; False if there was none."""
         if self._taken == self._seen:
             return False
+        if isinstance(loss, Tensor):
+            loss = check_loss(loss, source="The loop", needs_grad=False).detach()
         self.training.require_scaler_idle()
         steps, self._seen = self._taken - self._seen, self._taken
         if steps > 1:
@@ -112,7 +116,7 @@ class Pilot(LRScheduler):
                 'per optimizer step (in Lightning: "interval": "step").'
             )
         self._lrs.check_unchanged()
-        self._flight.account(loss.detach() if isinstance(loss, Tensor) else loss)
+        self._flight.account(loss)
         self._write_lr()
         return True
 
@@ -172,10 +176,11 @@ class Pilot(LRScheduler):
 
         Live marks are in it. Save it with the model's and the optimizer's.
         """
+        self._lrs.meet_new_groups()
         return {
             "version": STATE_VERSION,
             "flight": self._flight.state_dict(),
-            "ratios": self._lrs.ratios,
+            "ratios": list(self._lrs.ratios),
             "marks": {key: mark.saved for key, mark in self._substrate.marks.items()},
         }
 
@@ -197,9 +202,13 @@ class Pilot(LRScheduler):
                 f"A pilot state must be resumed on as many param groups as it was saved on, saved were "
                 f"{len(state_dict['ratios'])}, got {len(self.optimizer.param_groups)}."
             )
+        marks = {key: Mark(saved) for key, saved in state_dict["marks"].items()}
+        for mark in marks.values():
+            mark.require_fits(self.training)
         self._flight.load_state_dict(state_dict["flight"])
+        self._lrs.meet_new_groups()
         self._lrs.ratios = list(state_dict["ratios"])
-        self._substrate.marks = {key: Mark(saved) for key, saved in state_dict["marks"].items()}
+        self._substrate.marks = marks
         self._seen = self._taken
         self.last_epoch = self._flight.step
         self._step_count = self._flight.step + 1
@@ -213,7 +222,7 @@ class Pilot(LRScheduler):
     def _write_lr(self) -> None:
         lr = self._flight.lr
         unsearched = self._flight.searching and self._flight.step == 0
-        self._lrs.set(lr * NEGLIGIBLE if unsearched else lr)
+        self._lrs.set(lr, share=NEGLIGIBLE if unsearched else 1.0)
         momentum = self._flight.momentum
         if momentum is not None:
             self._lrs.set_momentum(momentum)

@@ -228,9 +228,10 @@ def _flags(found: FoundLR) -> list[Flag]:
 
 def _limit_lrs(ax: "Axes", curves: list[Curve], flags: list[Flag]) -> None:
     lrs = [lr for _, _, lrs, _ in curves for lr in lrs] + [lr for lr, *_ in flags]
-    if lrs:
-        margin = (max(lrs) / min(lrs)) ** 0.03 * 1.05
-        ax.set_xlim(min(lrs) / margin, max(lrs) * margin)
+    if not lrs:
+        lrs = [1e-7, 10.0]  # a search that was over before it began
+    margin = (max(lrs) / min(lrs)) ** 0.03 * 1.05
+    ax.set_xlim(min(lrs) / margin, max(lrs) * margin)
 
 
 def _draw_flags(ax: "Axes", flags: list[Flag], bottom: float) -> None:

@@ -1,7 +1,6 @@
 """The command line from outside: exit statuses, error lines, JSON, and what a run leaves in its folder."""
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ from typer.testing import CliRunner, Result
 from lrpilot.cli import demo
 from lrpilot.cli.app import app
 from lrpilot.cli.options import parse_budget, parse_lr, parse_warmup
-from lrpilot.cli.pictures import smoothed
 from lrpilot.errors import SettingError
 
 SCRIPT = Path(sys.executable).with_name("lrpilot")
@@ -312,8 +310,3 @@ def test_numbers_that_are_none(text: str) -> None:
         parse_budget(text)
     with pytest.raises(SettingError, match="--lr must be"):
         parse_lr(text)
-
-
-def test_smoothed_losses_by_hand() -> None:
-    assert smoothed([1.0, 3.0, 5.0, math.nan, math.inf, math.nan, 7.0], points=4) == ([1.5, 3.5, 7.0], [2.0, 5.0, 7.0])
-    assert smoothed([]) == ([], [])

@@ -28,7 +28,7 @@ def test_a_used_folder_is_refused_and_force_clears_only_a_runs_own_files() -> No
     folder.write_result({"lr": 1})
     folder.checkpoint.write_text("old")
     (folder.path / "mine.txt").write_text("keep")
-    with pytest.raises(SettingError, match="must be new or empty, got out"):
+    with pytest.raises(SettingError, match=r"must be new or empty, got out\. .* add --resume"):
         open_run("find", Path("out"))
     open_run("find", Path("out"), force=True)
     assert [p.name for p in folder.path.iterdir()] == ["mine.txt"]

@@ -74,7 +74,7 @@ def slow_points(curve: LRCurve) -> dict[str, float]:
     places = np.linspace(x[0], x[-1], 100_001)
     slope = (f(places + 0.25) - f(places - 0.25)) / 0.5
     bend = (f(places + 0.5) - 2 * f(places) + f(places - 0.5)) / 0.25
-    half = max(at for at in places if f(at) >= 0.5)
+    half = places[f(places) >= 0.5].max()
     curvature = np.where(places <= half, bend / (1 + slope**2) ** 1.5, np.inf)
     return {
         "knee": places[int(np.argmin(curvature))],
@@ -90,7 +90,7 @@ def test_agrees_with_the_slow_version(seed: int) -> None:
     x = np.sort(np.concatenate([np.arange(-7.0, 1.01, 0.5), rng.uniform(-4, 0, 6)]))
     y = loss_at(x, middle=rng.uniform(-4, -1), width=rng.uniform(0.5, 2)) + 0.01 * rng.standard_normal(len(x))
     curve = LRCurve(tuple(x), tuple(y), START)
-    points = curve.points()
+    points = curve.points(fitted=False)
     assert points is not None
     for name, expected in slow_points(curve).items():
         assert getattr(points, name) == pytest.approx(expected, abs=1e-3), name
@@ -106,6 +106,15 @@ def test_the_knee_does_not_move_with_the_grid(width: float) -> None:
             assert points is not None
             knees.append(points.knee)
     assert max(knees) - min(knees) < 0.15
+
+
+def test_the_knee_lies_left_of_the_half_drop() -> None:
+    # A gentle fall to 0.45, a long shelf, and a sharp edge there: the sharper bend is the wrong one.
+    y = [1.0, 1.0, 0.95, 0.75, 0.6, 0.5, 0.45, 0.45, 0.45, 0.45, 0.0, 1.0]
+    points = LRCurve(tuple(np.arange(12) / 2 - 5), tuple(y), 1.0).points()
+    assert points is not None
+    assert points.half_drop == pytest.approx(-2.5)
+    assert -4.6 < points.knee < -3.5
 
 
 def test_the_window_spans_the_fall() -> None:
@@ -193,6 +202,14 @@ def test_scatter_is_flat_nearly_always() -> None:
     assert sum(code.has_lr for code in codes) <= 6
 
 
+def test_how_far_the_larger_lrs_explode_does_not_hide_a_reduction() -> None:
+    x = np.arange(-4.0, 2.01, 0.5)
+    fall = [*loss_at(x[:6], middle=-2.5)]
+    for explosion in (3.0, 1e3, 1e12):
+        curve = LRCurve(tuple(x), (*fall, *(explosion * 10.0**i for i in range(7))), START)
+        assert curve.code is FindCode.OK, explosion
+
+
 def test_a_reduction_ten_times_the_scatter_is_seen() -> None:
     x = np.arange(-7.0, 1.01, 0.5)
     rng = np.random.default_rng(0)
@@ -238,3 +255,48 @@ def test_the_smallest_lrs_may_learn_already() -> None:
 def test_points_that_are_no_curve_are_refused(lrs: list[float], losses: list[float]) -> None:
     with pytest.raises(SettingError):
         LRCurve.from_trials(lrs, losses, START)
+
+
+def slow_bottom(curve: LRCurve) -> float:
+    """The vertex of numpy's own fit to the points at the bottom."""
+    best = min(range(len(curve.losses)), key=curve.losses.__getitem__)
+    near = [
+        (x, y)
+        for x, y in zip(curve.log_lrs, curve.losses, strict=True)
+        if abs(x - curve.log_lrs[best]) <= 0.5 + 1e-9 and y - curve.losses[best] <= 0.25 * curve.reduction
+    ]
+    a, b, _ = np.polyfit([x for x, _ in near], [y for _, y in near], 2)
+    return float(np.clip(-b / (2 * a), near[0][0], near[-1][0]))
+
+
+def noisy_valley(seed: int) -> LRCurve:
+    """A flat bottom at 0.01 with a cliff of exploded lrs on its right, noise a fiftieth of the reduction."""
+    rng = np.random.default_rng(seed)
+    x = np.sort(np.concatenate([np.arange(-7.0, 0.1, 0.5), rng.uniform(-2.9, -1.1, 8)]))
+    y = np.where(x < 0, START - 1 + 0.3 * np.minimum((x + 2.0) ** 2, 10 / 3), 50.0) + 0.02 * rng.standard_normal(len(x))
+    return LRCurve(tuple(x), tuple(y), START)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_fitted_minimum_agrees_with_the_slow_version(seed: int) -> None:
+    curve = noisy_valley(seed)
+    points = curve.points()
+    assert points is not None
+    assert points.minimum == pytest.approx(slow_bottom(curve), abs=1e-9)
+
+
+def test_the_fitted_minimum_wanders_less_than_the_lowest_trial() -> None:
+    fitted = [noisy_valley(seed).points() for seed in range(100)]
+    lowest = [noisy_valley(seed).points(fitted=False) for seed in range(100)]
+    spread = [np.std([p.minimum for p in points if p is not None]) for points in (fitted, lowest)]
+    assert spread[0] < 0.85 * spread[1]
+    assert np.mean([p.minimum for p in fitted if p is not None]) == pytest.approx(-2.0, abs=0.05)
+
+
+def test_a_cliff_beside_the_minimum_does_not_move_it() -> None:
+    x = tuple(float(i) / 2 for i in range(-14, 1))
+    y = tuple(START - (1.0 - 0.1 * (v + 2) ** 2 if v >= -3.5 else 0.0) for v in x)
+    cliff = tuple(500.0 if v > -1.9 else loss for v, loss in zip(x, y, strict=True))
+    for losses in (y, cliff):
+        points = LRCurve(x, losses, START).points()
+        assert points is not None and points.minimum == pytest.approx(-2.0, abs=1e-6)

@@ -111,6 +111,33 @@ def test_noise_moves_the_parabola_less_than_the_argmin() -> None:
     assert abs(np.mean(parabola) + 1.0) < 0.05
 
 
+def test_scatter_about_the_parabola_widens_the_interval() -> None:
+    # Five losses around lr 0.1: a parabola, and on it e · (1, -4, 6, -4, 1), the pattern that no parabola sees.
+    # Its squares sum to 70 e², over two degrees of freedom.
+    scatter = dict(zip(range(-2, 3), (1, -4, 6, -4, 1), strict=True))
+    e = -0.01
+
+    def rough(lr: float) -> float:
+        return valley(-1.0)(lr) + e * scatter.get(round(4 * (math.log10(lr) + 1)), 0)
+
+    found = pick_peak(20, tried(rough), START)
+    assert found is not None
+    assert math.log10(found.lr) == pytest.approx(-1)
+    noise = abs(e) * math.sqrt(70 / 2)
+    assert 2 * noise > 0.02 * 1.76, "more than the share of the reduction"
+    assert math.log10(found.interval[1]) == pytest.approx(-1 + math.sqrt(2 * noise / 0.3))
+
+
+def test_where_the_losses_are_no_parabola_the_interval_spans_the_losses_near_the_winner() -> None:
+    def zigzag(lr: float) -> float:
+        return valley(-1.0)(lr) + 0.2 * (round(4 * math.log10(lr)) % 2)
+
+    found = pick_peak(20, tried(zigzag), START)
+    assert found is not None
+    assert math.log10(found.lr) == pytest.approx(-1)
+    assert np.log10(found.interval) == pytest.approx([-1.75, -0.25])
+
+
 def test_beside_a_cliff_the_winner_is_the_pick_and_nothing_is_claimed_beyond_the_neighbours() -> None:
     found = pick_peak(20, tried(lambda lr: 2.0 - lr if lr <= 0.3 else math.inf), START)
     assert found is not None

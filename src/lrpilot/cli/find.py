@@ -7,7 +7,7 @@ import typer
 from lrpilot.cli.loading import load_training
 from lrpilot.cli.options import Factory, Force, Json, Out
 from lrpilot.cli.report import cost_text, found_plain, lr_text, say, say_json, table
-from lrpilot.cli.runs import RunFolder, open_run
+from lrpilot.cli.runs import RunFolder, open_run, save_picture
 
 if TYPE_CHECKING:
     from lrpilot.core.found import FoundLR
@@ -54,7 +54,7 @@ def find(
     document = found_plain(found) | {"folder": folder.path, "picture": None if no_plot else folder.picture}
     folder.write_result(document)
     if not no_plot:
-        _draw(found, folder)
+        save_picture(found.plot(), folder.picture)
     if json:
         say_json(document)
     else:
@@ -66,20 +66,13 @@ def find(
 def _report(found: "FoundLR", folder: RunFolder | None) -> None:
     kinds = {"decay": "peak of a schedule that decays to zero", "constant": "to hold"}
     say(f"[bold]lr {lr_text(found.lr)}[/bold]  ({kinds[found.target]})", f"{found.code.name}: {found.status}")
-    for name in ("window", "interval"):
-        ends = getattr(found, name)
-        if ends is not None:
-            say(f"{name}  {lr_text(ends[0])} to {lr_text(ends[1])}")
+    spans = {found.window: "window", found.interval: "interval"}  # one line where the two are the same
+    for span, name in spans.items():
+        if span is not None:
+            say(f"{name}  {lr_text(span[0])} to {lr_text(span[1])}")
     if found.suggestions:
         rows = [(name, lr_text(lr)) for name, lr in found.suggestions.items()]
         say(table(("suggestion", "lr"), rows))
     say(f"cost  {cost_text(found.cost)}")
     if folder is not None:
         say(f"picture  {folder.picture}")
-
-
-def _draw(found: "FoundLR", folder: RunFolder) -> None:
-    from lrpilot.cli.pictures import picture
-
-    with picture(folder.picture, width=7) as (axes,):
-        found.plot(axes)

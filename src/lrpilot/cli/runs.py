@@ -10,6 +10,8 @@ from lrpilot.cli.report import to_json
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from lrpilot.core.history import History
 
 RUNS = Path("runs")
@@ -83,13 +85,19 @@ def open_run(command: str, out: Path | None, *, force: bool = False, resume: boo
         raise SettingError(f"--resume needs the checkpoint of a stopped run, got none in {out}. Leave --resume away.")
     if not resume and out.is_dir() and any(out.iterdir()):
         if not force:
-            raise SettingError(
-                f"--out must be new or empty, got {out}, which is neither. Name another, or add --force."
-            )
+            go_on = "--resume to go on with its run, or " if folder.checkpoint.is_file() else ""
+            raise SettingError(f"--out must be new or empty, got {out}. Name another folder, or add {go_on}--force.")
         for file in (folder.result, folder.history, folder.picture, folder.found, folder.checkpoint):
             file.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def save_picture(axes: "Axes", path: Path) -> None:
+    """Write the figure that the axes are on."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # these axes were just drawn
+    figure.savefig(path, dpi=110)
 
 
 def _fresh(command: str) -> Path:

@@ -10,7 +10,7 @@ import typer
 from lrpilot.cli.loading import load_training
 from lrpilot.cli.options import Factory, Force, Json, Out, parse_budget, parse_lr, parse_warmup
 from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, note, say, say_json, to_json
-from lrpilot.cli.runs import RunFolder, open_run
+from lrpilot.cli.runs import RunFolder, open_run, save_picture
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def train(
     document = _document(request, training, result, found) | {"folder": folder.path, "picture": folder.picture}
     folder.write_result(document)
     folder.write_history(result.history)
-    _draw(result, folder)
+    _draw(policy, result, folder)
     if json:
         say_json(document)
     else:
@@ -198,11 +198,10 @@ def _say_how_to_resume(request: Request, folder: RunFolder) -> None:
         note("Stopped before the first step, so there is nothing to resume. Start again.", style="yellow")
 
 
-def _draw(result: "FitResult", folder: RunFolder) -> None:
-    from lrpilot.cli.pictures import draw_history, picture
+def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
+    from lrpilot.plotting import plot_flights
 
-    with picture(folder.picture, panels=2) as (losses, lrs):
-        draw_history(result.history, losses, lrs)
+    save_picture(plot_flights({name: result.history})[0], folder.picture)
 
 
 def _report(document: dict[str, Any], result: "FitResult", folder: RunFolder) -> None:

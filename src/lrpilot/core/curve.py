@@ -11,7 +11,9 @@ Why chords and not the interpolant's own derivatives: its second derivative jump
 knee would move with the sampling grid. At a fixed resolution it depends on the curve alone: knots added
 in between change f little, and noise on a knot enters once, divided by h², not by the squared spacing.
 
-Nothing right of the minimum enters f, so that no diverged lr can move a suggestion.
+Nothing right of the minimum enters f, so that no diverged lr can move a suggestion. The minimum itself is
+fitted to the points around the lowest one that lie near the bottom: over data seeds the lowest trial of a flat
+bottom wandered by 0.6 decade on Fashion-MNIST, and the log-midpoint with it by 0.3.
 
 Source: "Learning Rate Optimization Through Step Sampling", sections 3.1 and 3.2, footnote 1.
 """
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from lrpilot.core.codec import record
+from lrpilot.core.parabola import fit_parabola
 from lrpilot.core.status import FindCode
 from lrpilot.errors import SettingError
 
@@ -33,6 +36,10 @@ SEARCH_STEP = 1e-3  # decades between the places where slope and curvature are l
 # stays below it in 99 of 100 draws, a real curve with noise of a tenth of its reduction passes.
 SIGNIFICANT = 5.0
 FLOAT32 = 2.0**-23  # relative resolution of the losses that a training hands out
+# The minimum is fitted to points this near the lowest one, in decades and as a share of the reduction: far enough
+# to average the noise of a flat bottom, near enough to leave out the cliff.
+BOTTOM_WIDTH = RESOLUTION
+BOTTOM_RISE = 0.25
 
 
 @record
@@ -43,7 +50,7 @@ class CurvePoints:
         knee: most negative curvature left of ``half_drop``: the lower end of the window worth considering.
         half_drop: where half of the largest reduction is reached.
         steepest: where the loss falls fastest.
-        minimum: the smallest loss: the upper end of the window.
+        minimum: where the loss is smallest: the upper end of the window.
     """
 
     knee: float
@@ -138,40 +145,53 @@ class LRCurve:
             return FindCode.AT_UPPER_EDGE
         return FindCode.AT_LOWER_EDGE if best == 0 else FindCode.OK
 
-    def points(self) -> CurvePoints | None:
-        """The points of interest, of doubtful curves too; None where no loss is below the start loss."""
+    def points(self, *, fitted: bool = True) -> CurvePoints | None:
+        """The points of interest, of doubtful curves too; None where no loss is below the start loss.
+
+        Args:
+            fitted: the minimum is that of a parabola through the bottom of the curve; False takes the
+                lowest trial, as published, which on a flat bottom is a draw of the noise.
+        """
         if not (math.isfinite(self.reduction) and self.reduction > FLOAT32 * abs(self.start_loss)):
             return None
         x, y = self._finite()
         best = int(np.argmin(y))
+        minimum = _bottom(x, y, BOTTOM_RISE * self.reduction) if fitted else float(x[best])
         x, scaled = x[: best + 1], (y[: best + 1] - y[best]) / (self.start_loss - y[best])
         # Worse than no training counts as no training: a bump on the plateau is not a place to learn at.
         f = _interpolant(x, np.minimum(scaled, 1.0))
         low, high = float(x[0]), float(x[-1])
         half = _last_crossing(f, low, high)
-        points = CurvePoints(
-            knee=_lowest(lambda at: _curvature(f, at), low, half),
-            half_drop=half,
-            steepest=_lowest(lambda at: _chord(f, at), low, high),
-            minimum=high,
-        )
-        return points.shifted_into(low, high)
+        knee = _lowest(lambda at: _curvature(f, at), low, half)
+        steepest = _lowest(lambda at: _chord(f, at), low, high)
+        points = CurvePoints(knee, half, steepest, minimum)
+        return points.shifted_into(low, max(high, minimum))
 
-    def suggestions(self) -> dict[str, float | None]:
+    def suggestions(self, *, fitted: bool = True) -> dict[str, float | None]:
         """Suggested lrs in natural units by name; every one None where the curve carries no suggestion."""
-        points = self.points() if self.code.has_lr else None
+        points = self.points(fitted=fitted) if self.code.has_lr else None
         names = ("log_midpoint", "half_drop", "steepest", "minimum")
         return {name: None if points is None else 10.0 ** getattr(points, name) for name in names}
 
-    def window(self) -> tuple[float, float] | None:
+    def window(self, *, fitted: bool = True) -> tuple[float, float] | None:
         """(min_lr, max_lr) worth considering, natural units."""
-        points = self.points() if self.code.has_lr else None
+        points = self.points(fitted=fitted) if self.code.has_lr else None
         return None if points is None else (10.0**points.knee, 10.0**points.minimum)
 
     def _finite(self) -> tuple[Any, Any]:
         """Points that have a loss: x and y, n numbers each."""
         kept = [(x, y) for x, y in zip(self.log_lrs, self.losses, strict=True) if math.isfinite(y)]
         return np.array([x for x, _ in kept]), np.array([y for _, y in kept])
+
+
+def _bottom(x: Any, y: Any, rise: float) -> float:
+    """Where the curve is lowest: the vertex of a parabola through its bottom, kept inside the bottom."""
+    best = int(np.argmin(y))
+    near = (np.abs(x - x[best]) <= BOTTOM_WIDTH + 1e-9) & (y <= y[best] + rise)
+    parabola = fit_parabola(x[near], y[near]) if np.count_nonzero(near) >= 3 else None
+    if parabola is None or best in (0, len(x) - 1):
+        return float(x[best])
+    return float(np.clip(parabola.vertex, x[near][0], x[near][-1]))
 
 
 def _mean_finite(losses: Iterable[float]) -> float:

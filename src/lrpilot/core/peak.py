@@ -26,8 +26,9 @@ def pick_peak(num_steps: int, tried: Sequence[Tried], start_loss: float) -> Leng
     """Best peak of one length of annealed Trial.
 
     The minimum of a parabola in log lr through the losses near the winner, at most one spacing away from
-    it; the winner itself where the losses are no parabola. The interval holds the lrs whose fitted loss
-    is within :data:`SHARE` of the reduction, or within twice the scatter about the fit where that is more.
+    it. The interval holds the lrs whose fitted loss is within :data:`SHARE` of the reduction, or within
+    twice the scatter about the fit where that is more. Where the losses are no parabola the pick is the
+    winner, and the interval ends one spacing beyond the losses near it.
 
     Args:
         num_steps: length of the Trials.
@@ -48,15 +49,17 @@ def pick_peak(num_steps: int, tried: Sequence[Tried], start_loss: float) -> Leng
         for one in ordered
         if abs(math.log10(one.lr) - at) <= REACH + 1e-6 and one.loss <= best.loss + NEAR * reduction
     ]
-    vertex, width = at, SPACING
     fit = fit_parabola([x for x, _ in near], [y for _, y in near]) if len(near) >= 3 else None
-    if fit is not None:
+    if fit is None:
+        vertex, low, high = at, near[0][0] - SPACING, near[-1][0] + SPACING
+    else:
         vertex = min(max(fit.vertex, at - SPACING), at + SPACING)
         width = fit.half_width(max(2 * fit.noise, SHARE * reduction))
+        low, high = vertex - width, vertex + width
     # Nothing is claimed outside the lrs tried.
     lowest, highest = math.log10(ordered[0].lr), math.log10(ordered[-1].lr)
     vertex = min(max(vertex, lowest), highest)
-    interval = (10.0 ** max(vertex - width, lowest), 10.0 ** min(vertex + width, highest))
+    interval = (10.0 ** max(low, lowest), 10.0 ** min(high, highest))
     return LengthPick(
         num_steps,
         10.0**vertex,

@@ -25,7 +25,7 @@ from lrpilot.errors import PolicyError, SettingError
 FEWEST_STEPS = 10
 # Standard deviation of the smoothing, as a share of the steps. Centred: the one-sided moving average that
 # is usual here moves the steepest slope up by a factor of four or five.
-SMOOTHING = 0.03
+SMOOTHING = 0.02
 
 
 @record
@@ -40,7 +40,7 @@ class RangeTest(Policy):
     """Finder by range test: ends in ``Done`` with a :class:`~lrpilot.core.found.FoundLR`.
 
     The loss of a step is read before the step's own update and paired with the step's lr, as the usual
-    implementations do. Losses are smoothed with a centred Gaussian over 3 % of the steps.
+    implementations do. Losses are smoothed with a centred Gaussian of standard deviation 2 % of the steps.
 
     Attributes:
         min_lr: lr of the first step, natural units.

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpilot.training.snapshot import Snapshot, live_tree
+from lrpilot.training.snapshot import Snapshot, clear_gradients, live_tree
 from lrpilot.training.training import Training
 from lrpilot.training.tree import clone_tree
 
@@ -28,11 +28,14 @@ def check_same_step(user_step: Callable[[Any], Any], training: Training, batch: 
     """
     start = Snapshot(training)
     try:
-        theirs_loss = user_step(training.move(batch))
-        theirs = clone_tree(live_tree(training))
-        start.restore()
-        ours_loss = training.step(batch)
-        ours = clone_tree(live_tree(training))
+        with training.as_probe():
+            clear_gradients(training)
+            theirs_loss = user_step(training.move(batch))
+            theirs = clone_tree(live_tree(training))
+            start.restore()
+            clear_gradients(training)
+            ours_loss = training.step(batch)
+            ours = clone_tree(live_tree(training))
     finally:
         start.restore()
     names = [name for name, _ in training.model.named_parameters()]

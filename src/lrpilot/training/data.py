@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lrpilot.errors import DataError
+from lrpilot.training.held_generators import HeldGenerators
 from lrpilot.training.rng import SideStream
 from lrpilot.training.tree import map_leaves, map_tensors, tensors_of
 
@@ -47,8 +48,11 @@ class BatchSource:
         self._data = getattr(data, "base_dataloader", data)
         self._check()
         if isinstance(self._data, DataLoader):
-            # A sampler that holds a generator of its own moves on with the user's loop: copy it as it is now.
+            # A sampler may move on with the user's loop (its epoch, its weights): copy it as it is now.
             self._data = twin_loader(self._data, seed)
+        # Workers read a copy of the data set, with copies of its generators.
+        in_this_process = isinstance(self._data, DataLoader) and self._data.num_workers == 0
+        self.held = HeldGenerators(getattr(self._data, "dataset", None) if in_this_process else None)
 
     def _check(self) -> None:
         data = self._data
@@ -130,6 +134,7 @@ def _own_order(sampler: Any, dataset: Any, generator: torch.Generator) -> Any:
         theirs = getattr(part, "generator", None)
         if theirs is not None:
             memo[id(theirs)] = generator
+    shared = [*memo.values(), generator]
     try:
         own = copy.deepcopy(sampler, memo)
     except Exception as error:
@@ -137,6 +142,7 @@ def _own_order(sampler: Any, dataset: Any, generator: torch.Generator) -> Any:
             f"Probes need a sampler of their own, but {type(sampler).__name__} cannot be copied ({error}). "
             f"{_CALLABLE_REMEDY}"
         ) from error
+    HeldGenerators(own, apart=shared).reseed(generator.initial_seed())
     for part in _sampler_parts(own):
         if getattr(part, "generator", generator) is None:
             part.generator = generator
@@ -205,7 +211,7 @@ class Replay:
                 return
 
     def _epoch(self) -> Iterator[Any]:
-        side = SideStream(self._seed)
+        side = SideStream(self._seed, self._source.held)
         with side.active():
             batches = islice(self._source.epoch(), self._skip, None)
         while True:

@@ -59,25 +59,30 @@ class ParamGroupLRs:
     def _lrs(self) -> list[float]:
         return [float(group["lr"]) for group in self._optimizer.param_groups]
 
-    def set(self, lr: float) -> None:
+    def set(self, lr: float, *, share: float = 1.0) -> None:
         """Set the reference lr; tensor lrs are written in place.
+
+        Args:
+            lr: the reference lr, natural units.
+            share: every group gets this share of what it is due, and the reference stays ``lr``.
 
         Raises:
             SettingError: ``lr`` is not a finite positive number.
         """
         if not (math.isfinite(lr) and lr > 0):
             raise SettingError(f"A learning rate must be finite and > 0, got {lr}.")
-        self._meet_new_groups()
+        self.meet_new_groups()
         for i, (group, ratio) in enumerate(zip(self._optimizer.param_groups, self.ratios, strict=True)):
             value = group["lr"]
             if isinstance(value, Tensor):
-                value.fill_(lr * ratio)
+                value.fill_(lr * ratio * share)
                 self._written[i] = float(value) if value.device.type == "cpu" else math.nan
             else:
-                group["lr"] = self._written[i] = lr * ratio
+                group["lr"] = self._written[i] = lr * ratio * share
         self.reference = lr
 
-    def _meet_new_groups(self) -> None:
+    def meet_new_groups(self) -> None:
+        """Take note of groups added since, at the ratio their lr has to the reference now."""
         for group in self._optimizer.param_groups[len(self.ratios) :]:
             lr = float(group["lr"])
             self.ratios.append(lr / self.reference)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from lrpilot.training.held_generators import HeldGenerators
+
 
 def get_rng() -> dict[str, Any]:
     """The state of every global generator, as data that ``torch.load(weights_only=True)`` accepts."""
@@ -60,22 +62,30 @@ class SideStream:
 
     Reading a batch may draw random crops; the model draws dropout masks. Were both to draw from one
     stream, a batch replayed from memory would shift the masks of the model.
+
+    Args:
+        seed: where the stream begins.
+        held: generators of the reader's own that are to be put back too.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, held: HeldGenerators) -> None:
         self._seed = seed
+        self._held = held
         self._state: dict[str, Any] | None = None
+        self._held_state = held.start
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Run a block on this stream; the global generators are put back after it."""
-        before = get_rng()
+        """Run a block on this stream; all generators are put back after it."""
+        before, held_before = get_rng(), self._held.get()
         if self._state is None:
             seed_rng(self._seed)
         else:
             set_rng(self._state)
+        self._held.set(self._held_state)
         try:
             yield
         finally:
-            self._state = get_rng()
+            self._state, self._held_state = get_rng(), self._held.get()
             set_rng(before)
+            self._held.set(held_before)

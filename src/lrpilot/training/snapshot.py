@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lrpilot.errors import StateError
 from lrpilot.training.module_state import PlainAttributes, put_buffers
 from lrpilot.training.rng import get_rng, set_rng
 from lrpilot.training.tree import alias_tree, clone_tree, write_tree
@@ -87,6 +88,13 @@ def _put_optimizer(optimizer: Optimizer, tree: dict[str, Any]) -> None:
         group.update(saved)
 
 
+def _layout(tree: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """What two states must have in common for one to be written over the other, by its name in errors."""
+    shapes = {f"the shape of parameter {i}": tuple(p.shape) for i, p in enumerate(tree["parameters"])}
+    groups = {f"the number of param groups of {name}": len(o["groups"]) for name, o in tree["optimizers"].items()}
+    return shapes | groups | {f"the type of state[{name!r}]": type(state).__name__ for name, state in extra.items()}
+
+
 class ExtraState:
     """A copy of the user's extra state that is neither module nor optimizer (scaler, scheduler, ...)."""
 
@@ -151,12 +159,22 @@ class _ScalerStages:
     """How far a GradScaler has come with each optimizer: not in its state_dict, and left half way by an exception."""
 
     def __init__(self, scaler: torch.amp.GradScaler) -> None:
-        self._live = scaler._per_optimizer_states if scaler.is_enabled() else {}
-        self._saved = alias_tree(dict(self._live))
+        self._scaler = scaler
+        self._saved = alias_tree(dict(scaler._per_optimizer_states)) if scaler.is_enabled() else {}
 
     def restore(self) -> None:
-        self._live.clear()
-        self._live.update(alias_tree(self._saved))
+        if self._scaler.is_enabled():
+            self._scaler._per_optimizer_states.clear()
+            self._scaler._per_optimizer_states.update(alias_tree(self._saved))
+
+
+def clear_gradients(training: "Training") -> None:
+    """Forget the gradients of every parameter, as a probe must before its first step.
+
+    Also of those that the optimizer does not step: backward would add to them in place.
+    """
+    for parameter in all_parameters(training):
+        parameter.grad = None
 
 
 class _Gradients:
@@ -192,6 +210,24 @@ class Mark:
     def take(cls, training: "Training", device: torch.device | None = None) -> "Mark":
         """Copy the present state."""
         return cls({"tree": clone_tree(live_tree(training), device), "extra": ExtraState(training).saved})
+
+    def require_fits(self, training: "Training") -> None:
+        """Raise unless this is a state of the same model, optimizers and extra state. Nothing is written.
+
+        Raises:
+            StateError: it is not.
+        """
+        try:
+            saved = _layout(self.saved["tree"], self.saved["extra"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StateError(f"A saved state must be one that lrpilot wrote, but it lacks {error}.") from error
+        here = _layout(live_tree(training), ExtraState(training).saved)
+        for part in saved | here:
+            if saved.get(part) != here.get(part):
+                raise StateError(
+                    f"A saved state must be of the same training, but {part} was {saved.get(part)} and is "
+                    f"{here.get(part)} here. Build the model, optimizer and state as when it was saved."
+                )
 
     def rewind(self, training: "Training") -> None:
         """Put it back in place. RNG, data order, gradients, train/eval modes and lrs do not move."""

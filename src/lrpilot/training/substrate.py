@@ -21,7 +21,7 @@ from lrpilot.training.line import LineEndpoints
 from lrpilot.training.meter import Meter
 from lrpilot.training.param_groups import ParamGroupLRs
 from lrpilot.training.rng import seed_rng
-from lrpilot.training.snapshot import Mark, Snapshot, all_parameters
+from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
 from lrpilot.training.training import Training
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
@@ -88,8 +88,7 @@ class LiveSubstrate:
         if not training.model.training:
             # Handed over in eval mode (transformers' from_pretrained does): a loop would call train() first.
             training.model.train()
-        for parameter in all_parameters(training):
-            parameter.grad = None  # also of those the optimizer does not step: backward would add to them
+        clear_gradients(training)
         seed_rng(training.seed)
         self.meter.training_batch_size(training.probe_data.batch_size)
 

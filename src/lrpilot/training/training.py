@@ -209,7 +209,7 @@ class Training:
             StepError: it does.
         """
         for name, thing in self.extra_state.items():
-            if isinstance(thing, torch.amp.GradScaler):
+            if isinstance(thing, torch.amp.GradScaler) and thing.is_enabled():
                 stage = thing._per_optimizer_states.get(id(self.raw_optimizer), {}).get("stage")
                 if stage is not None and getattr(stage, "name", "") == "STEPPED":
                     raise StepError(

@@ -94,7 +94,7 @@ class _Copies:
             self._targets.append(target.detach())
             self._sources.append(source)
         else:
-            target.detach().copy_(source)
+            target.copy_(source)  # a detached sparse tensor would take new indices of its own
 
     def run(self) -> None:
         if self._targets:
