@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lrpilot.core.actions import Progress, TrialLosses
 from lrpilot.core.found import LengthPick
-from lrpilot.core.peak import cliff, pick_peak, suggest_peak
+from lrpilot.core.peak import pick_peak, safe_lr, suggest_peak
 from lrpilot.core.stop import Stop, StopReason
 from lrpilot.core.trend import length_trend
 from lrpilot.core.trials import Tried, best_of, give_up, read_trial
@@ -190,23 +190,24 @@ def test_a_rise_with_length_is_not_followed_and_a_certain_fall_is_a_little() -> 
     assert suggest_peak(unsure, START)[0] == pytest.approx(0.1)
 
 
-def test_a_quarter_decade_below_a_cliff() -> None:
-    near = pick(100, 0.3, losses={0.1: 0.6, 0.3: 0.5, 0.4: math.inf})
-    assert cliff([near], START) == 0.4
-    lr, interval = suggest_peak([near], START)
-    assert lr == pytest.approx(0.4 * 10**-0.25)
-    assert interval[1] == pytest.approx(lr)
-    lost = pick(100, 0.3, losses={0.1: 0.6, 0.3: 0.5, 0.4: 1.5})  # 1.0 of 1.8 is lost
-    assert suggest_peak([lost], START)[0] == pytest.approx(0.4 * 10**-0.25)
-    dented = pick(100, 0.3, losses={0.1: 0.6, 0.3: 0.5, 0.4: 1.3})
-    assert suggest_peak([dented], START)[0] == pytest.approx(0.3)
+def test_stays_below_a_cliff() -> None:
+    def suggested(loss: float) -> tuple[float, tuple[float, float]]:
+        return suggest_peak([pick(100, 0.3, losses={0.1: 0.6, 0.3: 0.5, 0.4: loss})], START)
+
+    # Of the reduction of 1.8, this loses less than half, more than half, nearly all, and everything.
+    assert suggested(1.3)[0] == pytest.approx(0.3)
+    assert suggested(1.5)[0] == pytest.approx(0.4 * 10**-0.25)
+    assert suggested(2.2)[0] == pytest.approx(0.4 * 10**-0.5)
+    lr, interval = suggested(math.inf)
+    assert lr == interval[1] == pytest.approx(0.4 * 10**-0.5)
+    assert interval[0] <= lr
 
 
 def test_a_cliff_seen_at_a_shorter_length_counts() -> None:
     short = pick(20, 0.1, losses={0.05: 1.9, 0.1: 0.6, 0.3: math.inf})
     longer = pick(100, 1.0, losses={0.3: 0.9, 1.0: 0.5})
-    assert cliff([short, longer], START) == 0.3
-    assert suggest_peak([short, longer], START)[0] == pytest.approx(0.3 * 10**-0.25)
+    assert safe_lr([short, longer], START) == pytest.approx(0.3 * 10**-0.5)
+    assert suggest_peak([short, longer], START)[0] == pytest.approx(0.3 * 10**-0.5)
 
 
 def test_too_small_an_lr_for_a_short_trial_is_no_cliff() -> None:

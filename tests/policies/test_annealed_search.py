@@ -116,8 +116,8 @@ def test_stays_below_a_cliff(fly_finder: FlyFinder) -> None:
     lowest_diverged = min(
         lr for p in found.lengths for lr, loss in zip(p.lrs, p.losses, strict=True) if math.isinf(loss)
     )
-    assert found.lr <= lowest_diverged * 10**-0.25 * (1 + 1e-9)
-    assert found.interval[1] <= lowest_diverged * 10**-0.25 * (1 + 1e-9)
+    assert found.lr <= lowest_diverged * 10**-0.5 * (1 + 1e-9)
+    assert found.interval[1] <= lowest_diverged * 10**-0.5 * (1 + 1e-9)
     assert found.lr > 0.1
 
 

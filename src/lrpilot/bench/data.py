@@ -90,10 +90,6 @@ class Split:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def rows(self, start: int, stop: int) -> "Split":
-        """The rows from ``start`` up to, not including, ``stop``."""
-        return Split(self.inputs[start:stop], self.targets[start:stop])
-
     def batches(self, batch_size: int) -> list[Batch]:
         """Every row once, in order, as (inputs, targets) batches; the last one may be smaller."""
         return list(zip(self.inputs.split(batch_size), self.targets.split(batch_size), strict=True))
@@ -196,16 +192,16 @@ def fashion_mnist(
         raise SettingError(
             f"num_train and num_val must be positive and add up to at most {available}, got {num_train} and {num_val}."
         )
-    whole = _split(files[TRAIN_IMAGES], files[TRAIN_LABELS])
+    images, labels = files[TRAIN_IMAGES], files[TRAIN_LABELS]
     return Splits(
-        whole.rows(0, num_train),
-        whole.rows(num_train, num_train + num_val),
+        _split(images[:num_train], labels[:num_train]),
+        _split(images[num_train : num_train + num_val], labels[num_train : num_train + num_val]),
         _split(files[TEST_IMAGES], files[TEST_LABELS]),
     )
 
 
 def _split(images: Tensor, labels: Tensor) -> Split:
-    scaled = (images.float() / 255 - FASHION_MEAN) / FASHION_STD
+    scaled = images.float().div_(255).sub_(FASHION_MEAN).div_(FASHION_STD)
     return Split(scaled.unsqueeze(1), labels.long())
 
 

@@ -1,49 +1,28 @@
 """``lrpilot demo``: what a found learning rate is worth on real data, everything paid for, in under a minute."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, geometric_mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lrpilot.cli.demo_tasks import Task, demo_task
 from lrpilot.cli.options import Force, Json, Out
 from lrpilot.cli.report import found_plain, lr_text, note, say, say_json, table
 from lrpilot.cli.runs import RunFolder, open_run, save_picture
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
-    from torch.nn import Module
-
-    from lrpilot.bench.data import Splits
     from lrpilot.core.found import FoundLR
     from lrpilot.core.history import History
-    from lrpilot.training import Training
 
 WARMUP = 0.05
-DIGITS_STEPS, FASHION_STEPS = 1600, 2500
 FACTOR = 30.0  # how far off the first guess of an lr may be
 DEFAULT = "default lr"
 SEARCHED = "found lr"
 SEARCHED_PAID = "found, equal compute"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the demo trains.
-
-    Attributes:
-        title: one line.
-        make: a fresh training from a seed: the same seed, the same weights and batches.
-        accuracy: share of the validation set that a trained model gets right.
-        steps: optimizer steps of a run.
-    """
-
-    title: str
-    make: Callable[[int], "Training"]
-    accuracy: Callable[["Training"], float]
-    steps: int
 
 
 @dataclass(frozen=True)
@@ -88,7 +67,7 @@ def demo(
     import torch
 
     torch.set_num_threads(1)  # threads of small layers cost more than they bring
-    task = _task(data)
+    task = demo_task(data)
     folder = open_run("demo", out, force=force)
     found, runs = _fly(task, seeds, show=not json)
     document = {
@@ -173,62 +152,6 @@ def _train(task: Task, row: str, seed: int, lr: float, steps: int, searched: "Fo
         accuracy=task.accuracy(training),
         history=result.history,
     )
-
-
-# ----------------------------------------------------------------- tasks
-
-
-def _task(data: str) -> Task:
-    from lrpilot.bench.data import digits, fashion_mnist
-
-    if data == "digits":
-        title = "scikit-learn's digits with jittered pixels, 3-layer MLP, AdamW, batch 32"
-        return _classification(title, digits(), _mlp, batch_size=32, steps=DIGITS_STEPS, jitter=0.7)
-    title = "Fashion-MNIST (50,000 images), 3 convolutions with BatchNorm, AdamW, batch 64"
-    return _classification(title, fashion_mnist(num_train=50_000), _conv_net, batch_size=64, steps=FASHION_STEPS)
-
-
-def _mlp() -> "Module":
-    from torch import nn
-
-    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-
-
-def _conv_net() -> "Module":
-    from torch import nn
-
-    layers: list[nn.Module] = []
-    for inputs, outputs in ((1, 8), (8, 16), (16, 32)):
-        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 4 * 4, 10))
-
-
-def _classification(
-    title: str, splits: "Splits", fresh: Callable[[], "Module"], *, batch_size: int, steps: int, jitter: float = 0.0
-) -> Task:
-    """A task from a data set and a model; ``jitter`` is the deviation of noise added to inputs in training."""
-    import torch
-
-    from lrpilot.training import Training
-
-    def loss_fn(model: "Module", batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        inputs, targets = batch
-        if model.training and jitter > 0:
-            inputs = inputs + jitter * torch.randn_like(inputs)
-        return torch.nn.functional.cross_entropy(model(inputs), targets)
-
-    def make(seed: int) -> Training:
-        torch.manual_seed(seed)
-        model = fresh()
-        loader, held_out = splits.train.loader(batch_size, seed=seed), splits.val.batches(256)
-        return Training(model, torch.optim.AdamW(model.parameters()), loss_fn, loader, held_out, seed=seed)
-
-    def accuracy(training: Training) -> float:
-        with torch.no_grad():
-            right = training.model.eval()(splits.val.inputs).argmax(1) == splits.val.targets
-        return float(right.float().mean())
-
-    return Task(title, make, accuracy, steps)
 
 
 # ------------------------------------------------------------- reporting

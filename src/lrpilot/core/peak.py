@@ -16,8 +16,13 @@ REACH = 0.5
 NEAR = 0.25
 # Peaks whose fitted loss is within this share of the reduction count as equally good.
 SHARE = 0.02
-# An lr that loses more than this share of the reduction, or diverges, is a cliff.
+# An lr that loses more than this share of the reduction is a cliff ...
 CLIFF = 0.5
+# ... and one that loses this share, or diverges, kills the model: stay this many decades below it. Measured on a
+# conv net without normalisation: a quarter decade below the lr that kills 100 steps, one run of two still dies
+# within 1,400; half a decade below, none does.
+KILLED = 0.9
+KILL_MARGIN = 0.5
 # The trend may lower the suggestion by at most this much, in decades.
 MAX_SHIFT = 0.25
 
@@ -69,19 +74,25 @@ def pick_peak(num_steps: int, tried: Sequence[Tried], start_loss: float) -> Leng
     )
 
 
-def wrecked_above(best_loss: float, start_loss: float) -> float:
-    """Loss above which a Trial has lost most of the reduction that another one reached."""
-    return best_loss + CLIFF * max(0.0, start_loss - best_loss)
+def wrecked_above(best_loss: float, start_loss: float, share: float = CLIFF) -> float:
+    """Loss above which a Trial has lost this share of the reduction that another one reached."""
+    return best_loss + share * max(0.0, start_loss - best_loss)
 
 
-def cliff(picks: Sequence[LengthPick], start_loss: float) -> float:
-    """Smallest lr that diverged or lost most of the reduction, above the best lr of its length; inf if none."""
-    cliffs = [math.inf]
+def safe_lr(picks: Sequence[LengthPick], start_loss: float) -> float:
+    """Largest lr that keeps its distance from every cliff above the best lr of each length; inf without one.
+
+    The distance is :data:`SPACING` from an lr that lost most of the reduction, and :data:`KILL_MARGIN` from one
+    that diverged or lost nearly all of it.
+    """
+    safe = [math.inf]
     for pick in picks:
         best_loss, best_lr = min(zip(pick.losses, pick.lrs, strict=True))
-        limit = wrecked_above(best_loss, start_loss)
-        cliffs += [lr for lr, loss in zip(pick.lrs, pick.losses, strict=True) if lr > best_lr and loss > limit]
-    return min(cliffs)
+        steep, deadly = (wrecked_above(best_loss, start_loss, share) for share in (CLIFF, KILLED))
+        for lr, loss in zip(pick.lrs, pick.losses, strict=True):
+            if lr > best_lr and loss > steep:
+                safe.append(lr * math.pow(10.0, -(KILL_MARGIN if loss > deadly else SPACING)))
+    return min(safe)
 
 
 def suggest_peak(picks: Sequence[LengthPick], start_loss: float) -> tuple[float, tuple[float, float]]:
@@ -91,7 +102,7 @@ def suggest_peak(picks: Sequence[LengthPick], start_loss: float) -> tuple[float,
       of the slope is followed as far again as it was measured, by at most :data:`MAX_SHIFT`. A rise is
       never followed: the measured picks change direction more often than not, and too large an lr costs
       the run where too small a one costs a few per cent.
-    * At least :data:`SPACING` below a cliff, at any length: a longer run meets it sooner or later.
+    * At a distance below a cliff, at any length (:func:`safe_lr`): a longer run meets it sooner or later.
 
     Args:
         picks: one per length, shortest first, at least one.
@@ -103,7 +114,7 @@ def suggest_peak(picks: Sequence[LengthPick], start_loss: float) -> tuple[float,
     longest = picks[-1]
     measured = math.log10(longest.num_steps / picks[0].num_steps)
     fall = -length_trend(picks).certain_slope(errors=2.0) * measured if len(picks) >= 3 else 0.0
-    safe = cliff(picks, start_loss) * math.pow(10.0, -SPACING)
+    safe = safe_lr(picks, start_loss)
     lr = min(longest.lr * math.pow(10.0, -min(max(0.0, fall), MAX_SHIFT)), safe)
     low, high = longest.interval
     return lr, (min(low, lr), max(min(high, safe), lr))

@@ -60,7 +60,7 @@ class AnnealedSearch(Policy):
     The shortest length is searched from the middle of the range outwards in decades, then half and
     quarter decades around the winner; each longer one only around the pick before it. A pick is the
     minimum of a parabola through the losses near the winner. The suggestion is the pick of the longest
-    length, lowered where the picks certainly fall with length, and kept a quarter decade below a cliff.
+    length, lowered where the picks certainly fall with length, and kept at a distance below a cliff.
 
     Attributes:
         min_lr: smallest peak tried, natural units.
