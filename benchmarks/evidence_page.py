@@ -9,11 +9,11 @@ from fashion_tasks import HERE, RECORDS
 PAGE = HERE.parent / "docs" / "evidence.md"
 
 COSTS = (
-    ("trial / plain steps", "ratio", "A Trial of 20 steps, snapshot and restore included ÷ 20 plain steps"),
-    ("snapshot + restore / copying", "ratio", "Snapshot and restore of everything ÷ copying the same tensors out and back"),
+    ("trial / plain steps", "ratio", "A Trial of 20 steps with its snapshot and restore ÷ 20 plain steps"),
+    ("snapshot + restore / copying", "ratio", "Snapshot and restore ÷ copying the same tensors out and back"),
     ("pilot.step / LambdaLR.step", "ratio", "`pilot.step(loss)` in the middle of a schedule ÷ `LambdaLR.step()`"),
     ("import lrpilot (ms)", "milliseconds", "`import lrpilot`, milliseconds beyond bare Python"),
-    ("memory of a Trial / snapshot", "ratio", "Tensor bytes alive in a Trial beyond those of plain steps ÷ one snapshot"),
+    ("memory of a Trial / snapshot", "ratio", "Tensor bytes a Trial holds beyond plain steps ÷ one snapshot"),
 )
 
 

@@ -264,6 +264,11 @@ def _check_settings(training: Any, policy: Any, total_steps: int | None) -> None
     if not isinstance(policy, Policy):
         hint = " Call it: Schedule(...) instead of Schedule." if isinstance(policy, type) else ""
         raise SettingError(f"policy must be a lrpilot policy such as Schedule('cosine', lr=0.1), got {policy!r}.{hint}")
+    if not policy.trains:
+        raise SettingError(
+            f"A pilot needs a policy that trains, got the finder {policy.name}. Use find_lr, and fly a schedule with "
+            "what it finds."
+        )
     if total_steps is not None and total_steps < 1:
         raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open end.")
 

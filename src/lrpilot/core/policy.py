@@ -32,9 +32,11 @@ class Policy(ABC):
 
     Attributes:
         max_marks: how many marks the policy may hold at once (each costs memory of the model's size).
+        trains: whether it asks for Trains; a finder does not: it measures and ends in ``Done(result)``.
     """
 
     max_marks: ClassVar[int] = 0
+    trains: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ Cost at the defaults: about 8 Trials of 20 steps, 5 of 50 and 5 of 100. Measured
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial, TrialLosses
 from lrpilot.core.bracket import next_position, winner
@@ -69,6 +70,8 @@ class AnnealedSearch(Policy):
         stretch: lengths of the Trials as multiples of ``num_steps``, ascending.
         start_lr: where the search begins; the middle of the range in log lr when None.
     """
+
+    trains: ClassVar[bool] = False
 
     min_lr: float = 1e-7
     max_lr: float = 10.0
@@ -214,7 +217,9 @@ class AnnealedSearch(Policy):
         return self._with_lr(empty, state.picks, curve.start_loss) if state.picks else empty
 
     def _with_lr(self, found: FoundLR, picks: tuple[LengthPick, ...], start_loss: float) -> FoundLR:
-        lr, interval = suggest_peak(picks, start_loss)
+        peak, (least, most) = suggest_peak(picks, start_loss)
+        lr = max(peak, self.min_lr)  # below a cliff there may be no room left
+        interval = (max(least, self.min_lr), max(most, lr))
         longest = picks[-1]
         low, high = self._ends()
         at = self._position(min(zip(longest.losses, longest.lrs, strict=True))[1])

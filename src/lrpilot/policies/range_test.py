@@ -8,7 +8,7 @@ have already moved, by one batch.
 
 import math
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class RangeTest(Policy):
             below by zero. None runs to the end.
         pick: which suggestion is the result's lr.
     """
+
+    trains: ClassVar[bool] = False
 
     min_lr: float = 1e-7
     max_lr: float = 10.0

@@ -8,7 +8,7 @@ Cost at the defaults: about 30 Trials. Measured on conv nets: 25 to 33, 480 to 6
 
 import math
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial, TrialLosses
 from lrpilot.core.codec import record
@@ -62,6 +62,8 @@ class StepSampling(Policy):
         fit_minimum: read the curve's minimum off a parabola through its bottom; False takes the lowest
             Trial, as published.
     """
+
+    trains: ClassVar[bool] = False
 
     min_lr: float = 1e-7
     max_lr: float = 10.0

@@ -187,6 +187,13 @@ def check_survives_divergence(policy: Policy) -> None:
             state = policy.tell(state, _broken_observation(action, step, rng))
 
 
+def check_trains_as_declared(policy: Policy) -> None:
+    """A policy that ``trains`` takes steps; one that does not measures only, and ends in a result."""
+    flight = fly(policy)
+    assert policy.trains == (flight.step > 0)
+    assert policy.trains or flight.result is not None
+
+
 def check_marks_are_declared(policy: Policy) -> None:
     """A policy never holds more marks than ``max_marks`` (the flight raises), and it is a number >= 0."""
     assert isinstance(policy.max_marks, int) and policy.max_marks >= 0
@@ -202,6 +209,7 @@ CHECKS: tuple[Callable[[Policy], None], ...] = (
     check_resumes_where_it_was,
     check_survives_divergence,
     check_marks_are_declared,
+    check_trains_as_declared,
 )
 """Every check of the battery: call each with a policy instance."""
 
