@@ -15,6 +15,9 @@ from lrpilot.training.training import Training
 
 __all__ = ["apply_lr", "find_lr", "run_finder"]
 
+# A range test takes one step at each lr, so it needs more of them than a Trial at one lr.
+RANGE_TEST_STRETCH = 5
+
 Target = Literal["decay", "constant"]
 Method = Literal["step_sampling", "range_test", "wittmann"]
 
@@ -44,7 +47,7 @@ def find_lr(
         min_lr: smallest lr ever tried (natural units, the largest group's).
         max_lr: largest lr ever tried.
         method: "step_sampling"; or, as comparators for target="constant", "range_test" (one exponential
-            sweep) and "wittmann" (the minimum of the step-sampling curve).
+            sweep of 5 x ``num_steps`` steps) and "wittmann" (the minimum of the step-sampling curve).
         progress: show a bar on stderr while it runs.
         on_event: called at the beginning and end of every Trial.
 
@@ -92,7 +95,9 @@ def finder_policy(target: str, method: str, **settings: Any) -> Policy:
         raise SettingError(f"method must be 'step_sampling', 'range_test' or 'wittmann', got {method!r}.")
     if target == "decay":
         raise SettingError(f"method {method!r} finds an lr to hold, got target='decay'. Pass target='constant'.")
-    return RangeTest(**settings) if method == "range_test" else StepSampling(pick="minimum", **settings)
+    if method == "wittmann":
+        return StepSampling(pick="minimum", **settings)
+    return RangeTest(**settings | {"num_steps": RANGE_TEST_STRETCH * settings["num_steps"]})
 
 
 def run_finder(training: Training, policy: Policy, *, on_event: OnEvent | None = None) -> FoundLR:
@@ -116,4 +121,5 @@ def run_finder(training: Training, policy: Policy, *, on_event: OnEvent | None =
         substrate.forget_snapshot()
     if not isinstance(flight.result, FoundLR):
         raise PolicyError(f"A finder must end in Done(FoundLR) without training, got {flight.action!r}.")
-    return replace(flight.result, cost=substrate.cost, metric=training.probe_data.metric)
+    measured = replace(flight.result, cost=substrate.cost)
+    return measured if measured.metric != FoundLR.metric else replace(measured, metric=training.probe_data.metric)

@@ -4,20 +4,8 @@ import itertools
 
 import fashion_grid
 import pytest
-import torch
 from fashion_grid import fly, grid, jobs, lr_at
-from fashion_tasks import CONFIGS, example
-
-from lrpilot.bench.data import Split, Splits
-
-
-@pytest.fixture
-def _small_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(0, 10, (300,), generator=generator)
-    images = torch.randn(300, 1, 28, 28, generator=generator) + labels.reshape(-1, 1, 1, 1)
-    part = Split(images, labels)
-    monkeypatch.setattr(example, "data", lambda: Splits(part, part, part))
+from fashion_tasks import CONFIGS
 
 
 def job(config: str = "bn-sgd", **settings: object) -> dict[str, object]:
@@ -32,7 +20,7 @@ def test_schedules_by_hand() -> None:
     assert {lr_at(step, 0.5, "constant", 100) for step in range(100)} == {0.5}
 
 
-@pytest.mark.usefixtures("_small_data")
+@pytest.mark.usefixtures("small_data")
 @pytest.mark.parametrize("config", CONFIGS)
 def test_a_run_repeats_bit_for_bit_and_learns(config: str) -> None:
     lr = 0.05 if "sgd" in config else 0.005
@@ -43,7 +31,7 @@ def test_a_run_repeats_bit_for_bit_and_learns(config: str) -> None:
     assert first["steps_taken"] == 12
 
 
-@pytest.mark.usefixtures("_small_data")
+@pytest.mark.usefixtures("small_data")
 def test_seeds_are_paired_across_lrs_and_schedules() -> None:
     runs = [fly(job(lr=lr, schedule=schedule)) for lr in (0.01, 0.1) for schedule in ("constant", "linear")]
 
@@ -52,7 +40,7 @@ def test_seeds_are_paired_across_lrs_and_schedules() -> None:
     assert fly(job(seed=1))["start_loss"] != runs[0]["start_loss"]
 
 
-@pytest.mark.usefixtures("_small_data")
+@pytest.mark.usefixtures("small_data")
 def test_a_diverging_run_stops_and_is_recorded_without_numbers() -> None:
     run = fly(job("plain-sgd", lr=1e6, schedule="constant", steps=50))
 

@@ -5,13 +5,10 @@ import math
 
 import peers
 import pytest
-import torch
-from fashion_tasks import CONFIGS, example
+from fashion_tasks import CONFIGS
 from hypothesis import given
 from hypothesis import strategies as st
 from peers import fastai_diverged, smoothed, valley, valley_of_range_test
-
-from lrpilot.bench.data import Split, Splits
 
 # ------------------------------------------------------------------ the valley
 
@@ -112,16 +109,7 @@ def test_range_test_without_points_suggests_nothing(losses: list[float]) -> None
 # ------------------------------------------------------------------ the packages at work
 
 
-@pytest.fixture
-def _small_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.randint(0, 10, (600,), generator=generator)
-    images = torch.randn(600, 1, 28, 28, generator=generator) + labels.reshape(-1, 1, 1, 1)
-    part = Split(images, labels)
-    monkeypatch.setattr(example, "data", lambda: Splits(part, part, part))
-
-
-@pytest.mark.usefixtures("_small_data")
+@pytest.mark.usefixtures("small_data")
 @pytest.mark.filterwarnings("ignore")  # what the packages warn about is theirs
 @pytest.mark.parametrize("peer", peers.PEERS)
 def test_each_peer_picks_reproducibly_and_counts_its_steps(peer: str) -> None:

@@ -124,3 +124,15 @@ def test_a_stop_before_the_first_loss_is_a_result_too() -> None:
 def test_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=r"must .*got "):
         RangeTest(**setting)
+
+
+def test_noisy_batches_do_not_hide_a_clear_fall() -> None:
+    rng = np.random.default_rng(0)
+
+    def loss(lr: float) -> float:
+        fall = 3.3 - 3.2 / (1 + (0.01 / lr) ** 2)
+        return max(0.0, fall + float(0.35 * rng.standard_normal()))
+
+    found, _ = run(RangeTest(max_lr=1.0), loss)
+    assert found.code.has_lr
+    assert found.suggestions["steepest"] == pytest.approx(0.01, rel=2.0)

@@ -153,7 +153,7 @@ def scenarios(rank: int, world: int, rendezvous: str, results: str) -> None:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
-    paths = os.pathsep.join(str(Path(__file__).parents[i]) for i in (0, 1))
+    paths = os.pathsep.join(str(Path(__file__).parents[i]) for i in (1, 2))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", paths)
         context = torch.multiprocessing.spawn(
@@ -192,7 +192,7 @@ def test_every_rank_is_told_the_mean_of_all(ranks: list[dict[str, Any]]) -> None
 
 
 def test_a_search_gives_every_rank_the_same_lr(ranks: list[dict[str, Any]]) -> None:
-    assert ranks[0]["found"] == ranks[1]["found"] and len(ranks[0]["found"][1]) > 3
+    assert ranks[0]["found"] == ranks[1]["found"] and len(ranks[0]["found"][1]) >= 3
 
 
 def test_a_budget_in_seconds_ends_at_the_same_step_on_every_rank(ranks: list[dict[str, Any]]) -> None:

@@ -182,21 +182,24 @@ def test_a_second_step_later_in_a_trial_is_refused_too() -> None:
 
 def test_steps_that_a_scaler_skips_are_no_error() -> None:
     training = make_training()
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)  # overflows at first
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    scales = []
 
     def step_fn(batch: Any) -> Tensor:
         training.optimizer.zero_grad()
         loss = loss_fn(training.model, batch)
-        scaler.scale(loss).backward()
+        scaler.scale(loss * 100).backward()  # overflows until the scale has been halved a few times
         scaler.step(training.optimizer)
         scaler.update()
+        scales.append(scaler.get_scale())
         return loss
 
     training.step_fn = step_fn
     training.extra_state = {"scaler": scaler}
-    losses, _, stop = LiveSubstrate(training).trial(Trial(constant(0.1), 6))
-    assert len(losses) == 6 and stop is None
-    assert losses[0] != losses[-1] and scaler.get_scale() == 2.0**127
+    losses, _, stop = LiveSubstrate(training).trial(Trial(constant(0.001), 9))
+    assert len(losses) == 9 and stop is None
+    assert scales[0] == scales[1] == 2.0**126 > scales[3], "the check and the Trial begin at the same scale"
+    assert scales[-1] == scales[-2] and scaler.get_scale() == 2.0**127
 
 
 def test_a_user_function_that_raises_is_not_renamed() -> None:

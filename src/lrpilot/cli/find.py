@@ -70,6 +70,9 @@ def _report(found: "FoundLR", folder: RunFolder | None) -> None:
     for span, name in spans.items():
         if span is not None:
             say(f"{name}  {lr_text(span[0])} to {lr_text(span[1])}")
+    if found.trend is not None and len(found.lengths) > 1:
+        slope, error = found.trend.slope, found.trend.slope_error
+        say(f"trend  {slope:+.2f} ± {error:.2f} decades of lr for trials ten times longer")
     if found.suggestions:
         rows = [(name, lr_text(lr)) for name, lr in found.suggestions.items()]
         say(table(("suggestion", "lr"), rows))

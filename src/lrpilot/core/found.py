@@ -10,6 +10,8 @@ from lrpilot.core.status import FindCode
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from lrpilot.core.trend import Trend
+
 
 @record
 class LengthPick:
@@ -63,6 +65,13 @@ class FoundLR:
     lengths: tuple[LengthPick, ...] = ()
     metric: str = "held-out loss"
     cost: Cost = Cost()
+
+    @property
+    def trend(self) -> "Trend | None":
+        """Decay: how the best peak moves with the length of the trials (decades per decade); else None."""
+        from lrpilot.core.trend import length_trend
+
+        return length_trend(self.lengths) if self.lengths else None
 
     @property
     def status(self) -> str:

@@ -8,7 +8,7 @@ have already moved, by one batch.
 
 import math
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from lrpilot.core.curve import LRCurve
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import Shape, ramp
+from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import check_range
 from lrpilot.errors import PolicyError, SettingError
@@ -97,35 +98,45 @@ class RangeTest(Policy):
         lrs = self.shape.first(len(losses))
         # The first steps have moved nothing yet, so their mean is the loss of the untrained state.
         start = float(np.mean(losses[: self.num_steps // 10])) if losses else math.nan
-        curve = LRCurve.from_trials(lrs, losses, start)
+        raw = LRCurve.from_trials(lrs, losses, start)
+        curve = LRCurve.from_trials(lrs, _smoothed(raw, SMOOTHING * self.num_steps), start)
+        # The scatter of single batches can hide a fall from 3 to 0.01: what looks flat is judged smoothed.
+        code = curve.code if raw.code is FindCode.FLAT else raw.code
         found = FoundLR(
             lr=None,
             target="constant",
             method=self.name,
-            code=curve.code,
+            code=code,
             window=None,
             interval=None,
             suggestions={"steepest": None, "minimum_over_10": None},
             lrs=tuple(lrs),
-            losses=curve.losses,
+            losses=raw.losses,
             start_loss=start,
             metric="training loss",
         )
-        if not curve.code.has_lr:
+        if not code.has_lr:
             return found
-        suggestions = _suggestions(curve, SMOOTHING * self.num_steps)
+        suggestions = _suggestions(curve)
         return replace(found, lr=suggestions[self.pick], suggestions=suggestions)
 
 
-def _suggestions(curve: LRCurve, width: float) -> dict[str, float | None]:
-    """The two picks, natural units; ``width`` is the standard deviation of the smoothing in steps."""
+def _smoothed(curve: LRCurve, width: float) -> list[float]:
+    """The losses before the first non-finite one, smoothed by a Gaussian of ``width`` steps; inf from there on."""
     from scipy.ndimage import gaussian_filter1d
 
     last = next((i for i, loss in enumerate(curve.losses) if not math.isfinite(loss)), len(curve.losses))
-    x = np.array(curve.log_lrs[:last])
+    if last == 0:
+        return list(curve.losses)
     # The explosion that ended the run must not leak into the smoothed losses before it.
-    y: Any = np.minimum(curve.losses[:last], curve.start_loss + curve.reduction)
-    smooth = gaussian_filter1d(y, width, mode="nearest")
-    lowest = int(np.argmin(smooth))
-    steepest = int(np.argmin(np.gradient(smooth, x)[: lowest + 1])) if last > 1 else 0
+    y = np.minimum(curve.losses[:last], curve.start_loss + max(0.0, curve.reduction))
+    return [*gaussian_filter1d(y, width, mode="nearest").tolist(), *[math.inf] * (len(curve.losses) - last)]
+
+
+def _suggestions(curve: LRCurve) -> dict[str, float | None]:
+    """The two picks on the smoothed curve, natural units."""
+    last = next((i for i, loss in enumerate(curve.losses) if not math.isfinite(loss)), len(curve.losses))
+    x, y = np.array(curve.log_lrs[:last]), np.array(curve.losses[:last])
+    lowest = int(np.argmin(y))
+    steepest = int(np.argmin(np.gradient(y, x)[: lowest + 1])) if last > 1 else 0
     return {"steepest": float(10.0 ** x[steepest]), "minimum_over_10": float(10.0 ** (x[lowest] - 1.0))}
