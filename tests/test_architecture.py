@@ -20,7 +20,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 CORE = {"errors", "core"}
 RULES = CORE | {"policies"}
 DRIVERS = RULES | {"training", "progress", "pilot"}
-FACE = DRIVERS | {"find", "fitting", "simulation", "plotting"}
+FACE = DRIVERS | {"find", "fitting", "budget", "checkpoint", "simulation", "plotting"}
 MAY_IMPORT = {
     "errors": set(),
     "core": CORE,
@@ -31,7 +31,9 @@ MAY_IMPORT = {
     "training": RULES,
     "pilot": DRIVERS,
     "find": DRIVERS,
-    "fitting": DRIVERS,
+    "budget": DRIVERS,
+    "checkpoint": DRIVERS,
+    "fitting": DRIVERS | {"budget", "checkpoint"},
     "integrations": FACE,
     "testing": FACE,
     "bench": FACE | {"integrations"},

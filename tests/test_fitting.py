@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Schedule, Training, fit
+from lrpilot.budget import Budget
 from lrpilot.core.actions import Evaluate, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.history import Event
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.errors import DataError, PolicyError, SettingError, StateError, StepError
-from lrpilot.fitting import Budget
 from small_training import (
     Listed,
     assert_equal,

@@ -9,7 +9,7 @@ import typer
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
-    from lrpilot.fitting import Budget
+    from lrpilot.budget import Budget
 
 Factory = Annotated[
     str,
@@ -56,7 +56,7 @@ def parse_budget(text: str) -> "Budget":
     Raises:
         SettingError: neither, or not > 0.
     """
-    from lrpilot.fitting import Budget
+    from lrpilot.budget import Budget
 
     unit = _SECONDS.get(text[-1:])
     amount = _number(text if unit is None else text[:-1])

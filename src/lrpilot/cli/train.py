@@ -14,8 +14,9 @@ from lrpilot.cli.runs import RunFolder, open_run, save_picture
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
+    from lrpilot.budget import Budget
     from lrpilot.core.policy import Policy
-    from lrpilot.fitting import Budget, FitResult
+    from lrpilot.fitting import FitResult
     from lrpilot.training import Training
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
@@ -160,7 +161,7 @@ def _fly(
 
 def _less(budget: "Budget", found: dict[str, Any] | None) -> "Budget":
     """What a search has left of a budget."""
-    from lrpilot.fitting import Budget
+    from lrpilot.budget import Budget
 
     if found is None:
         return budget

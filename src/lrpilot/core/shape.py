@@ -24,7 +24,8 @@ def _linear(y0: float, y1: float, u: float) -> float:
 
 
 def _cosine(y0: float, y1: float, u: float) -> float:
-    return y1 + (y0 - y1) * 0.5 * (1.0 + math.cos(math.pi * u))
+    share = math.cos(0.5 * math.pi * u) ** 2  # not (1 + cos) / 2, which rounds to 0 long before u = 1
+    return y0 * share + y1 * (1.0 - share)
 
 
 def _exponential(y0: float, y1: float, u: float) -> float:

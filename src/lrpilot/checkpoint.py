@@ -1,0 +1,74 @@
+"""The checkpoint file of a fit."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from lrpilot.errors import SettingError, StateError
+from lrpilot.training.interrupts import deferred_interrupt
+
+CHECKPOINT_SECONDS = 60.0
+
+
+class Resumable(Protocol):
+    """What can be saved and go on: its state has at least ``KEYS``."""
+
+    KEYS: frozenset[str]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Data that ``torch.load(weights_only=True)`` accepts."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+
+
+class Checkpoint:
+    """A file that always holds a whole state: written beside, then renamed."""
+
+    def __init__(self, path: str | os.PathLike[str] | None, *, resume: bool) -> None:
+        self._path = None if path is None else Path(path)
+        self._resume = resume
+        self._written = time.monotonic()
+        if self._path is not None and self._path.exists() and not resume:
+            raise SettingError(
+                f"checkpoint must not exist yet unless resume=True, got {self._path}. "
+                "Pass resume=True to continue it, or choose another file."
+            )
+
+    def load(self, loop: Resumable) -> None:
+        """Load the file into the loop, where there is one."""
+        if self._path is None or not self._path.exists():
+            return
+        try:
+            state = torch.load(self._path, weights_only=True, map_location="cpu")
+        except Exception as error:
+            raise self._foreign(str(error)) from error
+        missing = loop.KEYS - set(state if isinstance(state, dict) else ())
+        if missing:
+            raise self._foreign(f"no {', '.join(sorted(missing))} in it")
+        loop.load_state_dict(state)
+
+    def _foreign(self, why: str) -> StateError:
+        return StateError(f"checkpoint must be a whole file written by fit, got {self._path} ({why}). Choose another.")
+
+    def save_if_due(self, loop: Resumable) -> None:
+        """Save if the last time is long ago."""
+        if self._path is not None and time.monotonic() - self._written >= CHECKPOINT_SECONDS:
+            self.save(loop)
+
+    def save(self, loop: Resumable) -> None:
+        """Save now; the file is whole at every moment."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        with deferred_interrupt():
+            try:
+                torch.save(loop.state_dict(), beside)
+                os.replace(beside, self._path)
+            finally:
+                beside.unlink(missing_ok=True)
+        self._written = time.monotonic()
