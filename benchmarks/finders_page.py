@@ -23,15 +23,20 @@ seeds: {runs} runs, {hours:.1f} hours on one core. Test images are not used.
 **Regret** of an lr: the grid's mean final loss on 2,000 validation images at that lr (on straight lines over log lr
 between grid points) ÷ the grid's smallest. 1 is the best, 1.05 is five percent more loss. In bold: the schedule that
 the suggestion is meant for; tools that do not say are judged on both. The lr is the median over seeds, with its range.
-"≥": outside the grid, whose nearest end counts. "–": a seed without a suggestion. Accuracy stands beside each regret.
+"≥": outside the grid, whose nearest end counts. "–": a seed without a suggestion.
 **Cost** is everything a search spends, in training steps (a forward pass alone counts a third).
+
+Accuracy stands beside each regret, because the two disagree: this many epochs over so few images overfit, and a
+larger lr often ends with more right answers and a higher loss at once. A difference smaller than ± (standard
+deviation over seeds) is noise.
 """
 
 SUMMARY = """\
 ## Over all configurations
 
 Geometric mean over the configurations of the regret at the median suggestion, and the largest regret of any
-configuration and seed. Sorted by the mean.
+configuration and seed. "Accuracy below": percentage points from the grid's highest accuracy under that schedule to the
+accuracy at the median suggestion, mean over the configurations. Sorted by the mean regret.
 """
 
 
@@ -65,7 +70,7 @@ def page(grid: Sequence[Record], peers: Sequence[Record], finders: Sequence[Reco
     parts = [_intro(grid), SUMMARY + "\n" + _lines(_summary(curves, rules))]
     for config, title in titles.items():
         parts.append(f"## {title[0].upper()}{title[1:]}\n\n{_lines(_section(curves[config], rules[config]))}")
-        parts[-1] += "\n" + _lines(_windows(curves[config]["constant"], _of(finders, config)))
+        parts[-1] += "\n" + _lines(_windows(curves[config], _of(finders, config)))
     return "\n".join(parts)
 
 
@@ -98,8 +103,8 @@ def _curves(grid: Sequence[Record], config: str) -> dict[str, Curve]:
 
 
 def _summary(curves: Mapping[str, Mapping[str, Curve]], rules: Mapping[str, Sequence[Suggestion]]) -> Iterator[str]:
-    yield "| suggestion | schedule | mean regret | worst | within a grid step of the best lr | cost, steps |"
-    yield "|---|---|---:|---:|---:|---:|"
+    yield "| suggestion | schedule | mean regret | worst | accuracy below | within a grid step | cost, steps |"
+    yield "|---|---|---:|---:|---:|---:|---:|"
     rows: list[tuple[float, str]] = []
     meant = {(s.rule, schedule): None for found in rules.values() for s in found for schedule in s.meant_for}
     for rule, schedule in meant:
@@ -108,13 +113,19 @@ def _summary(curves: Mapping[str, Mapping[str, Curve]], rules: Mapping[str, Sequ
         worst = max(s.worst(on) for s, on in pairs)
         near = sum(_near(s, on) for s, on in pairs)
         cost = statistics.fmean(s.cost for s, _ in pairs)
-        row = f"| {rule} | {schedule} | {_ratio(mean)} | {_ratio(worst)} | {near} of {len(pairs)} | {cost:.0f} |"
-        rows.append((mean, row))
+        cells = (rule, schedule, _ratio(mean), _ratio(worst), _below(pairs), f"{near} of {len(pairs)}", f"{cost:.0f}")
+        rows.append((mean, f"| {' | '.join(cells)} |"))
     yield from (row for _, row in sorted(rows, key=lambda pair: pair[0]))
 
 
 def _geometric_mean(ratios: Sequence[float]) -> float:
     return math.inf if math.inf in ratios else statistics.geometric_mean(ratios)
+
+
+def _below(pairs: Sequence[tuple[Suggestion, Curve]]) -> str:
+    medians = [(s.median, on) for s, on in pairs]
+    gaps = [on.accuracies[on.most_accurate] - on.accuracy(lr) for lr, on in medians if lr is not None]
+    return f"{100 * statistics.fmean(gaps):.1f}" if len(gaps) == len(pairs) else "–"
 
 
 def _near(suggestion: Suggestion, on: Curve) -> bool:
@@ -127,12 +138,19 @@ def _section(curves: Mapping[str, Curve], found: Sequence[Suggestion]) -> Iterat
     yield "| | lr | constant | linear | cost, steps |"
     yield "|---|---:|---:|---:|---:|"
     for schedule, on in curves.items():
-        result = f"loss {on.losses[on.best]:.4f} ± {on.spread:.4f}, {on.accuracies[on.best]:.1%}"
-        cells = [result if name == schedule else "" for name in SCHEDULES]
-        yield f"| best of the grid, {schedule} | {on.lrs[on.best]:.3g} | {cells[0]} | {cells[1]} | |"
+        loss = f"loss {on.losses[on.best]:.4f} ± {on.spread:.4f}, {on.accuracies[on.best]:.1%}"
+        yield _grid_row(f"smallest loss of the grid, {schedule}", schedule, on.lrs[on.best], loss)
+        top = on.most_accurate
+        accuracy = f"loss {on.losses[top]:.4f}, {on.accuracies[top]:.1%}"
+        yield _grid_row(f"highest accuracy of the grid, {schedule}", schedule, on.lrs[top], accuracy)
     for rule in found:
         cells = [_cell(rule, curves[schedule], bold=schedule in rule.meant_for) for schedule in SCHEDULES]
         yield f"| {rule.rule} | {_lr(rule)} | {cells[0]} | {cells[1]} | {rule.cost:.0f} |"
+
+
+def _grid_row(name: str, schedule: str, lr: float, result: str) -> str:
+    constant, linear = (result if column == schedule else "" for column in SCHEDULES)
+    return f"| {name} | {lr:.3g} | {constant} | {linear} | |"
 
 
 def _cell(rule: Suggestion, on: Curve, *, bold: bool) -> str:
@@ -153,17 +171,25 @@ def _ratio(regret: float) -> str:
     return f"{regret:.3f}" if math.isfinite(regret) else "∞"
 
 
-def _windows(constant: Curve, finders: Sequence[Record]) -> Iterator[str]:
-    windows = [r["window"] for r in finders if r["target"] == "constant" and r["window"]]
-    if not windows:
-        return
-    best, slack = constant.lrs[constant.best], constant.half_step
-    holds = sum(low / slack <= best <= high * slack for low, high in windows)
-    width = statistics.median(math.log10(high / low) for low, high in windows)
-    low, high = (10 ** statistics.median(math.log10(w[i]) for w in windows) for i in (0, 1))
-    yield (
-        f"Window of step sampling: {low:.2g} to {high:.2g} (medians), {width:.1f} decades wide; it holds the best "
-        f"constant lr, {best:.3g}, give or take half a grid step, for {holds} of {len(windows)} seeds."
+def _windows(curves: Mapping[str, Curve], finders: Sequence[Record]) -> Iterator[str]:
+    """Whether what a search calls worth considering holds the grid's best lr."""
+    sampling = [r for r in finders if r["method"] == "step_sampling"]
+    spans = [r["window"] for r in sampling if r["target"] == "constant" and r["window"]]
+    if spans:
+        yield f"Window of step sampling: {_coverage(spans, curves['constant'], 'constant lr')}"
+    spans = [r["interval"] for r in sampling if r["target"] == "decay" and r["interval"]]
+    if spans:
+        yield f"\nInterval of the decay search: {_coverage(spans, curves['linear'], 'linear peak')}"
+
+
+def _coverage(spans: Sequence[Sequence[float]], on: Curve, what: str) -> str:
+    best, slack = on.lrs[on.best], on.half_step
+    holds = sum(low / slack <= best <= high * slack for low, high in spans)
+    width = statistics.median(math.log10(high / low) for low, high in spans)
+    low, high = (10 ** statistics.median(math.log10(span[i]) for span in spans) for i in (0, 1))
+    return (
+        f"{low:.2g} to {high:.2g} (medians), {width:.1f} decades wide; it holds the best\n{what} by loss, {best:.3g}, "
+        f"give or take half a grid step, for {holds} of {len(spans)} seeds."
     )
 
 

@@ -54,6 +54,11 @@ class Curve:
         return self._at(lr, self.accuracies)
 
     @property
+    def most_accurate(self) -> int:
+        """Index of the highest mean accuracy."""
+        return self.accuracies.index(max(self.accuracies))
+
+    @property
     def half_step(self) -> float:
         """Factor of half a grid step around the best lr."""
         right = min(self.best + 1, len(self.lrs) - 1)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from lrpilot.bench.data import Batch, Splits, fashion_mnist
+from lrpilot.bench.data import fashion_mnist
+from lrpilot.bench.splits import Batch, Splits
 
 if TYPE_CHECKING:
     from lrpilot import Training

@@ -181,6 +181,7 @@ class Pilot(LRScheduler):
             "version": STATE_VERSION,
             "flight": self._flight.state_dict(),
             "ratios": list(self._lrs.ratios),
+            "line": self._substrate.line_state(),
             "marks": {key: mark.saved for key, mark in self._substrate.marks.items()},
         }
 
@@ -209,6 +210,7 @@ class Pilot(LRScheduler):
         self._lrs.meet_new_groups()
         self._lrs.ratios = list(state_dict["ratios"])
         self._substrate.marks = marks
+        self._substrate.load_line_state(state_dict["line"])
         self._seen = self._taken
         self.last_epoch = self._flight.step
         self._step_count = self._flight.step + 1

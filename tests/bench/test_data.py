@@ -10,7 +10,6 @@ import torch
 
 from lrpilot.bench import data
 from lrpilot.errors import DataError, MissingDependencyError, SettingError
-from lrpilot.training.data import twin_loader
 
 NUM_TRAIN_FILE, NUM_TEST_FILE = 20, 8
 
@@ -187,7 +186,7 @@ def test_a_tool_that_fails_is_a_missing_dependency(command: list[str], tmp_path:
         data._run_tool(command, str(tmp_path))
 
 
-# ------------------------------------------------------------------ digits and batches
+# ------------------------------------------------------------------ digits
 
 
 def test_digits_are_split_once_and_standardised_by_the_training_part() -> None:
@@ -212,36 +211,3 @@ def test_digits_depend_on_the_seed_alone() -> None:
 def test_digits_refuse_a_split_that_leaves_nothing_to_train_on() -> None:
     with pytest.raises(SettingError, match="1797"):
         data.digits(num_val=1000, num_test=797)
-
-
-def split_of(count: int) -> data.Split:
-    return data.Split(torch.arange(count).float().unsqueeze(1), torch.arange(count))
-
-
-def test_batches_hold_every_row_in_order() -> None:
-    batches = split_of(7).batches(3)
-
-    assert [targets.tolist() for _, targets in batches] == [[0, 1, 2], [3, 4, 5], [6]]
-
-
-def test_a_loader_shuffles_every_epoch_and_keeps_pairs_together() -> None:
-    loader = split_of(10).loader(3, seed=5)
-    first, second = ([targets for _, targets in loader] for _ in range(2))
-
-    assert [len(targets) for targets in first] == [3, 3, 3]
-    assert len(set(torch.cat(first).tolist())) == 9
-    assert not torch.equal(torch.cat(first), torch.cat(second))
-    assert torch.equal(torch.cat(first), torch.cat([t for _, t in split_of(10).loader(3, seed=5)]))
-    for inputs, targets in loader:
-        assert torch.equal(inputs.squeeze(1), targets.float())
-
-
-def test_a_loader_can_be_twinned_for_probes() -> None:
-    batches = list(twin_loader(split_of(10).loader(3, seed=5), seed=1))
-
-    assert [inputs.shape for inputs, _ in batches] == [(3, 1)] * 3
-
-
-def test_lengths_must_agree() -> None:
-    with pytest.raises(DataError, match="3 and 2"):
-        data.Split(torch.zeros(3, 1), torch.zeros(2))

@@ -19,7 +19,7 @@ def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """600 made-up images whose brightness is their class, in place of the example's data."""
     from fashion_tasks import example
 
-    from lrpilot.bench.data import Split, Splits
+    from lrpilot.bench.splits import Split, Splits
 
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 10, (600,), generator=generator)

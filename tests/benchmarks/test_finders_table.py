@@ -27,6 +27,7 @@ def search(
     return {
         "config": "a", "target": target, "method": "step_sampling", "seed": seed, "train_images": 12000,
         "suggestions": {"annealed" if target == "decay" else "log_midpoint": found}, "window": window,
+        "interval": [0.2, 0.4] if target == "decay" else None,
         "cost_in_steps": 100.0,
     }  # fmt: skip
 
@@ -105,13 +106,15 @@ def made_up() -> tuple[list[dict[str, object]], list[dict[str, object]], list[di
 def test_the_page_shows_wins_and_losses() -> None:
     text = page(*made_up(), {"a": "the only one"})
 
-    assert "| best of the grid, constant | 0.01 | loss 0.4050 ± 0.0071, 59.5% |  | |" in text
+    assert "| smallest loss of the grid, constant | 0.01 | loss 0.4050 ± 0.0071, 59.5% |  | |" in text
     assert "| lrpilot decay: annealed | 0.1 (0.1 to 0.1) | 1.247, 49.5% | **1.000, 74.5%** | 100 |" in text
     assert "**≥ 1.000, 59.5%**" in text  # 1e-3 lies below the grid
     assert "| tool | none for 1 of 2 seeds | – | – | 100 |" in text
-    assert "| tool | linear | ∞ | ∞ | 0 of 1 | 100 |" in text
-    assert "0.02 to 0.2 (medians), 1.0 decades wide; it holds the best constant lr, 0.01" in text
-    assert "for 1 of 1 seeds" in text  # half a step of this grid is a factor of 3.2
+    assert "| tool | linear | ∞ | ∞ | – | 0 of 1 | 100 |" in text
+    assert "Window of step sampling: 0.02 to 0.2 (medians), 1.0 decades wide; it holds the best" in text
+    assert "constant lr by loss, 0.01, give or take half a grid step, for 1 of 1 seeds" in text  # half a step: 3.2x
+    assert "Interval of the decay search: 0.2 to 0.4" in text
+    assert "linear peak by loss, 0.1, give or take half a grid step, for 2 of 2 seeds" in text
     assert "8 runs, 0.1 hours" in text
 
 
@@ -123,8 +126,21 @@ def test_the_summary_is_sorted_and_averages_geometrically() -> None:
     text = page(grid + other, [], finders, {"a": "first", "b": "second"})
 
     constant = text.index("| lrpilot constant: log_midpoint | constant | 1.000 |")
-    ratio = math.sqrt(0.505 / 0.255)  # regrets 1 and 0.505 / 0.255
-    assert constant < text.index(f"| lrpilot decay: annealed | linear | {ratio:.3f} | {ratio**2:.3f} | 1 of 2 |")
+    ratio = math.sqrt(0.505 / 0.255)  # regrets 1 and 0.505 / 0.255; accuracies 0 and 25 points below
+    assert constant < text.index(f"| lrpilot decay: annealed | linear | {ratio:.3f} | {ratio**2:.3f} | 12.5 | 1 of 2 |")
+
+
+def test_the_page_shows_where_loss_and_accuracy_disagree() -> None:
+    grid, peers, finders = made_up()
+    for record in grid:
+        if record["schedule"] == "linear" and record["lr"] == 0.01:
+            record["val_accuracy"] = 0.9
+
+    text = page(grid, peers, finders, {"a": "the only one"})
+
+    assert "| smallest loss of the grid, linear | 0.1 |  | loss 0.2550 ± 0.0071, 74.5% | |" in text
+    assert "| highest accuracy of the grid, linear | 0.01 |  | loss 0.5050, 90.0% | |" in text
+    assert "| lrpilot decay: annealed | linear | 1.000 | 1.000 | 15.5 | 1 of 1 | 100 |" in text
 
 
 def test_a_grid_that_is_not_there_is_an_error() -> None:

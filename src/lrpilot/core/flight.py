@@ -316,6 +316,7 @@ class Flight:
             "step": self.step,
             "lr": self._present_lr,
             "marks": sorted(self._marks),
+            "line_held": self._line_held,
             "history": self._history.to_plain(),
             "cost": encode(self.substrate.cost),
         }
@@ -337,7 +338,7 @@ class Flight:
         self._present_lr = saved["lr"]
         self._marks = set(saved["marks"])
         self._state = decode(saved["state"])
-        self._line_held = False
+        self._line_held = saved["line_held"]
         self._begin(decode(saved["action"]))
         self._seek(saved["position"])
         self._window = list(saved["window"])

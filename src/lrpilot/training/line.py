@@ -16,13 +16,17 @@ class LineEndpoints:
 
     Args:
         parameters: the trainable parameters, live.
+        before: their values before a step that has been taken already (resumed from a checkpoint); None
+            if the step is still to come.
     """
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, parameters: Sequence[Tensor], before: Sequence[Tensor] | None = None) -> None:
         self._live = [p.detach() for p in parameters]
-        self._before = [p.clone() for p in self._live]
+        self.before = [p.clone() for p in self._live]
         self._after: list[Tensor] | None = None
-        self._stepped = False
+        self._stepped = before is not None
+        if before is not None:
+            torch._foreach_copy_(self.before, list(before))
 
     def step_taken(self) -> None:
         """Note that the step has been taken."""
@@ -65,6 +69,6 @@ class LineEndpoints:
             if factor == 1.0:
                 torch._foreach_copy_(self._live, after)
                 return
-            torch._foreach_copy_(self._live, self._before)
+            torch._foreach_copy_(self._live, self.before)
             if factor != 0.0:
                 torch._foreach_lerp_(self._live, after, factor)

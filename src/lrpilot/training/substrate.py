@@ -23,6 +23,7 @@ from lrpilot.training.param_groups import ParamGroupLRs
 from lrpilot.training.rng import seed_rng
 from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
 from lrpilot.training.training import Training
+from lrpilot.training.trial import RunningAverage, StepCounter, counted_steps
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
 BATCH_NORM_BATCHES = 16
@@ -120,7 +121,7 @@ class LiveSubstrate:
         if no_gradient and self.training.step_fn is None:
             raise LossError("The loss must depend on the trainable parameters, but none received a gradient.")
 
-    def _one_step(self, batches: Iterator[Any], counter: "StepCounter") -> float:
+    def _one_step(self, batches: Iterator[Any], counter: StepCounter) -> float:
         """One training step of a probe on the next batch, shared over ranks; the loss as a number."""
         counter.steps = 0
 
@@ -146,7 +147,7 @@ class LiveSubstrate:
         self.check()
         self.meter.count(trials=1)
         with self._bracket():
-            average = _RunningAverage(self.training.trainable_parameters) if action.evaluate == "average" else None
+            average = RunningAverage(self.training.trainable_parameters) if action.evaluate == "average" else None
             losses, stop = self._fly(action, average)
             if stop is not None or action.evaluate == "no":
                 return losses, None, stop
@@ -154,7 +155,7 @@ class LiveSubstrate:
                 average.apply()
             return losses, self._judge(reestimate=True), None
 
-    def _fly(self, action: Trial, average: "_RunningAverage | None") -> tuple[tuple[float, ...], StopReason | None]:
+    def _fly(self, action: Trial, average: RunningAverage | None) -> tuple[tuple[float, ...], StopReason | None]:
         self._prepare_trial()
         losses: list[float] = []
         rules = StopState()
@@ -261,6 +262,16 @@ class LiveSubstrate:
         self._endpoints = None
         self._armed = False
 
+    def line_state(self) -> list[Tensor] | None:
+        """The parameters before the step of a Line that is due, for a checkpoint; None if there is none."""
+        return None if self._endpoints is None or self._armed else self._endpoints.before
+
+    def load_line_state(self, before: Sequence[Tensor] | None) -> None:
+        """Go on with a Line whose step was taken before the checkpoint; the parameters after it are the live ones."""
+        if before is not None:
+            self._endpoints = LineEndpoints(self.training.trainable_parameters, before)
+            self._armed = False
+
     def _require_linear_step(self) -> None:
         """A Line means something only if the step is linear in lr: prove it once, in a bracket."""
         if self._line_checked:
@@ -328,53 +339,3 @@ class LiveSubstrate:
     def agree(self, action: Action) -> None:
         """Raise unless every rank takes this action."""
         require_same_action(action)
-
-
-class StepCounter:
-    """Counts optimizer steps of a probe."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-    def require_at_most_one(self) -> None:
-        """Raise if a step was more than one optimizer step.
-
-        Raises:
-            StepError: it was.
-        """
-        if self.steps > 1:
-            raise StepError(
-                f"step_fn must take exactly one optimizer step, got {self.steps}. "
-                "Split it, or tune each of several optimizers with a Training of its own."
-            )
-
-
-@contextmanager
-def counted_steps(training: Training) -> Iterator[StepCounter]:
-    """Count calls of ``optimizer.step`` inside the block."""
-    counter = StepCounter()
-
-    def hook(*_: Any) -> None:
-        counter.steps += 1
-
-    handle = training.raw_optimizer.register_step_post_hook(hook)
-    try:
-        yield counter
-    finally:
-        handle.remove()
-
-
-class _RunningAverage:
-    """Mean of the parameters over the added steps (one more copy of them, while a Trial runs)."""
-
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._live = [p.detach() for p in parameters]
-        self._mean = [torch.zeros_like(p) for p in self._live]
-        self._count = 0
-
-    def add(self) -> None:
-        self._count += 1
-        torch._foreach_lerp_(self._mean, self._live, 1.0 / self._count)
-
-    def apply(self) -> None:
-        torch._foreach_copy_(self._live, self._mean)

@@ -1,0 +1,63 @@
+"""What a Trial needs beside its steps: a count of them, and the mean of the weights they pass through."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrpilot.errors import StepError
+from lrpilot.training.training import Training
+
+
+class StepCounter:
+    """Counts optimizer steps of a probe."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def require_at_most_one(self) -> None:
+        """Raise if a step was more than one optimizer step.
+
+        Raises:
+            StepError: it was.
+        """
+        if self.steps > 1:
+            raise StepError(
+                f"step_fn must take exactly one optimizer step, got {self.steps}. "
+                "Split it, or tune each of several optimizers with a Training of its own."
+            )
+
+
+@contextmanager
+def counted_steps(training: Training) -> Iterator[StepCounter]:
+    """Count calls of ``optimizer.step`` inside the block."""
+    counter = StepCounter()
+
+    def hook(*_: Any) -> None:
+        counter.steps += 1
+
+    handle = training.raw_optimizer.register_step_post_hook(hook)
+    try:
+        yield counter
+    finally:
+        handle.remove()
+
+
+class RunningAverage:
+    """Mean of the parameters over the added steps (one more copy of them, while a Trial runs)."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._live = [p.detach() for p in parameters]
+        self._mean = [torch.zeros_like(p) for p in self._live]
+        self._count = 0
+
+    def add(self) -> None:
+        """Take the present parameters into the mean."""
+        self._count += 1
+        torch._foreach_lerp_(self._mean, self._live, 1.0 / self._count)
+
+    def apply(self) -> None:
+        """Write the mean into the parameters."""
+        torch._foreach_copy_(self._live, self._mean)
