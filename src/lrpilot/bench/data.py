@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrpilot.bench.splits import Split, Splits
+from lrpilot.bench.splits import Split
+from lrpilot.bench.splits import Splits as Splits  # part of this module's face
 from lrpilot.errors import DataError, MissingDependencyError, SettingError
 
 DATA_VARIABLE = "LRPILOT_DATA"
