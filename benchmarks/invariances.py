@@ -1,6 +1,6 @@
 """What must not move a suggestion, measured on Fashion-MNIST: units of the loss, containers, data seeds.
 
-    python benchmarks/invariances.py [--out benchmarks/records/invariances.json]
+    python benchmarks/invariances.py
 
 Shifts are in decades against the suggestion of the unchanged training; the tolerance is 0.1 decade. Over five
 data seeds (order of the batches; the initial weights are the same) the spread may be 0.3 decade. About ten
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fashion_tasks import example
+from fashion_tasks import RECORDS, example
 from torch import Tensor, nn
 
 from lrpilot import Training, find_lr, simulate
@@ -128,7 +128,7 @@ def entry(optimizer: str, target: str, change: str, expected: float, seen: float
 def main() -> None:
     """Run everything, print a table, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RECORDS / "invariances.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
@@ -144,8 +144,7 @@ def main() -> None:
         seen = row.get("shift_decades", row.get("spread_decades"))
         verdict = "ok" if row["holds"] else "NO"
         print(f"{row['optimizer']:6s} {row['target']:9s} {row['change']:40s} {seen:+8.4f}  {verdict}")
-    if options.out:
-        options.out.write_text(json.dumps({"rows": rows, "machine": machine_facts()}, indent=1) + "\n")
+    options.out.write_text(json.dumps({"rows": rows, "machine": machine_facts()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What probing costs beyond its work, as ratios taken in one run.
 
-    python benchmarks/probe_cost.py [--repeats 9] [--out benchmarks/records/probe_cost.json]
+    python benchmarks/probe_cost.py [--repeats 9]
 
 Every ratio compares two things timed in turn (A B A B ...), and is the median of the pairwise ratios, so
 that it holds on a machine whose speed drifts.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fashion_tasks import RECORDS
 from torch import nn
 
 from lrpilot import Pilot, Schedule, Training
@@ -176,15 +177,18 @@ def memory(training: Training) -> dict[str, Any]:
     substrate.check()
     readings.clear()
     substrate.trial(Trial(constant(1e-4), 4))
-    extra = max(readings) - plain
-    return {"snapshot_bytes": snapshot, "extra_bytes_in_trial": extra, "ratio": extra / snapshot}
+    # A Trial works on a copy of its batch, for a step may change it in place: data, not a copy of the model.
+    batch_bytes = sum(t.numel() * t.element_size() for t in tensors_of(batch))
+    extra = max(readings) - plain - batch_bytes
+    return {"snapshot_bytes": snapshot, "extra_bytes_in_trial": extra, "batch_bytes": batch_bytes,
+            "ratio": extra / snapshot}  # fmt: skip
 
 
 def main() -> None:
     """Measure everything, print the ratios, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=RECORDS / "probe_cost.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     training = make_training()
@@ -200,8 +204,7 @@ def main() -> None:
         value = entry.get("ratio", entry.get("milliseconds"))
         if value is not None:
             print(f"{name:32s} {value:8.3f}   limit {entry.get('limit', 1.0)}")
-    if options.out:
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+    options.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

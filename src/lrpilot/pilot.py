@@ -107,7 +107,9 @@ class Pilot(LRScheduler):
         if self._taken == self._seen:
             return False
         if isinstance(loss, Tensor):
-            loss = check_loss(loss, source="The loop", needs_grad=False).detach()
+            if loss.numel() != 1:
+                check_loss(loss, source="The loop", needs_grad=False)
+            loss = loss.detach()
         self.training.require_scaler_idle()
         steps, self._seen = self._taken - self._seen, self._taken
         if steps > 1:

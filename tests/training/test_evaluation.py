@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lrpilot.core.actions import Evaluate, Trial
 from lrpilot.core.shape import constant
+from lrpilot.errors import LossError
 from lrpilot.training import evaluation
 from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, reestimate_batch_norm
 from lrpilot.training.substrate import BATCH_NORM_BATCHES, LiveSubstrate
@@ -264,3 +265,23 @@ def test_a_model_handed_over_in_eval_mode_is_trained_in_train_mode_and_handed_ba
         LiveSubstrate(training).trial(Trial(constant(0.1), 2, evaluate="end"))
     # one step of the check, two of the Trial, BatchNorm, and one held-out batch
     assert modes == [True] * (1 + 2 + BATCH_NORM_BATCHES) + [False]
+
+
+def gradient_penalty(model: Any, batch: Any) -> Tensor:
+    inputs = batch[0].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(inputs).sum(), inputs, create_graph=True)
+    return loss_fn(model, batch) + gradient.square().mean()
+
+
+def test_a_loss_that_differentiates_is_told_how_to_be_evaluated() -> None:
+    training = make_training(loss_fn=gradient_penalty)
+    with untouched(training.model, training.raw_optimizer), pytest.raises(LossError, match=r"enable_grad\(\):`"):
+        training.evaluate()
+
+    def as_told(model: Any, batch: Any) -> Tensor:
+        with torch.enable_grad():
+            return gradient_penalty(model, batch)
+
+    training.loss_fn = as_told
+    losses, held_out, _ = LiveSubstrate(training).trial(Trial(constant(0.1), 2, evaluate="end"))
+    assert len(losses) == 2 and held_out == held_out

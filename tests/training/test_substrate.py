@@ -1,6 +1,7 @@
 """Trials train as the loop does, stop by their rules, leave no trace, and are charged what they cost."""
 
 import math
+import threading
 from typing import Any
 
 import pytest
@@ -228,3 +229,32 @@ def test_frozen_parameters_and_zero_groups_do_not_move() -> None:
     training = make_training(model=model, optimizer=optimizer, loss_fn=noting, val=make_batches(1))
     LiveSubstrate(training).trial(Trial(constant(0.5), 3, evaluate="end"))
     assert len({s[0] for s in seen}) == len({s[1] for s in seen}) == 1 and len({s[2] for s in seen}) == 4
+
+
+def test_a_probe_started_where_gradients_are_off_is_the_same() -> None:
+    trial = Trial(constant(0.1), 3, evaluate="end")
+    expected = LiveSubstrate(make_training()).trial(trial)
+    training = make_training()
+    with untouched(training.model, training.raw_optimizer), torch.no_grad():
+        seen = LiveSubstrate(training).trial(trial)
+    assert seen == expected
+    loop_step(training, make_batches()[0])
+
+
+def test_a_probe_in_a_thread_is_the_same() -> None:
+    trial = Trial(constant(0.1), 3, evaluate="end")
+    training, seen = make_training(), []
+    thread = threading.Thread(target=lambda: seen.append(LiveSubstrate(training).trial(trial)))
+    thread.start()
+    thread.join()
+    assert seen == [LiveSubstrate(make_training()).trial(trial)]
+
+
+def test_a_compiled_model_is_probed_without_a_trace() -> None:
+    model = torch.compile(make_model(dropout=0.2), backend="eager")
+    training = make_training(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    loop_step(training, make_batches()[0])
+    substrate = LiveSubstrate(training)
+    trial = Trial(constant(0.1), 2, evaluate="end")
+    with untouched(model, training.raw_optimizer):
+        assert substrate.trial(trial) == substrate.trial(trial)

@@ -133,6 +133,16 @@ def require_loss_fn(loss_fn: Callable[..., Any] | None) -> None:
         )
 
 
+def explain_missing_gradients(error: RuntimeError) -> LossError | None:
+    """The error to raise in place of torch's own when a loss differentiates while gradients are off, or None."""
+    if torch.is_grad_enabled() or "does not require grad" not in str(error):
+        return None
+    return LossError(
+        f"A loss is evaluated with gradients off, but this loss_fn differentiates ({error}). "
+        "Put the part that does so under `with torch.enable_grad():`."
+    )
+
+
 def explain_refused_gradients(error: RuntimeError, optimizer: Optimizer) -> OptimizerError | None:
     """The error to raise in place of torch's own when an optimizer refuses sparse gradients, or None."""
     if isinstance(error, LRPilotError) or "sparse" not in str(error):

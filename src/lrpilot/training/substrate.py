@@ -129,7 +129,9 @@ class LiveSubstrate:
             batch = next(batches)
             samples = count_samples(batch)
             try:
-                loss = float(self.training.step(batch))
+                # A loop may call pilot.step() where gradients are off (a callback under no_grad).
+                with torch.enable_grad():
+                    loss = float(self.training.step(batch))
             except RuntimeError as error:
                 refused = explain_refused_gradients(error, self.training.raw_optimizer)
                 if refused is None:

@@ -15,6 +15,7 @@ from lrpilot.training.checks import (
     check_model,
     check_optimizer,
     check_settings,
+    explain_missing_gradients,
     require_loss_fn,
 )
 from lrpilot.training.data import BatchSource, Data, ProbeData, to_device
@@ -149,7 +150,13 @@ class Training:
             LossError: it is not a scalar.
         """
         if self.loss_fn is not None:
-            return check_loss(self.loss_fn(self.model, batch), source="loss_fn", needs_grad=False)
+            try:
+                return check_loss(self.loss_fn(self.model, batch), source="loss_fn", needs_grad=False)
+            except RuntimeError as error:
+                explained = explain_missing_gradients(error)
+                if explained is None:
+                    raise
+                raise explained from error
         if not isinstance(batch, Mapping):
             raise LossError(
                 f"loss_fn=None means model(**batch).loss, which needs dict batches, got {type(batch).__name__}. "
