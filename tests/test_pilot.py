@@ -518,6 +518,7 @@ def other_shapes() -> Training:
         (make_training, Listed(MEASURING.actions[:3]), {}, "with its own policy"),
         (make_training, MEASURING, {"version": 99}, r"must have version 1, got 99\. Resume with"),
         (make_training, MEASURING, {"version": None}, "got None"),
+        (make_training, MEASURING, {"line": [torch.ones(2)]}, "got other parameter shapes"),
         (two_groups, MEASURING, {}, r"saved were\s+1, got 4"),
         (other_shapes, MEASURING, {}, r"parameter 0 was \(8, 4\) and is \(6, 4\)"),
     ],
@@ -529,6 +530,22 @@ def test_a_foreign_state_is_refused_and_nothing_is_written(make: Any, policy: An
     before = pilot.state_dict()
     with untouched(training.model, training.raw_optimizer), pytest.raises(StateError, match=words):
         pilot.load_state_dict(saved)
+    assert_equal(pilot.state_dict(), before)
+
+
+@pytest.mark.parametrize("gone", ["flight", "ratios", "marks", "line", "flight.state", "flight.history"])
+def test_a_damaged_state_is_refused_and_nothing_is_written(gone: str) -> None:
+    saved = resumable()
+    table, key = (saved["flight"], gone.removeprefix("flight.")) if "." in gone else (saved, gone)
+    del table[key]
+    training = make_training()
+    pilot = Pilot(training, MEASURING, 20)
+    before = pilot.state_dict()
+    with untouched(training.model, training.raw_optimizer):
+        with pytest.raises(StateError, match=rf"must be whole, got one without {key}"):
+            pilot.load_state_dict(saved)
+        with pytest.raises(StateError, match="must have version 1, got None"):
+            pilot.load_state_dict([])  # type: ignore[arg-type]
     assert_equal(pilot.state_dict(), before)
 
 

@@ -193,25 +193,14 @@ class Pilot(LRScheduler):
         If a search was due when the state was saved, :meth:`start` (or the next :meth:`step`) runs it.
 
         Raises:
-            StateError: the state is of another version, policy or optimizer.
+            StateError: the state is damaged, or of another version, policy, model or optimizer. Nothing is
+                written then.
         """
-        if state_dict.get("version") != STATE_VERSION:
-            raise StateError(
-                f"A pilot state must have version {STATE_VERSION}, got {state_dict.get('version')!r}. "
-                "Resume with the lrpilot that wrote it."
-            )
-        if len(state_dict["ratios"]) != len(self.optimizer.param_groups):
-            raise StateError(
-                f"A pilot state must be resumed on as many param groups as it was saved on, saved were "
-                f"{len(state_dict['ratios'])}, got {len(self.optimizer.param_groups)}."
-            )
-        marks = {key: Mark(saved) for key, saved in state_dict["marks"].items()}
-        for mark in marks.values():
-            mark.require_fits(self.training)
+        self._require_ours(state_dict)
         self._flight.load_state_dict(state_dict["flight"])
         self._lrs.meet_new_groups()
         self._lrs.ratios = list(state_dict["ratios"])
-        self._substrate.marks = marks
+        self._substrate.marks = {key: Mark(saved) for key, saved in state_dict["marks"].items()}
         self._substrate.load_line_state(state_dict["line"])
         self._seen = self._taken
         self.last_epoch = self._flight.step
@@ -219,6 +208,28 @@ class Pilot(LRScheduler):
         self._write_lr()
 
     # -------------------------------------------------------------- inside
+
+    def _require_ours(self, saved: Any) -> None:
+        version = saved.get("version") if isinstance(saved, dict) else None
+        if version != STATE_VERSION:
+            raise StateError(
+                f"A pilot state must have version {STATE_VERSION}, got {version!r}. "
+                "Resume with the lrpilot that wrote it."
+            )
+        mine = self.state_dict()
+        missing = (mine.keys() - saved.keys()) or (mine["flight"].keys() - saved["flight"].keys())
+        if missing:
+            raise StateError(f"A pilot state must be whole, got one without {', '.join(sorted(missing))}.")
+        if len(saved["ratios"]) != len(mine["ratios"]):
+            raise StateError(
+                f"A pilot state must be resumed on as many param groups as it was saved on, saved were "
+                f"{len(saved['ratios'])}, got {len(mine['ratios'])}."
+            )
+        for mark in saved["marks"].values():
+            Mark(mark).require_fits(self.training)
+        shapes = [p.shape for p in self.training.trainable_parameters]
+        if saved["line"] is not None and [p.shape for p in saved["line"]] != shapes:
+            raise StateError("A pilot state must be resumed on the model it was saved on, got other parameter shapes.")
 
     def _steps_left(self, step: int) -> int | None:
         return None if self._horizon_steps is None else max(0, self._horizon_steps - step)

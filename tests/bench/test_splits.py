@@ -5,7 +5,7 @@ import torch
 
 from lrpilot.bench.splits import Split
 from lrpilot.errors import DataError
-from lrpilot.training.data import twin_loader
+from lrpilot.training.sources import twin_loader
 
 
 def split_of(count: int) -> Split:

@@ -27,7 +27,8 @@ from lrpilot import Training
 from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import DataError
-from lrpilot.training.data import RESERVED_BATCHES, BatchSource, ProbeData, Replay, count_samples, to_device
+from lrpilot.training.data import RESERVED_BATCHES, ProbeData, Replay, count_samples, to_device
+from lrpilot.training.sources import BatchSource
 from lrpilot.training.substrate import LiveSubstrate
 from small_training import BATCH, loss_fn, make_batches, make_model, make_samples, make_training, untouched
 
@@ -69,6 +70,17 @@ class Global(EvenFirst):
 
     def __iter__(self) -> Iterator[int]:
         return iter(torch.randperm(COUNT).tolist())
+
+
+class ByNumpy(EvenFirst):
+    """Its generator has the name that torch's samplers use, and is another kind."""
+
+    def __init__(self, data_source: Any) -> None:
+        super().__init__(data_source)
+        self.generator = np.random.default_rng(2)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.generator.permutation(COUNT).tolist())
 
 
 class Augmented(Numbers):
@@ -116,6 +128,7 @@ LOADERS: dict[str, Callable[[], DataLoader[Any]]] = {
     "list_of_indices": lambda: loader(sampler=[3, 1, 4, 1, 5, 9, 2, 6]),
     "own_sampler": lambda: loader(sampler=EvenFirst(Numbers())),
     "own_sampler_own_rng": lambda: loader(sampler=EvenFirst(Numbers(), random.Random(5))),
+    "own_sampler_numpy_rng": lambda: loader(sampler=ByNumpy(Numbers())),
     "own_sampler_global_rng": lambda: loader(sampler=Global(Numbers())),
     "distributed": lambda: loader(sampler=DistributedSampler(Numbers(), num_replicas=2, rank=1)),
     "unbatched": lambda: loader(batch_size=None, shuffle=True),
@@ -167,6 +180,23 @@ def test_a_source_reads_alike_however_far_the_loop_has_moved_the_generators_of_i
     first = read(Replay(source, seed=1, max_bytes=0).take(3))
     list(data)
     assert read(Replay(source, seed=1, max_bytes=0).take(3)) == first
+
+
+def test_a_callable_may_hand_out_the_very_loader_of_the_loop() -> None:
+    """With persistent workers a second iter() would reset the loop in flight."""
+    data = LOADERS["persistent_workers"]()
+    reading = Replay(BatchSource(lambda: data, seed=0, name="d"), seed=1, max_bytes=0)
+    seen: list[Any] = []
+    for index, batch in enumerate(itertools.chain(data, data)):
+        if index in (2, 7):
+            assert read(reading.take(2)) == read(reading.take(2))
+        seen.append(batch)
+    assert sorted(itertools.chain(*read(seen[:5]))) == sorted(itertools.chain(*read(seen[5:])))
+
+
+def test_a_callable_may_hand_out_a_fresh_loader_that_cannot_be_twinned() -> None:
+    source = BatchSource(lambda: Tokens(Numbers()), seed=0, name="d")
+    assert list(source.epoch()) == list(source.epoch()) == ["mine"]
 
 
 def test_a_distributed_sampler_is_read_alike_whatever_epoch_the_loop_is_in() -> None:
@@ -248,6 +278,7 @@ BAD_DATA: dict[str, tuple[Callable[[], Any], str]] = {
     "iterator": (lambda: iter(make_batches()), "one-shot iterator list_iterator"),
     "map": (lambda: map(id, make_batches()), "one-shot iterator map"),
     "number": (lambda: 3, "got int"),
+    "data_set": (Numbers, "got the data set Numbers, which holds single samples"),
     "string": (lambda: "data", "got str"),
     "own_iteration": (lambda: Tokens(Numbers()), "Tokens"),
     "one_shot_dataset": (lambda: DataLoader(OneShot()), "OneShot"),

@@ -18,8 +18,9 @@ from lrpilot.training.checks import (
     explain_missing_gradients,
     require_loss_fn,
 )
-from lrpilot.training.data import BatchSource, Data, ProbeData, to_device
+from lrpilot.training.data import ProbeData, to_device
 from lrpilot.training.param_groups import ParamGroupLRs, unwrap_optimizer
+from lrpilot.training.sources import BatchSource, Data
 
 LossFn = Callable[[nn.Module, Any], Tensor]
 StepFn = Callable[[Any], Tensor]
