@@ -2,18 +2,19 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lrpilot.core.actions import Action, Done, Observation, Train
+from lrpilot.core.actions import Action, Done, Observation, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
-from lrpilot.errors import PolicyError, StateError
+from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.annealed_search import AnnealedSearch
 from lrpilot.policies.range_test import RangeTest
 from lrpilot.policies.schedule import Schedule
@@ -27,6 +28,8 @@ from lrpilot.testing.conformance import (
     check_resumes_where_it_was,
     check_states_are_plain_data,
     check_stays_within_the_horizon,
+    check_survives_divergence,
+    check_trains_as_declared,
 )
 from skeleton_policy import Script
 
@@ -72,7 +75,9 @@ class Broken(Policy):
             return {1, 2}
         if self.fault == "mutates":
             return _Mutable()
-        return 0
+        if self.fault == "forgets_on_loading":
+            return _Forgetful()
+        return 0.1 if self.fault == "nan_becomes_an_lr" else 0
 
     def ask(self, state: Any) -> Action:
         if self.fault == "random":
@@ -88,12 +93,27 @@ class Broken(Policy):
             from lrpilot.core.actions import Mark
 
             return Mark("here")
+        if self.fault == "forgets_on_loading":
+            return Train(constant(state.lr), 10)
+        if self.fault == "nan_becomes_an_lr":
+            return Train(constant(state), 10)
         return Done() if self.fault == "" else Train(constant(0.1), 10)
 
     def tell(self, state: Any, observation: Observation) -> Any:
         if self.fault == "mutates":
             state.told += 1
+        if self.fault == "forgets_on_loading":
+            return _Forgetful.after(state)
+        if self.fault == "nan_becomes_an_lr" and isinstance(observation, Trained):
+            return 0.1 * observation.losses[-1]
         return state
+
+
+@record
+class Undeclared(Broken):
+    """A trainer that says it only measures."""
+
+    trains: ClassVar[bool] = False
 
 
 class _Counter:
@@ -110,18 +130,54 @@ class _Mutable:
     told: int = 0
 
 
-FAULTS: list[tuple[str, Callable[[Policy], None], type[BaseException]]] = [
-    ("random", check_is_deterministic, AssertionError),
-    ("state_not_plain", check_states_are_plain_data, StateError),
-    ("mutates", check_old_states_stay_valid, AssertionError),
-    ("beyond_horizon", check_stays_within_the_horizon, AssertionError),
-    ("zero_lr", check_lrs_are_finite_and_positive, PolicyError),
-    ("undeclared_mark", check_marks_are_declared, PolicyError),
-    ("random", check_resumes_where_it_was, AssertionError),
+@record
+class _Forgetful:
+    """A state whose lr is no field of it, so that the codec does not see it."""
+
+    told: int = 0
+    lr: ClassVar[float] = 0.1
+
+    @classmethod
+    def after(cls, state: "_Forgetful") -> "_Forgetful":
+        made = cls(state.told + 1)
+        object.__setattr__(made, "lr", state.lr / 2)
+        return made
+
+
+FAULTS: list[tuple[Policy, Callable[[Policy], None], type[BaseException], str | None]] = [
+    (Broken("random"), check_is_deterministic, AssertionError, None),
+    (Broken("state_not_plain"), check_states_are_plain_data, StateError, None),
+    (Broken("mutates"), check_old_states_stay_valid, AssertionError, None),
+    (Broken("beyond_horizon"), check_stays_within_the_horizon, AssertionError, "of 60"),
+    (Broken("zero_lr"), check_lrs_are_finite_and_positive, PolicyError, None),
+    (Broken("undeclared_mark"), check_marks_are_declared, PolicyError, None),
+    (Broken("random"), check_resumes_where_it_was, AssertionError, "resumed at step 1"),
+    (Broken("forgets_on_loading"), check_resumes_where_it_was, AssertionError, "resumed at step 20"),
+    (Broken("nan_becomes_an_lr"), check_survives_divergence, SettingError, "must be finite and >= 0, got .(nan|inf)"),
+    (Undeclared("trains"), check_trains_as_declared, AssertionError, "trains is False, but it took 60 steps"),
 ]
 
 
-@pytest.mark.parametrize(("fault", "check", "error"), FAULTS, ids=[f"{f}-{c.__name__}" for f, c, _ in FAULTS])
-def test_the_battery_finds_faults(fault: str, check: Callable[[Policy], None], error: type[BaseException]) -> None:
-    with pytest.raises(error):
-        check(Broken(fault))
+@pytest.mark.parametrize(
+    ("policy", "check", "error", "words"), FAULTS, ids=[f"{p.fault}-{c.__name__}" for p, c, *_ in FAULTS]
+)
+def test_the_battery_finds_faults(
+    policy: Policy, check: Callable[[Policy], None], error: type[BaseException], words: str | None
+) -> None:
+    with pytest.raises(error, match=words):
+        check(policy)
+
+
+@pytest.mark.parametrize(
+    ("policy", "failing"),
+    [
+        (Broken("forgets_on_loading"), {check_states_are_plain_data, check_resumes_where_it_was}),
+        (Broken("nan_becomes_an_lr"), {check_survives_divergence}),
+        (Undeclared("trains"), {check_trains_as_declared}),
+    ],
+    ids=["forgets_on_loading", "nan_becomes_an_lr", "undeclared"],
+)
+def test_the_battery_finds_nothing_but_the_fault(policy: Policy, failing: set[Callable[[Policy], None]]) -> None:
+    for check in CHECKS:
+        with pytest.raises((AssertionError, SettingError)) if check in failing else nullcontext():
+            check(policy)

@@ -7,6 +7,7 @@ here a second time, naively, and shares no code with the snapshot it checks.
 import copy
 import itertools
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -85,6 +86,24 @@ class Stateful(nn.Module):
         return out
 
 
+class Containers(nn.Module):
+    """Keeps state in a list, a dict, and a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(FEATURES, CLASSES)
+        self.seen: list[float] = [0.0]
+        self.moments: dict[str, Tensor | int] = {"mean": torch.zeros(CLASSES), "count": 0}
+        self.noise = torch.Generator().manual_seed(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.inner(x) + 0.1 * torch.randn(CLASSES, generator=self.noise) + self.seen[-1] + self.moments["mean"]
+        self.seen.append(float(out.detach().mean()))
+        self.moments["mean"].mul_(0.9).add_(out.detach().mean(0))
+        self.moments["count"] += 1
+        return out
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -124,6 +143,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "tied": Tied,
     "frozen_parameters": with_frozen_parameters,
     "stateful": Stateful,
+    "containers": Containers,
 }
 
 # --------------------------------------------------------------- optimizers
@@ -145,7 +165,32 @@ def plain(cls: Any, **options: Any) -> Callable[[nn.Module], torch.optim.Optimiz
     return lambda model: cls((p for p in model.parameters() if p.requires_grad), **options)
 
 
+class Lookahead(torch.optim.Optimizer):
+    """Slow weights around an optimizer, in the usual form of such wrappers: state of its own, groups shared."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.param_groups = optimizer.param_groups
+        self.defaults = optimizer.defaults
+        self.state = defaultdict(dict)
+
+    def step(self, closure: Any = None) -> None:
+        self.optimizer.step()
+        for parameter in (p for group in self.param_groups for p in group["params"]):
+            slow = self.state[parameter].setdefault("slow", parameter.detach().clone())
+            slow.lerp_(parameter.detach(), 0.5)
+            parameter.data.copy_(slow)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.optimizer.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        slow = [self.state.get(p, {}).get("slow") for group in self.param_groups for p in group["params"]]
+        return {"fast": self.optimizer.state_dict(), "slow": slow}
+
+
 OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
+    "lookahead": lambda model: Lookahead(plain(torch.optim.SGD, lr=0.1, momentum=0.9)(model)),
     "sgd": plain(torch.optim.SGD, lr=0.1),
     "sgd_dampened": plain(torch.optim.SGD, lr=0.1, momentum=0.9, dampening=0.3),
     "sgd_fused": plain(torch.optim.SGD, lr=0.1, momentum=0.9, fused=True),
@@ -193,6 +238,7 @@ DATA: dict[str, Callable[[], Any]] = {
 def everything(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """All that a probe must leave as it was: by value, and by identity where others may hold a reference."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
+    inner = getattr(optimizer, "optimizer", optimizer)
     return {
         "parameters": {n: p.detach().clone() for n, p in model.named_parameters()},
         "buffers": {n: b.clone() for n, b in model.named_buffers()},
@@ -203,13 +249,17 @@ def everything(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
         "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
         "grad_identity": [id(p.grad) for p in model.parameters()],
         "modes": {n: m.training for n, m in model.named_modules()},
-        "attributes": {n: (getattr(m, "calls", None), getattr(m, "memory", None)) for n, m in model.named_modules()},
+        "attributes": {
+            n: [copy.deepcopy(getattr(m, name, None)) for name in ("calls", "memory", "seen", "moments")]
+            + [m.noise.get_state() if hasattr(m, "noise") else None]
+            for n, m in model.named_modules()
+        },
         "torch_rng": torch.get_rng_state(),
         "numpy_rng": np.random.get_state()[1].tolist(),
         "numpy_position": np.random.get_state()[2],
         "python_rng": random.getstate(),
-        "hooks": (len(optimizer._optimizer_step_pre_hooks), len(optimizer._optimizer_step_post_hooks)),
-        "step_function": "step" in vars(optimizer),
+        "hooks": (len(inner._optimizer_step_pre_hooks), len(inner._optimizer_step_post_hooks)),
+        "step_function": "step" in vars(inner),
     }
 
 
@@ -307,7 +357,7 @@ def test_a_probe_leaves_no_trace(module: str, optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("optimizer", ["sgd_dampened", "adamw_amsgrad", "adam_fused", "grouped_with_zero"])
+@pytest.mark.parametrize("optimizer", ["sgd_dampened", "adamw_amsgrad", "adam_fused", "grouped_with_zero", "lookahead"])
 def test_a_probe_that_raises_leaves_no_trace(module: str, optimizer: str) -> None:
     world = World(module, optimizer)
     counted = World(module, optimizer)
@@ -349,6 +399,27 @@ def test_interrupted_probe_leaves_no_trace() -> None:
     with pytest.raises(KeyboardInterrupt):
         probe(world)
     assert_equal(world.everything(), before)
+
+
+def test_buffers_of_a_criterion_go_back() -> None:
+    class Centred(nn.Module):
+        """A loss that moves a centre along, as self-distillation losses do."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("centre", torch.zeros(CLASSES))
+
+        def forward(self, out: Tensor, targets: Tensor) -> Tensor:
+            loss = nn.functional.cross_entropy(out - self.centre, targets)
+            self.centre = 0.9 * self.centre + 0.1 * out.detach().mean(0)
+            return loss
+
+    world, criterion = World("dropout", "adam"), Centred()
+    world.training = Training.from_criterion(world.model, world.optimizer, criterion, batches())
+    before, centre = world.everything(), criterion.centre.clone()
+    probe(world)
+    assert_equal(world.everything(), before)
+    assert torch.equal(criterion.centre, centre)
 
 
 def test_extra_state_goes_back() -> None:

@@ -4,6 +4,7 @@ import copy
 import gc
 import io
 import logging
+import pickle
 import sys
 import weakref
 from pathlib import Path
@@ -633,3 +634,57 @@ def test_a_pilot_that_nobody_holds_is_gone_and_its_hooks_too() -> None:
     gc.collect()
     assert gone() is None
     assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
+
+
+def test_a_pilot_is_not_copied_or_pickled() -> None:
+    pilot = Pilot(make_training(), Schedule("constant"), 10)
+    for copying in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(StateError, match="state_dict"):
+            copying(pilot)
+
+
+def test_a_state_between_optimizer_step_and_pilot_step_is_refused() -> None:
+    training = make_training()
+    pilot = Pilot(training, Schedule("constant"), 10)
+    loss = loop_step(training, make_batches()[0])
+    with pytest.raises(StepError, match=r"below pilot\.step"):
+        pilot.state_dict()
+    pilot.step(loss)
+    assert pilot.state_dict()["flight"]["step"] == 1
+
+
+def test_the_history_tells_the_lr_that_was_used() -> None:
+    training = make_training()
+    pilot = Pilot(training, Listed((Trial(constant(0.1), 2), Train(constant(0.1), 5))), 10)
+    for batch in make_batches()[:3]:
+        used = training.raw_optimizer.param_groups[0]["lr"]
+        pilot.step(loop_step(training, batch))
+        assert pilot.history.lrs[-1] == pytest.approx(used, rel=1e-12)
+    assert pilot.history.lrs[0] < 1e-6 < pilot.history.lrs[1]
+
+
+def test_a_loop_may_reuse_the_tensor_of_its_loss() -> None:
+    training = make_training()
+    pilot = Pilot(training, Schedule("constant"), 10)
+    pilot._substrate.reads_are_cheap = False  # as on an accelerator, where losses are read later
+    kept = torch.zeros(())
+    expected = []
+    for batch in make_batches()[:4]:
+        kept.copy_(loop_step(training, batch).detach())
+        expected.append(float(kept))
+        pilot.step(kept)
+    assert pilot.history.losses == expected
+
+
+def test_a_pilot_of_another_optimizer_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    pilot = Pilot(make_training(), Schedule("constant"), 10)
+    with caplog.at_level(logging.WARNING, logger="lrpilot"):
+        for _ in range(500):
+            pilot.step(1.0)
+    assert [r.levelname for r in caplog.records] == ["WARNING"] and "never stepped" in caplog.text
+
+
+def test_a_pilot_is_resumed_over_the_length_it_was_planned_for() -> None:
+    saved = Pilot(make_training(), Schedule("linear"), 10).state_dict()
+    with pytest.raises(StateError, match="saved was 10, got 20"):
+        Pilot(make_training(), Schedule("linear"), 20).load_state_dict(saved)

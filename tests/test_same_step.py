@@ -70,3 +70,37 @@ def test_another_loss_is_found() -> None:
 
     with pytest.raises(AssertionError, match="loss differs"):
         check_same_step(user_step, training, batches[0])
+
+
+def test_a_forgotten_extra_state_and_extra_randomness_are_found() -> None:
+    model, optimizer, batches = make()
+
+    class Counter:
+        """Extra state that the user's loop moves on."""
+
+        def __init__(self) -> None:
+            self.count = 0
+
+        def state_dict(self) -> dict[str, int]:
+            return {"count": self.count}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            self.count = state["count"]
+
+    counter = Counter()
+    training = Training(model, optimizer, loss_fn, batches, state={"counter": counter})
+
+    def counting(batch: Any) -> Tensor:
+        counter.count += 1
+        return training.step(batch)
+
+    def drawing(batch: Any) -> Tensor:
+        loss = training.step(batch)
+        torch.rand(1)
+        return loss
+
+    with pytest.raises(AssertionError, match="count"):
+        check_same_step(counting, training, batches[0])
+    assert counter.count == 0
+    with pytest.raises(AssertionError, match="random"):
+        check_same_step(drawing, training, batches[0])

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lrpilot.budget import Budget
+    from lrpilot.core.status import FindCode
     from lrpilot.errors import LRPilotError
     from lrpilot.find import apply_lr, find_lr
     from lrpilot.fitting import fit
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Budget",
+    "FindCode",
     "LRPilotError",
     "Pilot",
     "Schedule",
@@ -32,6 +36,8 @@ __all__ = [
 # No module is named like something in here (fitting.py holds fit): importing a submodule binds its name on
 # the package, and would hide the function.
 _HOMES = {
+    "Budget": "lrpilot.budget",
+    "FindCode": "lrpilot.core.status",
     "LRPilotError": "lrpilot.errors",
     "Pilot": "lrpilot.pilot",
     "Schedule": "lrpilot.policies.schedule",

@@ -14,7 +14,9 @@ from lrpilot.training.substrate import LiveSubstrate
 from lrpilot.training.training import Training
 
 NOTHING = Cost()
-CALIBRATION_STEPS = 5
+CALIBRATION_STEPS = 10
+# A training slower than its plan may take this many times its budget of seconds before it is cut short.
+OVERTIME = 1.25
 
 
 @record
@@ -116,23 +118,28 @@ class _WorkHorizon(BudgetHorizon):
 
 
 class _TimeHorizon(BudgetHorizon):
-    """A budget in seconds, at the pace of the steps taken so far (of a rewound Trial before the first)."""
+    """A budget in seconds, at the pace measured before the first step.
+
+    The plan is kept even when the pace drifts: a schedule laid out over it must end where it was to end. A
+    training that comes out much slower is cut short.
+    """
 
     def __init__(self, seconds: float, clock: Clock, seconds_per_step: float, calibration: Cost) -> None:
         super().__init__(calibration)
         self._budget = seconds
         self._clock = clock
-        self._pace = seconds_per_step
+        self.pace = seconds_per_step
 
     def __call__(self, step: int) -> int:
         # Ranks do not tick alike, and all must stop at the same step.
-        elapsed, spent, pace = mean_over_ranks([self._clock.seconds, self.spent.seconds, self._pace])
-        measured = max(0.0, elapsed - spent) / step if step >= CALIBRATION_STEPS else pace
-        return max(0, int((self._budget - elapsed) / max(measured, 1e-9)))
+        elapsed, spent, pace = mean_over_ranks([self._clock.seconds, self.spent.seconds, self.pace])
+        if elapsed > OVERTIME * self._budget:
+            return 0
+        return max(0, int((self._budget - spent) / pace) - step)
 
 
 def make_horizon(training: Training, budget: Budget | None, total_steps: int | None, clock: Clock) -> BudgetHorizon:
-    """The horizon of a fit; a budget in seconds is calibrated by two rewound Trials, which are charged."""
+    """The horizon of a fit; a budget in seconds is calibrated by rewound Trials, which are charged."""
     if budget is None:
         assert total_steps is not None  # as_budget has seen to it
         return _StepHorizon(total_steps)
@@ -145,8 +152,13 @@ def make_horizon(training: Training, budget: Budget | None, total_steps: int | N
 def _seconds_per_step(training: Training) -> tuple[float, Cost]:
     """The pace of training, and what it cost to measure it."""
     substrate = LiveSubstrate(training)
-    lr = constant(substrate.lrs.reference)
-    substrate.trial(Trial(lr, 1))  # the first step of a process pays for warming up
-    start = time.perf_counter()
-    substrate.trial(Trial(lr, CALIBRATION_STEPS))
-    return (time.perf_counter() - start) / CALIBRATION_STEPS, substrate.cost
+
+    def seconds(steps: int) -> float:
+        start = time.perf_counter()
+        substrate.trial(Trial(constant(substrate.lrs.reference), steps))
+        return time.perf_counter() - start
+
+    seconds(1)  # the first step of a process pays for warming up
+    bracket = seconds(1)  # snapshot, restore, and one step
+    pace = (seconds(1 + CALIBRATION_STEPS) - bracket) / CALIBRATION_STEPS
+    return max(pace, 1e-6), substrate.cost

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 
 from lrpilot.errors import SettingError, StateError
+from lrpilot.training.distributed import is_distributed
 from lrpilot.training.interrupts import deferred_interrupt
 
 CHECKPOINT_SECONDS = 60.0
@@ -25,12 +27,16 @@ class Resumable(Protocol):
         """Go on from a saved state."""
 
 
+def own_file(path: Path) -> Path:
+    """The file of this rank: ranks differ in their random generators, and so in what they save."""
+    return path.with_name(f"{path.name}.rank{dist.get_rank()}") if is_distributed() else path
+
+
 class Checkpoint:
     """A file that always holds a whole state: written beside, then renamed."""
 
     def __init__(self, path: str | os.PathLike[str] | None, *, resume: bool) -> None:
-        self._path = None if path is None else Path(path)
-        self._resume = resume
+        self._path = None if path is None else own_file(Path(path))
         self._written = time.monotonic()
         if self._path is not None and self._path.exists() and not resume:
             raise SettingError(

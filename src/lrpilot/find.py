@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from lrpilot.core.flight import Flight
 from lrpilot.core.found import FoundLR
-from lrpilot.core.history import Event, OnEvent
+from lrpilot.core.history import Event, OnEvent, describe
 from lrpilot.core.policy import Policy
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.progress import progress_bar
@@ -70,7 +70,7 @@ def find_lr(
             nonlocal trials
             trials += event.phase == "end"
             if bar is not None:
-                bar.update(trials, event.message)
+                bar.update(trials, describe(event.action))
             if on_event is not None:
                 on_event(event)
 
@@ -97,7 +97,25 @@ def finder_policy(target: str, method: str, **settings: Any) -> Policy:
         raise SettingError(f"method {method!r} finds an lr to hold, got target='decay'. Pass target='constant'.")
     if method == "wittmann":
         return StepSampling(pick="minimum", **settings)
-    return RangeTest(**settings | {"num_steps": RANGE_TEST_STRETCH * settings["num_steps"]})
+    return RangeTest(**settings | {"num_steps": _range_test_steps(settings["num_steps"])})
+
+
+def _range_test_steps(num_steps: int) -> int:
+    """Steps of the range test for ``num_steps`` of a Trial.
+
+    Raises:
+        SettingError: too few, in terms of what the user gave.
+    """
+    from lrpilot.core.trials import check_num_steps
+    from lrpilot.policies.range_test import FEWEST_STEPS
+
+    check_num_steps(num_steps)
+    if RANGE_TEST_STRETCH * num_steps < FEWEST_STEPS:
+        raise SettingError(
+            f"num_steps must be >= {FEWEST_STEPS // RANGE_TEST_STRETCH} for a range test, which takes "
+            f"{RANGE_TEST_STRETCH} x num_steps steps, got {num_steps}. The default is 20."
+        )
+    return RANGE_TEST_STRETCH * num_steps
 
 
 def run_finder(training: Training, policy: Policy, *, on_event: OnEvent | None = None) -> FoundLR:

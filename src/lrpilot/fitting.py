@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lrpilot.budget import Budget, Clock, as_budget, make_horizon
 from lrpilot.checkpoint import Checkpoint
+from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
 from lrpilot.core.policy import Policy
-from lrpilot.errors import DataError, StepError
+from lrpilot.errors import DataError, StateError, StepError
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
 from lrpilot.training.interrupts import deferred_interrupt
@@ -94,7 +95,7 @@ def fit(
     clock = Clock()
     horizon = make_horizon(training, training_budget, total_steps, clock)
     pilot = Pilot(training, policy, total_steps, on_event, _horizon=horizon)
-    loop = _Loop(training, pilot, clock)
+    loop = _Loop(training, pilot, clock, training_budget)
     store.load(loop)
     horizon.charge_to(pilot._substrate)
     left = horizon(loop.steps)
@@ -117,16 +118,18 @@ def fit(
 class _Loop:
     """The plain training loop, with a position that can be saved."""
 
-    KEYS = frozenset({"training", "pilot", "rng", "epoch_rng", "position", "seconds"})
+    KEYS = frozenset({"training", "pilot", "rng", "epoch_rng", "epoch_held", "position", "seconds", "budget"})
 
-    def __init__(self, training: Training, pilot: Pilot, clock: Clock) -> None:
+    def __init__(self, training: Training, pilot: Pilot, clock: Clock, budget: Budget | None) -> None:
         self.training = training
         self.pilot = pilot
         self._clock = clock
+        self._budget = budget
         self._epoch = 0
         self._index = 0
         self._batches: Iterator[Any] | None = None
         self._epoch_rng = get_rng()
+        self._epoch_held = training.train_source.held.get()
         self._skipped = 0
         self.between_steps = True  # False inside a step, and after one that raised
         if not training.model.training:
@@ -162,6 +165,7 @@ class _Loop:
             if self._batches is None:
                 # Epoch 0 of the source is what probes read; training takes fresh orders from 1 on.
                 self._epoch_rng = get_rng()
+                self._epoch_held = self.training.train_source.held.get()
                 self._batches = self.training.train_source.epoch(self._epoch + 1)
             batch = next(self._batches, _END)
             if batch is not _END:
@@ -176,18 +180,27 @@ class _Loop:
             "pilot": self.pilot.state_dict(),
             "rng": get_rng(),
             "epoch_rng": self._epoch_rng,
+            "epoch_held": self._epoch_held,
+            "budget": encode(self._budget),
             "position": [self._epoch, self._index],
             "seconds": self._clock.seconds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        if decode(state["budget"]) != self._budget:
+            raise StateError(
+                f"A fit must be resumed with its own budget, saved was {decode(state['budget'])}, got {self._budget}: "
+                "its schedule was planned for that. Pass the saved one."
+            )
         mark = Mark(state["training"])
         mark.require_fits(self.training)
         self.pilot.load_state_dict(state["pilot"])
         mark.rewind(self.training)
         self._epoch, seen = state["position"]
         self._index, self._batches = 0, None
-        set_rng(state["epoch_rng"])  # the order of an epoch may have been drawn from the global generators
+        # The order of an epoch may have been drawn from the global generators, or from the data set's own.
+        set_rng(state["epoch_rng"])
+        self.training.train_source.held.set(state["epoch_held"])
         for _ in range(seen):
             self._next_batch()
         self._clock.resume_at(state["seconds"])

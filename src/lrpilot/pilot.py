@@ -24,6 +24,8 @@ logger = logging.getLogger("lrpilot")
 # While a search is due and has not run, steps are taken at this share of the lr: they move nothing.
 NEGLIGIBLE = 1e-9
 STATE_VERSION = 1
+# Calls of step() without a first optimizer step after which something is wrong.
+IDLE_CALLS = 200
 
 
 class Pilot(LRScheduler):
@@ -77,6 +79,8 @@ class Pilot(LRScheduler):
         )
         self._taken = 0  # kept optimizer steps seen by the hook
         self._seen = 0  # of these, accounted for by step()
+        self._idle_calls = 0
+        self._share = 1.0  # of the lr that the flight asks for
         self._constructed = False
         self._hook(training.raw_optimizer)
         super().__init__(training.raw_optimizer)
@@ -105,11 +109,13 @@ class Pilot(LRScheduler):
     def _account(self, loss: Tensor | float | None) -> bool:
         """Count the optimizer step just taken and set the next lr; False if there was none."""
         if self._taken == self._seen:
+            self._note_idle_call()
             return False
         if isinstance(loss, Tensor):
             if loss.numel() != 1:
                 check_loss(loss, source="The loop", needs_grad=False)
-            loss = loss.detach()
+            # Read now where that is cheap. Else keep a copy: a loop may write the next loss into the same tensor.
+            loss = loss.item() if self._substrate.reads_are_cheap else loss.detach().clone()
         self.training.require_scaler_idle()
         steps, self._seen = self._taken - self._seen, self._taken
         if steps > 1:
@@ -118,9 +124,19 @@ class Pilot(LRScheduler):
                 'per optimizer step (in Lightning: "interval": "step").'
             )
         self._lrs.check_unchanged()
-        self._flight.account(loss)
+        self._flight.account(loss, share=self._share)
         self._write_lr()
         return True
+
+    def _note_idle_call(self) -> None:
+        """Say it once if this pilot's optimizer is never stepped: accumulation does not last that long."""
+        self._idle_calls += 1
+        if self._taken == 0 and self._idle_calls == IDLE_CALLS:
+            logger.warning(
+                "pilot.step() was called %d times and the optimizer given to Training was never stepped. "
+                "Give Training the optimizer that your loop steps.",
+                IDLE_CALLS,
+            )
 
     def start(self) -> None:
         """Run a search that is due now instead of inside the first :meth:`step`.
@@ -177,10 +193,20 @@ class Pilot(LRScheduler):
         """Dicts, lists, numbers and tensors, as ``torch.load(weights_only=True)`` accepts them.
 
         Live marks are in it. Save it with the model's and the optimizer's.
+
+        Raises:
+            StepError: an optimizer step has been taken that :meth:`step` does not know of yet.
         """
+        if self._taken != self._seen:
+            raise StepError(
+                "A pilot is saved after pilot.step(), got an optimizer step that it has not been told of. "
+                "Move pilot.state_dict() below pilot.step(loss)."
+            )
         self._lrs.meet_new_groups()
         return {
             "version": STATE_VERSION,
+            "total_steps": self._horizon_steps,
+            "proven": self._substrate.proven,
             "flight": self._flight.state_dict(),
             "ratios": list(self._lrs.ratios),
             "line": self._substrate.line_state(),
@@ -202,10 +228,22 @@ class Pilot(LRScheduler):
         self._lrs.ratios = list(state_dict["ratios"])
         self._substrate.marks = {key: Mark(saved) for key, saved in state_dict["marks"].items()}
         self._substrate.load_line_state(state_dict["line"])
+        self._substrate.proven = list(state_dict["proven"])
         self._seen = self._taken
         self.last_epoch = self._flight.step
         self._step_count = self._flight.step + 1
         self._write_lr()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Pilot":
+        """Refused: a copy would watch an optimizer that nobody steps."""
+        raise StateError(
+            "A pilot cannot be copied or pickled, for it watches one live optimizer. Save pilot.state_dict(), and load "
+            "it into a pilot constructed on the copy's own training."
+        )
+
+    def __reduce__(self) -> Any:
+        """Refused, as copying is."""
+        return self.__deepcopy__({})
 
     # -------------------------------------------------------------- inside
 
@@ -216,10 +254,16 @@ class Pilot(LRScheduler):
                 f"A pilot state must have version {STATE_VERSION}, got {version!r}. "
                 "Resume with the lrpilot that wrote it."
             )
+        self._seen = self._taken
         mine = self.state_dict()
         missing = (mine.keys() - saved.keys()) or (mine["flight"].keys() - saved["flight"].keys())
         if missing:
             raise StateError(f"A pilot state must be whole, got one without {', '.join(sorted(missing))}.")
+        if saved["total_steps"] != self._horizon_steps:
+            raise StateError(
+                f"A pilot state must be resumed with its own total_steps, saved was {saved['total_steps']}, got "
+                f"{self._horizon_steps}: its schedule was planned for that length. Construct the pilot with it."
+            )
         if len(saved["ratios"]) != len(mine["ratios"]):
             raise StateError(
                 f"A pilot state must be resumed on as many param groups as it was saved on, saved were "
@@ -237,7 +281,8 @@ class Pilot(LRScheduler):
     def _write_lr(self) -> None:
         lr = self._flight.lr
         unsearched = self._flight.searching and self._flight.step == 0
-        self._lrs.set(lr, share=NEGLIGIBLE if unsearched else 1.0)
+        self._share = NEGLIGIBLE if unsearched else 1.0
+        self._lrs.set(lr, share=self._share)
         momentum = self._flight.momentum
         if momentum is not None:
             self._lrs.set_momentum(momentum)

@@ -11,6 +11,7 @@ from lrpilot.core.history import Event
 
 PATIENCE_SECONDS = 1.0
 REFRESH_SECONDS = 0.1
+BAR_WIDTH = 16  # columns
 
 
 @dataclass
@@ -47,15 +48,27 @@ class ProgressBar:
 
     def _open(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        from rich.table import Column
 
         console = Console(stderr=True)
-        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}"), TimeElapsedColumn()]
-        timed = [TimeRemainingColumn()] if self.total is not None else []
+        counted = [TextColumn("{task.completed}")]
+        if self.total is not None:
+            counted = [TextColumn("{task.completed}/{task.total}"), TaskProgressColumn()]
+        # The note gives way first: at 80 columns bar and count stay whole.
+        remark = TextColumn(
+            "{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
+        )
         self._bar = Progress(
-            *columns, *timed, TextColumn("{task.fields[note]}"), console=console, transient=True,
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=BAR_WIDTH),
+            *counted,
+            remark,
+            console=console,
+            transient=True,
+            expand=True,
             disable=not console.is_terminal,
-        )  # fmt: skip
+        )
         self._bar.start()
         self._task = self._bar.add_task(self.label, total=self.total, note="")
 

@@ -1,6 +1,7 @@
 """The command line from outside: exit statuses, error lines, JSON, and what a run leaves in its folder."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from typer.testing import CliRunner, Result
 
 from lrpilot.cli import demo_tasks
 from lrpilot.cli.app import app
+from lrpilot.cli.demo import verdict
 from lrpilot.cli.options import parse_budget, parse_lr, parse_warmup
+from lrpilot.cli.train_report import has_diverged
 from lrpilot.errors import SettingError
 
 SCRIPT = Path(sys.executable).with_name("lrpilot")
@@ -48,6 +51,19 @@ def interrupted():
 def hopeless():
     return make_training(lambda: float("nan"))
 
+def without_val_data():
+    whole = make_training()
+    inputs = torch.randn(1024, 8)
+    batches = list(zip(inputs.split(64), inputs.sum(1, keepdim=True).split(64)))
+    return Training(whole.model, whole.raw_optimizer, whole.loss_fn, batches)
+
+def late_bug():
+    calls = []
+    def spoil():
+        calls.append(1)
+        return 1 / (100 - len(calls))
+    return make_training(spoil)
+
 def bug():
     return 1 / 0
 """
@@ -75,6 +91,11 @@ def call_json(*arguments: str, status: int = 0) -> dict[str, Any]:
     return document
 
 
+def call_json_of(result: Result) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
 # ----------------------------------------------------------------- errors
 
 
@@ -87,7 +108,13 @@ def call_json(*arguments: str, status: int = 0) -> dict[str, Any]:
         (["find", "task.py:hopeless"], "The loss must be finite at the start, got nan."),
         (["find", "task.py:make_training", "--method", "wittmann"], "Pass target='constant'"),
         (["train", "task.py:make_training"], "one of --steps and --budget"),
-        (["train", "task.py:make_training", "--steps", "9", "--budget", "9"], "one of --steps and --budget"),
+        (["train", "task.py:make_training", "--steps", "9", "--budget", "9"], "exactly one of --steps"),
+        (["train", "task.py:make_training", "--budget", "2"], "enough for a step, 3 forward-equivalents, got 2."),
+        (["train", "task.py:make_training", "--steps", "9", "--policy", "range_tes"], "one of clr, constant, cosine"),
+        (["train", "task.py:make_training", "--steps", "9", "--policy", "range_test"], "one of clr, constant, cosine"),
+        (["train", "task.py:late_bug", "--steps", "200"], "but it raised ZeroDivisionError: division by zero (task.py"),
+        (["find", "task.py:late_bug"], "but it raised ZeroDivisionError: division by zero (task.py, line "),
+        (["train", "task.py:make_training", "--steps", "9", "--out", "task.py/x"], "can be made and written, got"),
         (["train", "task.py:make_training", "--steps", "9", "--policy", "cosin"], "Did you mean 'cosine'?"),
         (["train", "task.py:make_training", "--steps", "9", "--lr", "fnd"], "--lr must be a finite number > 0 or"),
         (["train", "task.py:make_training", "--steps", "9", "--warmup", "-1.5"], "warmup must be an int >= 0"),
@@ -106,6 +133,7 @@ def test_a_mistake_is_one_line_and_status_2(arguments: list[str], says: str) -> 
     assert result.stderr.startswith("error: ")
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+    assert not Path("runs").exists()
 
 
 def test_debug_shows_the_traceback() -> None:
@@ -153,6 +181,10 @@ def test_a_search_without_an_answer_is_status_1() -> None:
     document = call_json("find", "task.py:make_training", *range_without_effect, "--no-plot", status=1)
     assert document["lr"] is None
     assert document["code"] == "FLAT"
+    said = call("find", "task.py:make_training", *range_without_effect, "--no-plot").stdout
+    assert said.startswith("FLAT: No reliable suggestion")
+    assert f"tried  {len(document['lrs'])} lrs from 1e-12 to 1e-10: loss " in said
+    assert "lr -" not in said and "suggestion " not in said
 
 
 def test_a_used_folder_is_not_overwritten() -> None:
@@ -177,6 +209,55 @@ def test_train_leaves_a_whole_run() -> None:
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     lrs = [line["lr"] for line in lines if "lr" in line]
     assert lrs == pytest.approx([0.1 * (1 - t / 40) for t in range(40)])
+
+
+def test_train_prints_one_bill_with_its_search_in_it() -> None:
+    document = call_json("train", "task.py:make_training", "--lr", "find", "--steps", "40")
+    search, bill = document["found"]["cost"], document["bill"]
+    assert bill["search"] == [search["steps"], search["seconds"]]
+    assert bill["training"][0] == 40
+    assert bill["total"] == pytest.approx([sum(bill[n][i] for n in bill if n != "total") for i in (0, 1)])
+    assert bill["total"][0] == pytest.approx(document["total_compute"] / 3)
+    assert bill["total"][1] == pytest.approx(document["seconds"])
+    assert document["cost"] == search  # this policy measures nothing of its own
+    said = call("train", "task.py:make_training", "--lr", "find", "--steps", "40").stdout
+    low, high = document["found"]["interval"]
+    assert f"({low:.3g} to {high:.3g})\n{document['found']['code']}: {document['found']['status']}\n" in said
+    assert f"cost  search {search['steps']:.0f} + other measurements 0 + training 40 = " in said
+
+
+def test_the_loss_is_called_what_it_is() -> None:
+    said = call("train", "task.py:make_training", "--steps", "20").stdout
+    assert "validation loss  " in said and "seen" not in said
+    said = call("train", "task.py:without_val_data", "--steps", "20").stdout
+    assert "loss on 8 reserved training batches  " in said and "(training has seen them)" in said
+    assert "compared  loss on 8 reserved training batches" in call("find", "task.py:without_val_data").stdout
+
+
+@pytest.mark.parametrize("lr", ["5", "1e38"])
+def test_a_run_that_diverged_says_so_and_is_status_1(lr: str) -> None:
+    options = ("train", "task.py:make_training", "--policy", "constant", "--lr", lr, "--steps", "40")
+    assert call_json_of(call(*options, "--json"))["diverged"] is True
+    result = call(*options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("diverged: ") and "--lr find" in result.stderr
+    assert call_json("train", "task.py:make_training", "--steps", "40")["diverged"] is False
+
+
+def test_what_counts_as_diverged() -> None:
+    fell = [2.0, *[1.0] * 30]
+    assert not has_diverged(fell, 1.0)
+    assert not has_diverged([*fell, 2.5], 1.0)  # one hard batch
+    assert has_diverged([*fell, *[2.5] * 10], 1.0)
+    assert has_diverged(fell, math.nan)
+    assert has_diverged([*fell, math.inf], 1.0)
+    assert not has_diverged([2.0], 2.0)
+    assert not has_diverged([], 2.0)
+
+
+def test_a_search_over_the_budget_ends_early() -> None:
+    result = call("train", "task.py:make_training", "--lr", "find", "--budget", "100")
+    assert "takes over 120 forward-equivalents, got 100" in result.stderr  # two trials of 20 steps
 
 
 def test_train_pays_for_its_search_out_of_the_budget() -> None:
@@ -216,7 +297,8 @@ def test_simulate_on_a_quadratic() -> None:
     document = call_json("simulate", "linear", "--steps", "50", "--lr", "0.5")
     assert document["history"]["lrs"] == pytest.approx([0.5 * (1 - t / 50) for t in range(50)])
     assert document["final_loss"] < 0.3
-    assert call("simulate", "linear", "--steps", "50").stdout.count("\n") > 11
+    shown = call("simulate", "linear", "--steps", "50").stdout
+    assert shown.count("\n") > 11 and "after 50 steps" in shown
 
 
 def test_simulate_replays_what_find_recorded() -> None:
@@ -224,7 +306,17 @@ def test_simulate_replays_what_find_recorded() -> None:
     document = call_json("simulate", "step_sampling", "--landscape", "here/result.json")
     assert document["steps"] == 0
     assert document["result"]["lr"] == pytest.approx(found["lr"], rel=0.5)
-    assert "OK" in call("simulate", "step_sampling", "--landscape", "here/result.json").stdout
+    shown = call("simulate", "step_sampling", "--landscape", "here/result.json").stdout
+    assert "OK" in shown and "held-out loss" not in shown, "a finder trains nothing"
+
+
+@pytest.mark.parametrize("policy", ["step_sampling", "annealed_search"])
+def test_simulate_refuses_the_few_lrs_of_a_decay_search(policy: str) -> None:
+    Path("decay.json").write_text('{"target": "decay", "lrs": [0.1, 0.2], "losses": [1, 2], "start_loss": 3}')
+    result = call("simulate", policy, "--landscape", "decay.json")
+    assert result.exit_code == 2
+    assert "decay.json of a search with target 'decay'" in result.stderr
+    assert "lrpilot find --target constant" in result.stderr
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"lrs": [1]}', '{"lrs": [1], "losses": [1], "start_loss": null}'])
@@ -265,6 +357,17 @@ def test_demo_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.exit_code == 0, result.output
     assert "found lr" in result.stdout and "a search cost" in result.stdout
     assert "no row at equal compute" in result.stderr
+    assert "; 1 seed\n" in result.stdout and "±" not in result.stdout.splitlines()[1]
+
+
+def test_the_demo_compares_with_the_best_guess_too() -> None:
+    losses = {"default lr ÷ 30": 2.0, "default lr": 1.0, "default lr × 30": 0.5, "found, equal compute": 0.6}
+    assert verdict(losses) == (
+        "at equal compute the found lr's loss is 40% below the default lr's, 20% above the default lr × 30's"
+    )
+    losses["default lr × 30"] = math.nan
+    assert verdict(losses).endswith("loss is 40% below the default lr's")
+    assert verdict(losses | {"found, equal compute": math.nan}) == "at equal compute the run with the found lr diverged"
 
 
 # ------------------------------------------------------------ small parts

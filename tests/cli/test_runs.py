@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lrpilot.cli.runs import RunFolder, open_run
+from lrpilot.cli.runs import RunFolder, open_run, run_folder
 from lrpilot.core.actions import Evaluate, HeldOut, Progress
 from lrpilot.core.history import Event, History
 from lrpilot.errors import SettingError
@@ -32,6 +32,30 @@ def test_a_used_folder_is_refused_and_force_clears_only_a_runs_own_files() -> No
         open_run("find", Path("out"))
     open_run("find", Path("out"), force=True)
     assert [p.name for p in folder.path.iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_is_taken_away_again_but_only_if_the_run_made_it() -> None:
+    Path("mine").mkdir()
+    for out in (None, Path("new"), Path("mine")):
+        with pytest.raises(ZeroDivisionError), run_folder("find", out):
+            raise ZeroDivisionError
+    assert [p.name for p in Path().iterdir()] == ["mine"]
+    with run_folder("find", None) as kept:
+        kept.write_result({"lr": 1})
+    assert kept.result.is_file()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("file").write_text("")
+    with pytest.raises(SettingError, match=r"can be made and written, got file/out \(Not a directory\)"):
+        open_run("train", Path("file/out"))
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(SettingError, match=r"got out \(Permission denied\)\. Name another one"):
+        open_run("train", Path("out"))
 
 
 def test_an_empty_folder_is_fine_and_a_file_is_not() -> None:

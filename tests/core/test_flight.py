@@ -33,7 +33,7 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.flight import READ_EVERY, Flight
 from lrpilot.core.history import Event
 from lrpilot.core.policy import Context, Policy
-from lrpilot.core.shape import constant, ramp
+from lrpilot.core.shape import Shape, constant, ramp
 from lrpilot.core.stop import Stop, StopReason, StopState, check_stop
 from lrpilot.errors import PolicyError, StateError
 
@@ -302,7 +302,7 @@ def test_the_loss_of_a_step_before_a_search_stops_no_train_after_it() -> None:
 
 @pytest.mark.parametrize("end", [0.0, 1e-400])
 def test_an_lr_of_zero_within_a_train_is_refused(end: float) -> None:
-    with pytest.raises(PolicyError, match=r"finite and > 0, got 0\.1 to 0\.0 over 5 steps"):
+    with pytest.raises(PolicyError, match=r"finite and > 0, got 0\.0 among its 5 steps"):
         fly(Train(ramp(0.1, end, 4), 5))
 
 
@@ -563,3 +563,41 @@ def test_a_history_has_an_lr_and_a_loss_for_every_step(count: int) -> None:
     steps(flight, substrate, count)
     assert len(flight.history.lrs) == len(flight.history.losses) == flight.step == count
     assert all(math.isfinite(loss) for loss in flight.history.losses)
+
+
+def test_a_report_that_needs_a_measurement_stays_due_when_that_fails() -> None:
+    substrate = OneNumber()
+    train = Train(ramp(0.1, 0.0, 4), 4, observe_every=4)
+    flight = Flight(FlightScript((train,)), substrate, lr=START_LR, horizon=lambda step: None)
+    for _ in range(3):
+        flight.kept()
+    substrate.fail_next = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        flight.kept()
+    assert flight.step == 4 and flight.searching and flight.lr > 0
+    saved = json.loads(json.dumps(flight.state_dict()))
+    resumed = Flight(FlightScript((train,)), substrate, lr=START_LR, horizon=lambda step: None)
+    resumed.load_state_dict(saved)
+    for one in (flight, resumed):
+        one.start()
+        (event,) = [e for e in one.history.events if isinstance(e.action, Train)]
+        assert isinstance(event.observation, Trained)
+        assert (event.observation.steps, event.observation.finished) == (4, True)
+        assert event.observation.held_out == substrate.weight and one.done
+    assert flight.history.lrs == resumed.history.lrs and len(flight.history.lrs) == 4
+
+
+def test_a_zero_beside_a_jump_within_a_train_is_refused() -> None:
+    shape = Shape((0.0, 2.0, 2.0, 6.0), (0.1, 0.1, 0.0, 0.1), ("hold", "hold", "linear"))
+    with pytest.raises(PolicyError, match="among its 5 steps"):
+        Flight(FlightScript((Train(shape, 5),)), OneNumber(), lr=START_LR, horizon=lambda step: None)
+    before_the_jump = Shape((0.0, 2.0, 2.0, 6.0), (0.1, 0.0, 0.1, 0.1), ("linear", "hold", "hold"))
+    Flight(FlightScript((Train(before_the_jump, 5),)), OneNumber(), lr=START_LR, horizon=lambda step: None)
+
+
+def test_losses_do_not_pile_up_after_done() -> None:
+    substrate = OneNumber(reads_are_cheap=False)
+    flight = Flight(FlightScript((Train(constant(0.1), 2),)), substrate, lr=START_LR, horizon=lambda step: None)
+    for _ in range(5 * READ_EVERY):
+        flight.kept(substrate.step(flight.lr))
+    assert flight.done and sum(substrate.reads) >= 4 * READ_EVERY

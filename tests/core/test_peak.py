@@ -199,15 +199,69 @@ def test_stays_below_a_cliff() -> None:
     assert suggested(1.5)[0] == pytest.approx(0.4 * 10**-0.25)
     assert suggested(2.2)[0] == pytest.approx(0.4 * 10**-0.5)
     lr, interval = suggested(math.inf)
-    assert lr == interval[1] == pytest.approx(0.4 * 10**-0.5)
-    assert interval[0] <= lr
+    assert lr == pytest.approx(0.4 * 10**-0.5)
+    assert interval[0] <= lr < interval[1]
+
+
+def test_the_margin_below_a_cliff_leaves_an_interval_one_spacing_wide() -> None:
+    # Safe is 0.4 / √10 = 0.126, below the pick's own interval of 0.19 to 0.48: down from there ...
+    lr, (low, high) = suggest_peak([pick(100, 0.3, losses={0.01: 1.0, 0.3: 0.5, 0.4: math.inf})], START)
+    assert lr == high == pytest.approx(0.4 * 10**-0.5)
+    assert low == pytest.approx(high * 10**-0.25)
+    # ... and up from the smallest lr tried where there is no room below.
+    lr, (low, high) = suggest_peak([pick(100, 0.3, losses={0.12: 1.0, 0.3: 0.5, 0.4: math.inf})], START)
+    assert low == 0.12 < lr < high == pytest.approx(0.12 * 10**0.25)
+    lr, (low, high) = suggest_peak([pick(100, 0.3, width=0.1, losses={0.3: 0.5, 0.4: math.inf})], START, min_lr=0.2)
+    assert lr == low == 0.2 and high == pytest.approx(0.2 * 10**0.25)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 2.5), st.floats(0.1, 2.5), st.floats(0.1, 2.5)), min_size=5, max_size=8),
+    st.integers(0, 7),
+)
+def test_the_interval_holds_the_suggestion_and_is_never_a_point(
+    rows: list[tuple[float, float, float]], dead: int
+) -> None:
+    lrs = QUARTERS[: len(rows)]
+    picks = []
+    for i, steps in enumerate((20, 50, 100)):
+        losses = [row[i] if k < max(dead, 1) else math.inf for k, row in enumerate(rows)]
+        flown = [Tried(lr, loss, 1.0, 2.0) for lr, loss in zip(lrs, losses, strict=True)]
+        found = pick_peak(steps, flown, START)
+        assert found is not None
+        picks.append(found)
+    lr, (low, high) = suggest_peak(picks, START)
+    assert low <= lr <= high
+    if safe_lr(picks, START) < picks[-1].interval[1]:
+        assert math.log10(high / low) >= 0.25 - 1e-6
 
 
 def test_a_cliff_seen_at_a_shorter_length_counts() -> None:
     short = pick(20, 0.1, losses={0.05: 1.9, 0.1: 0.6, 0.3: math.inf})
-    longer = pick(100, 1.0, losses={0.3: 0.9, 1.0: 0.5})
+    longer = pick(100, 0.2, losses={0.1: 0.9, 0.2: 0.5})
     assert safe_lr([short, longer], START) == pytest.approx(0.3 * 10**-0.5)
     assert suggest_peak([short, longer], START)[0] == pytest.approx(0.3 * 10**-0.5)
+
+
+@pytest.mark.parametrize(("loss", "counts"), [(0.9, False), (1.04, True), (2.2, True), (math.inf, True)])
+def test_a_cliff_that_a_longer_trial_flew_over_without_harm_does_not_count(loss: float, counts: bool) -> None:
+    short = pick(20, 0.1, losses={0.05: 1.9, 0.1: 0.6, 0.3: math.inf})
+    longer = pick(100, 0.2, losses={0.1: 0.6, 0.2: 0.5, 0.3: loss})
+    # Of the reduction of 1.8 a quarter is 0.45: what kept more than that flew over, what lost 30 % did not.
+    assert math.isfinite(safe_lr([short, longer], START)) == counts
+    # The longest length's own cliffs count whatever the shorter ones survived.
+    assert math.isfinite(safe_lr([longer, short], START))
+
+
+def test_a_short_trials_cliff_does_not_hide_the_optimum_measured_at_the_longest_length() -> None:
+    picks = [
+        pick(20, 0.01, losses={0.0056: 3.0, 0.01: 2.9, 0.0178: 3.0, 0.0316: math.inf}),
+        pick(50, 0.0178, losses={0.01: 2.8, 0.0178: 2.7, 0.0316: 2.8}),
+        pick(100, 0.0316, losses={0.0178: 2.80, 0.0316: 2.18, 0.056: 2.63, 0.1: math.inf}),
+    ]
+    lr, (low, high) = suggest_peak(picks, 4.6)
+    assert lr == pytest.approx(0.0316, rel=0.01)
+    assert low < lr <= high and high >= 1.7 * low
 
 
 def test_too_small_an_lr_for_a_short_trial_is_no_cliff() -> None:

@@ -75,9 +75,9 @@ class Global(EvenFirst):
 class ByNumpy(EvenFirst):
     """Its generator has the name that torch's samplers use, and is another kind."""
 
-    def __init__(self, data_source: Any) -> None:
+    def __init__(self, data_source: Any, generator: Any = None) -> None:
         super().__init__(data_source)
-        self.generator = np.random.default_rng(2)
+        self.generator = np.random.default_rng(2) if generator is None else generator
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.generator.permutation(COUNT).tolist())
@@ -129,6 +129,7 @@ LOADERS: dict[str, Callable[[], DataLoader[Any]]] = {
     "own_sampler": lambda: loader(sampler=EvenFirst(Numbers())),
     "own_sampler_own_rng": lambda: loader(sampler=EvenFirst(Numbers(), random.Random(5))),
     "own_sampler_numpy_rng": lambda: loader(sampler=ByNumpy(Numbers())),
+    "own_sampler_legacy_rng": lambda: loader(sampler=ByNumpy(Numbers(), np.random.RandomState(2))),
     "own_sampler_global_rng": lambda: loader(sampler=Global(Numbers())),
     "distributed": lambda: loader(sampler=DistributedSampler(Numbers(), num_replicas=2, rank=1)),
     "unbatched": lambda: loader(batch_size=None, shuffle=True),
@@ -148,11 +149,26 @@ def test_a_twin_holds_the_same_samples_in_batches_of_the_same_sizes(name: str) -
     theirs, own = read(LOADERS[name]()), BatchSource(LOADERS[name](), seed=0, name="train_data")
     mine, again, other = read(own.epoch()), read(own.epoch()), read(own.epoch(1))
     assert [len(b) for b in mine] == [len(b) for b in theirs]
-    if name not in ("weighted", "drop_last", "iterable_drop_last"):
+    if name not in ("weighted", "drop_last", "iterable_drop_last", "distributed"):
         assert sorted(itertools.chain(*mine)) == sorted(itertools.chain(*theirs))
     assert name == "own_sampler_global_rng" or mine == again, "the same number gives the same order"
     shuffles = name not in ("plain", "list_of_indices", "own_sampler", "iterable", "iterable_drop_last")
     assert (mine != other) == shuffles, "a shuffling loader gives every epoch an order of its own"
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_the_twins_of_two_ranks_share_the_samples_out(epoch: int) -> None:
+    ranks = [loader(sampler=DistributedSampler(Numbers(), num_replicas=2, rank=rank)) for rank in (0, 1)]
+    read_by = [set(itertools.chain(*read(BatchSource(r, seed=3, name="train_data").epoch(epoch)))) for r in ranks]
+    assert read_by[0] | read_by[1] == set(itertools.chain(*read(loader())))
+    assert len(read_by[0] & read_by[1]) <= 1, "at most the sample that evens out the shares"
+
+
+def test_neighbouring_seeds_share_no_order() -> None:
+    orders = [
+        read(BatchSource(loader(shuffle=True), seed=s, name="train_data").epoch(e)) for s in (0, 1) for e in (0, 1, 2)
+    ]
+    assert all(a != b for a, b in itertools.combinations(orders, 2))
 
 
 @pytest.mark.parametrize("name", LOADERS)

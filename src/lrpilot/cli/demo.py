@@ -1,7 +1,8 @@
 """``lrpilot demo``: what a found learning rate is worth on real data, everything paid for, in under a minute."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, geometric_mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +12,7 @@ import typer
 from lrpilot.cli.demo_tasks import Task, demo_task
 from lrpilot.cli.options import Force, Json, Out
 from lrpilot.cli.report import found_plain, lr_text, note, say, say_json, table
-from lrpilot.cli.runs import RunFolder, open_run, save_picture
+from lrpilot.cli.runs import RunFolder, run_folder, save_picture
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
@@ -57,30 +58,32 @@ def demo(
     data: Annotated[
         Literal["digits", "fashion-mnist"], typer.Option(help="fashion-mnist takes some minutes.")
     ] = "digits",
-    seeds: Annotated[int, typer.Option(help="Repetitions with other weights and batches.", min=1)] = 3,
+    seeds: Annotated[
+        int, typer.Option(metavar="NUMBER", help="Repetitions with other weights and batches.", min=1)
+    ] = 3,
     out: Out = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Find an lr, train with it, and compare with the optimizer's default lr and with bad guesses."""
+    """Find an lr, train with it, and compare with the optimizer's default lr and guesses around it."""
     started = time.perf_counter()
     import torch
 
     torch.set_num_threads(1)  # threads of small layers cost more than they bring
     task = demo_task(data)
-    folder = open_run("demo", out, force=force)
-    found, runs = _fly(task, seeds, show=not json)
-    document = {
-        "data": data,
-        "task": task.title,
-        "rows": [_row_plain(row, of_row) for row, of_row in _by_row(runs)],
-        "found": [found_plain(one) for one in found],
-        "seconds": time.perf_counter() - started,
-        "folder": folder.path,
-        "picture": folder.picture,
-    }
-    folder.write_result(document)
-    _draw(found[0], [run for run in runs if run.seed == 0], folder)
+    with run_folder("demo", out, force=force) as folder:
+        found, runs = _fly(task, seeds, show=not json)
+        document = {
+            "data": data,
+            "task": task.title,
+            "rows": [_row_plain(row, of_row) for row, of_row in _by_row(runs)],
+            "found": [found_plain(one) for one in found],
+            "seconds": time.perf_counter() - started,
+            "folder": folder.path,
+            "picture": folder.picture,
+        }
+        folder.write_result(document)
+        _draw(found[0], [run for run in runs if run.seed == 0], folder)
     if json:
         say_json(document)
     else:
@@ -174,7 +177,8 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 def _report(task: Task, seeds: int, document: dict[str, Any], found: Sequence["FoundLR"]) -> None:
     rows = document["rows"]
-    say(f"[bold]{task.title}[/bold]", f"linear schedule to zero, {WARMUP:.0%} warmup; {seeds} seeds, mean ± deviation")
+    repeated = "1 seed" if seeds == 1 else f"{seeds} seeds, mean ± deviation"
+    say(f"[bold]{task.title}[/bold]", f"linear schedule to zero, {WARMUP:.0%} warmup; {repeated}")
     say(table(("", "peak lr", "val loss", "accuracy", "steps", "compute", "s"), [_row_text(row) for row in rows]))
     say(
         "compute: training steps, the search included; a search cost "
@@ -183,12 +187,31 @@ def _report(task: Task, seeds: int, document: dict[str, Any], found: Sequence["F
     )
     losses = {row["row"]: fmean(row["loss"]) for row in rows}
     if SEARCHED_PAID in losses:
-        change = losses[SEARCHED_PAID] / losses[DEFAULT] - 1
-        direction = "below" if change < 0 else "above"
-        say(f"[bold]at equal compute the found lr's loss is {abs(change):.0%} {direction} the default lr's[/bold]")
+        say(f"[bold]{verdict(losses)}[/bold]")
     else:
         note("The search cost more than the run itself, so there is no row at equal compute.")
     say(f"picture  {document['picture']}", f"{document['seconds']:.0f} s in all")
+
+
+def verdict(losses: Mapping[str, float]) -> str:
+    """The found lr at equal compute against the default lr, and against the best row that nobody searched for.
+
+    Args:
+        losses: mean validation loss by row; not finite where the row diverged.
+    """
+    if not math.isfinite(losses[SEARCHED_PAID]):
+        return "at equal compute the run with the found lr diverged"
+    guesses = {row: loss for row, loss in losses.items() if row not in (SEARCHED, SEARCHED_PAID)}
+    best = min(guesses, key=lambda row: guesses[row] if math.isfinite(guesses[row]) else math.inf)
+    compared = [_compared(losses[SEARCHED_PAID], losses[row], row) for row in dict.fromkeys((DEFAULT, best))]
+    return f"at equal compute the found lr's loss is {', '.join(compared)}"
+
+
+def _compared(loss: float, other: float, row: str) -> str:
+    if not math.isfinite(other):
+        return f"below the {row}'s, which diverged"
+    change = loss / other - 1
+    return f"{abs(change):.0%} {'below' if change < 0 else 'above'} the {row}'s"
 
 
 def _row_text(row: dict[str, Any]) -> tuple[str, ...]:

@@ -1,13 +1,14 @@
 """``lrpilot find``: the learning rate for a training, its evidence and its cost."""
 
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from lrpilot.cli.loading import load_training
+from lrpilot.cli.loading import guarded, load_training
 from lrpilot.cli.options import Factory, Force, Json, Out
 from lrpilot.cli.report import cost_text, found_plain, lr_text, say, say_json, table
-from lrpilot.cli.runs import RunFolder, open_run, save_picture
+from lrpilot.cli.runs import RunFolder, run_folder, save_picture
 
 if TYPE_CHECKING:
     from lrpilot.core.found import FoundLR
@@ -26,9 +27,9 @@ def find(
     *,
     target: Target = "decay",
     method: Method = "step_sampling",
-    num_steps: Annotated[int, typer.Option(help="Optimizer steps of one trial.")] = 20,
-    min_lr: Annotated[float, typer.Option(help="Smallest lr to try.")] = 1e-7,
-    max_lr: Annotated[float, typer.Option(help="Largest lr to try.")] = 10.0,
+    num_steps: Annotated[int, typer.Option(metavar="NUMBER", help="Optimizer steps of one trial.")] = 20,
+    min_lr: Annotated[float, typer.Option(metavar="NUMBER", help="Smallest lr to try.")] = 1e-7,
+    max_lr: Annotated[float, typer.Option(metavar="NUMBER", help="Largest lr to try.")] = 10.0,
     out: Out = None,
     force: Force = False,
     json: Json = False,
@@ -38,32 +39,61 @@ def find(
 
     Exit status 1 when the search ends without a reliable suggestion.
     """
-    from lrpilot.find import find_lr
+    from lrpilot.find import find_lr, finder_policy
 
+    finder_policy(target, method, num_steps=num_steps, min_lr=min_lr, max_lr=max_lr)  # refuses before anything is made
     training = load_training(factory)
-    folder = open_run("find", out, force=force)
-    found = find_lr(
-        training,
-        target=target,
-        num_steps=num_steps,
-        min_lr=min_lr,
-        max_lr=max_lr,
-        method=method,
-        progress=not json,
-    )
-    document = found_plain(found) | {"folder": folder.path, "picture": None if no_plot else folder.picture}
-    folder.write_result(document)
-    if not no_plot:
-        save_picture(found.plot(), folder.picture)
-    if json:
-        say_json(document)
-    else:
-        _report(found, None if no_plot else folder)
+    with run_folder("find", out, force=force) as folder:
+        found = guarded(
+            lambda: find_lr(
+                training,
+                target=target,
+                num_steps=num_steps,
+                min_lr=min_lr,
+                max_lr=max_lr,
+                method=method,
+                progress=not json,
+            ),
+            f"{factory} must train without errors",
+        )
+        _finish(found, folder, json=json, plot=not no_plot)
     if found.lr is None:
         raise typer.Exit(1)
 
 
-def _report(found: "FoundLR", folder: RunFolder | None) -> None:
+def _finish(found: "FoundLR", folder: RunFolder, *, json: bool, plot: bool) -> None:
+    """Write the outcome into its folder, and say it."""
+    document = found_plain(found) | {"folder": folder.path, "picture": folder.picture if plot else None}
+    folder.write_result(document)
+    if plot:
+        save_picture(found.plot(), folder.picture)
+    if json:
+        say_json(document)
+    else:
+        _report(found)
+        say(*([f"picture  {folder.picture}"] if plot else []))
+
+
+def _report(found: "FoundLR") -> None:
+    if found.lr is None:
+        say(f"[bold]{found.code.name}: {found.status}[/bold]", f"tried  {_tried(found)}")
+    else:
+        _report_lr(found)
+    say(f"compared  {found.metric}", f"cost  {cost_text(found.cost)}")
+
+
+def _tried(found: "FoundLR") -> str:
+    """Which lrs, and what came of them."""
+    if not found.lrs:
+        return "no lr"
+    span = f"{len(found.lrs)} lrs from {lr_text(min(found.lrs))} to {lr_text(max(found.lrs))}"
+    start = "" if found.start_loss is None else f", {found.start_loss:.4g} untrained"
+    finite = [loss for loss in found.losses if math.isfinite(loss)]
+    losses = f"loss {min(finite):.4g} to {max(finite):.4g}" if finite else "no finite loss"
+    return f"{span}: {losses}{start}, {len(found.losses) - len(finite)} diverged"
+
+
+def _report_lr(found: "FoundLR") -> None:
     kinds = {"decay": "peak of a schedule that decays to zero", "constant": "to hold"}
     say(f"[bold]lr {lr_text(found.lr)}[/bold]  ({kinds[found.target]})", f"{found.code.name}: {found.status}")
     spans = {found.window: "window", found.interval: "interval"}  # one line where the two are the same
@@ -76,6 +106,3 @@ def _report(found: "FoundLR", folder: RunFolder | None) -> None:
     if found.suggestions:
         rows = [(name, lr_text(lr)) for name, lr in found.suggestions.items()]
         say(table(("suggestion", "lr"), rows))
-    say(f"cost  {cost_text(found.cost)}")
-    if folder is not None:
-        say(f"picture  {folder.picture}")

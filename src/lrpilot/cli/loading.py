@@ -9,13 +9,15 @@ import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lrpilot.errors import LRPilotError, SettingError
 
 if TYPE_CHECKING:
     from lrpilot.training import Training
 
+T = TypeVar("T")
+_LRPILOT = Path(__file__).parents[1]
 _DEBUG = "For the traceback run 'lrpilot --debug ...'."
 
 
@@ -53,7 +55,7 @@ def _load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # before it runs: dataclasses and loader workers look it up
     try:
-        _guarded(lambda: spec.loader.exec_module(module), f"{path.name} must import cleanly")  # type: ignore[union-attr]
+        guarded(lambda: spec.loader.exec_module(module), f"{path.name} must import cleanly")  # type: ignore[union-attr]
     except BaseException:
         del sys.modules[name]
         raise
@@ -63,7 +65,7 @@ def _load_file(path: Path) -> ModuleType:
 def _load_module(name: str) -> ModuleType:
     sys.path.insert(0, "")  # as `python -m` does
     try:
-        module: ModuleType = _guarded(lambda: importlib.import_module(name), f"{name} must import cleanly")
+        module: ModuleType = guarded(lambda: importlib.import_module(name), f"{name} must import cleanly")
     except SettingError as error:
         cause = error.__cause__
         if isinstance(cause, ModuleNotFoundError) and f"{name}.".startswith(f"{cause.name}."):
@@ -104,7 +106,7 @@ def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
 def _call(factory: Callable[[], Any], spec: str) -> "Training":
     from lrpilot.training import Training
 
-    made = _guarded(factory, f"{spec} must return a Training")
+    made = guarded(factory, f"{spec} must return a Training")
     if isinstance(made, Training):
         return made
     remedy = (
@@ -115,8 +117,16 @@ def _call(factory: Callable[[], Any], spec: str) -> "Training":
     raise SettingError(f"{spec} must return a lrpilot.Training, got {type(made).__name__}. {remedy}")
 
 
-def _guarded(run: Callable[[], Any], rule: str) -> Any:
-    """Run the user's code; what it raises becomes one line that says where."""
+def guarded(run: Callable[[], T], rule: str) -> T:
+    """Run the user's code; what it raises becomes one line that says where.
+
+    Args:
+        run: calls it.
+        rule: what must hold, as it starts the sentence ("task.py must import cleanly").
+
+    Raises:
+        SettingError: it raised; an LRPilotError passes through.
+    """
     try:
         return run()
     except LRPilotError:
@@ -126,12 +136,12 @@ def _guarded(run: Callable[[], Any], rule: str) -> Any:
 
 
 def _where(error: BaseException) -> str:
-    """The deepest line of the user's own code: the last frame outside of installed packages."""
+    """The deepest line of the user's own code: the last frame outside of lrpilot and installed packages."""
     trace, place = error.__traceback__, ""
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
         installed = "site-packages" in file.parts or file.is_relative_to(sysconfig.get_path("stdlib"))
-        if file.is_file() and not installed and file != Path(__file__):
+        if file.is_file() and not installed and not file.is_relative_to(_LRPILOT):
             place = f" ({file.name}, line {trace.tb_lineno})"
         trace = trace.tb_next
     return place

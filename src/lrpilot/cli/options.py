@@ -18,7 +18,8 @@ Factory = Annotated[
     ),
 ]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Folder for the results.", show_default="runs/COMMAND-TIMESTAMP")
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="Folder for the results.", show_default="runs/COMMAND-TIMESTAMP"),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead, and no progress.")]

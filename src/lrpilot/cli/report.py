@@ -81,6 +81,15 @@ def cost_text(cost: "Cost") -> str:
     )
 
 
+def bill_text(parts: Mapping[str, tuple[float, float]]) -> str:
+    """One bill: (training steps' worth, seconds) by name, "total" among them, as sums."""
+    names = [name for name in parts if name != "total"]
+    work = " + ".join(f"{name} {parts[name][0]:.0f}" for name in names)
+    seconds = " + ".join(f"{parts[name][1]:.1f}" for name in names)
+    steps_total, seconds_total = parts["total"]
+    return f"{work} = {steps_total:.0f} training steps' worth; {seconds} = {seconds_total:.1f} s"
+
+
 def cost_plain(cost: "Cost") -> dict[str, float]:
     """Cost as plain numbers."""
     from dataclasses import asdict

@@ -1,6 +1,8 @@
 """The folder of a run: what was asked, what happened, and the picture of it."""
 
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,6 +64,21 @@ class RunFolder:
         self.history.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+@contextmanager
+def run_folder(command: str, out: Path | None, *, force: bool = False, resume: bool = False) -> Iterator[RunFolder]:
+    """The folder of a run for the block, see :func:`open_run`; taken away again if the block left it empty."""
+    existed = out is not None and out.exists()
+    folder = open_run(command, out, force=force, resume=resume)
+    try:
+        yield folder
+    finally:
+        if not existed:
+            with suppress(OSError):  # not empty: there is something to keep
+                folder.path.rmdir()
+                if out is None:
+                    RUNS.rmdir()
+
+
 def open_run(command: str, out: Path | None, *, force: bool = False, resume: bool = False) -> RunFolder:
     """Make the folder of a run, or take up the one to resume.
 
@@ -72,7 +89,7 @@ def open_run(command: str, out: Path | None, *, force: bool = False, resume: boo
         resume: go on in ``out``.
 
     Raises:
-        SettingError: ``out`` is not empty, or nothing is there to resume.
+        SettingError: ``out`` is not empty or cannot be written, or nothing is there to resume.
     """
     if out is None:
         if resume:
@@ -83,14 +100,26 @@ def open_run(command: str, out: Path | None, *, force: bool = False, resume: boo
         raise SettingError(f"--out must be a folder, got the file {out}. Name a folder.")
     if resume and not folder.checkpoint.is_file():
         raise SettingError(f"--resume needs the checkpoint of a stopped run, got none in {out}. Leave --resume away.")
-    if not resume and out.is_dir() and any(out.iterdir()):
+    _require_writable(out)
+    if not resume and any(out.iterdir()):
         if not force:
             go_on = "--resume to go on with its run, or " if folder.checkpoint.is_file() else ""
             raise SettingError(f"--out must be new or empty, got {out}. Name another folder, or add {go_on}--force.")
         for file in (folder.result, folder.history, folder.picture, folder.found, folder.checkpoint):
             file.unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _require_writable(path: Path) -> None:
+    """Make the folder and try it, so that no run ends at a file it cannot write."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise SettingError(
+            f"--out must be a folder that can be made and written, got {path} ({error.strerror}). Name another one."
+        ) from error
 
 
 def save_picture(axes: "Axes", path: Path) -> None:

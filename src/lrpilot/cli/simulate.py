@@ -19,17 +19,19 @@ SHOWN_STEPS = 11
 
 
 def simulate(
-    policy: Annotated[str, typer.Argument(help="A schedule (cosine, linear, ...) or a method (step_sampling, ...).")],
+    policy: Annotated[
+        str, typer.Argument(metavar="POLICY", help="A schedule (cosine, linear, ...) or a method (step_sampling, ...).")
+    ],
     *,
     landscape: Annotated[
         str, typer.Option(metavar="quadratic|FILE.json", help="What to train on: a noisy quadratic, or a found curve.")
     ] = "quadratic",
-    steps: Annotated[int, typer.Option(help="Optimizer steps; a finder takes none.", min=1)] = 1000,
-    lr: Annotated[float, typer.Option(help="lr of the optimizer: the peak of a schedule.")] = 0.1,
-    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    steps: Annotated[int, typer.Option(metavar="NUMBER", help="Optimizer steps; a finder takes none.", min=1)] = 1000,
+    lr: Annotated[float, typer.Option(metavar="NUMBER", help="lr of the optimizer: the peak of a schedule.")] = 0.1,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the noise.", min=0)] = 0,
     json: Json = False,
 ) -> None:
-    """Fly a policy on a synthetic landscape, or on a curve that 'lrpilot find' wrote (its result.json)."""
+    """Fly a policy on a synthetic landscape, or on the result.json of 'lrpilot find --target constant'."""
     from lrpilot import simulation
     from lrpilot.policies.registry import get_policy
 
@@ -63,15 +65,25 @@ def _load_curve(path: Path) -> "Landscape":
 
     try:
         saved = json_module.loads(path.read_text(encoding="utf-8"))
+        _check_target(saved.get("target"), path)
         losses = tuple(math.inf if loss is None else float(loss) for loss in saved["losses"])
         return RecordedCurve(tuple(saved["lrs"]), losses, float(saved["start_loss"]))
     except OSError as error:
         raise SettingError(f"The landscape's file must be readable, got {path} ({error.strerror}).") from error
-    except (KeyError, TypeError, json_module.JSONDecodeError, UnicodeDecodeError) as error:
+    except (AttributeError, KeyError, TypeError, json_module.JSONDecodeError, UnicodeDecodeError) as error:
         raise SettingError(
             f"A landscape file must be JSON with lrs, losses and start_loss, got {path} ({type(error).__name__}: "
             f"{error}). Use the result.json of 'lrpilot find'."
         ) from error
+
+
+def _check_target(target: object, path: Path) -> None:
+    """Refuse annealed Trials of three lengths: a few lrs about the peak, and no curve from the untrained state up."""
+    if target == "decay":
+        raise SettingError(
+            f"A landscape file must hold a curve over the whole range of lrs, got {path} of a search with target "
+            "'decay', which tries few. Use the result.json of 'lrpilot find --target constant'."
+        )
 
 
 def _plain(result: "SimulationResult") -> dict[str, Any]:
@@ -100,5 +112,6 @@ def _report(result: "SimulationResult", *, start_loss: float) -> None:
     found = result.result
     if isinstance(found, FoundLR):
         say(f"[bold]lr {lr_text(found.lr)}[/bold]  {found.code.name}: {found.status}")
-    say(f"held-out loss  {start_loss:.4g} at the start, {result.final_loss:.4g} after {len(lrs)} steps")
+    if lrs:
+        say(f"held-out loss  {start_loss:.4g} at the start, {result.final_loss:.4g} after {len(lrs)} steps")
     say(f"measurements  {cost_text(result.cost)}")

@@ -2,23 +2,28 @@
 
 import json as json_module
 import shlex
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lrpilot.cli.loading import load_training
+from lrpilot.cli.loading import guarded, load_training
 from lrpilot.cli.options import Factory, Force, Json, Out, parse_budget, parse_lr, parse_warmup
-from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, note, say, say_json, to_json
-from lrpilot.cli.runs import RunFolder, open_run, save_picture
+from lrpilot.cli.report import found_plain, note, say_json, to_json
+from lrpilot.cli.runs import RunFolder, run_folder, save_picture
+from lrpilot.cli.train_report import report_run, run_document
+from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
     from lrpilot.budget import Budget
+    from lrpilot.core.history import Event, OnEvent
     from lrpilot.core.policy import Policy
     from lrpilot.fitting import FitResult
     from lrpilot.training import Training
 
+STEP = 3.0  # forward-equivalents of a training step
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -50,16 +55,20 @@ class Request:
         """
         if (self.steps is None) == (self.budget is None):
             raise SettingError(
-                "Training needs one of --steps and --budget to know its end. Add for example --steps 1000."
+                "Training needs exactly one of --steps and --budget to know its end, got "
+                f"{'none' if self.steps is None else 'both'}. Give for example --steps 1000 alone."
             )
         if self.budget is not None:
-            parse_budget(self.budget)
+            _require_a_step(parse_budget(self.budget))
         self.make_policy(None if self.lr in (None, "find") else parse_lr(self.lr))
 
     def make_policy(self, lr: float | None) -> "Policy":
         """The policy with its peak lr; None leaves it to the policy."""
-        from lrpilot.policies.registry import get_policy
+        from lrpilot.policies.registry import get_policy, policy_names
 
+        trainable = [name for name in policy_names() if get_policy(name).trains]
+        if self.policy not in trainable:
+            raise unknown_name("--policy", self.policy, trainable)
         settings = {"lr": lr, "warmup": None if self.warmup is None else parse_warmup(self.warmup)}
         return get_policy(self.policy, **{name: value for name, value in settings.items() if value is not None})
 
@@ -75,7 +84,9 @@ class Request:
 def train(
     factory: Factory,
     *,
-    policy: Annotated[str, typer.Option(help="A schedule (cosine, linear, wsd, ...) or another policy.")] = "cosine",
+    policy: Annotated[
+        str, typer.Option(metavar="NAME", help="A schedule (cosine, linear, wsd, ...) or another policy.")
+    ] = "cosine",
     lr: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +96,7 @@ def train(
     warmup: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="Linear warmup: steps (500) or a fraction of the run (0.05).")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer steps to train.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(metavar="NUMBER", help="Optimizer steps to train.", min=1)] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -102,21 +113,38 @@ def train(
     request = Request(factory, policy, lr, warmup, steps, budget)
     request.check()
     training = load_training(factory)
-    folder = open_run("train", out, force=force, resume=resume)
-    try:
-        found = _search(request, training, folder, progress=not json)
-        result = _fly(request, training, folder, found, resume=resume, progress=not json)
-    except KeyboardInterrupt:
-        _say_how_to_resume(request, folder)
-        raise typer.Exit(INTERRUPTED) from None
-    document = _document(request, training, result, found) | {"folder": folder.path, "picture": folder.picture}
-    folder.write_result(document)
-    folder.write_history(result.history)
-    _draw(policy, result, folder)
+    with run_folder("train", out, force=force, resume=resume) as folder:
+        try:
+            document = guarded(
+                lambda: _run(request, training, folder, resume=resume, progress=not json),
+                f"{factory} must train without errors",
+            )
+        except KeyboardInterrupt:
+            _say_how_to_resume(request, folder)
+            raise typer.Exit(INTERRUPTED) from None
     if json:
         say_json(document)
     else:
-        _report(document, result, folder)
+        report_run(document)
+    if document["diverged"]:
+        note(
+            "diverged: the loss ended above its start, or is no finite number. Give a lower --lr, or --lr find.", "red"
+        )
+        raise typer.Exit(1)
+
+
+def _run(request: Request, training: "Training", folder: RunFolder, *, resume: bool, progress: bool) -> dict[str, Any]:
+    """Search if asked to, train, and write everything into the folder; the document of the result."""
+    found = _search(request, training, folder, progress=progress)
+    result = _fly(request, training, folder, found, resume=resume, progress=progress)
+    document = run_document(request.policy, training, result, found) | {
+        "folder": folder.path,
+        "picture": folder.picture,
+    }
+    folder.write_result(document)
+    folder.write_history(result.history)
+    _draw(request.policy, result, folder)
+    return document
 
 
 def _search(request: Request, training: "Training", folder: RunFolder, *, progress: bool) -> dict[str, Any] | None:
@@ -128,7 +156,12 @@ def _search(request: Request, training: "Training", folder: RunFolder, *, progre
         return known
     from lrpilot.find import find_lr
 
-    found = find_lr(training, target="constant" if request.policy == "constant" else "decay", progress=progress)
+    found = find_lr(
+        training,
+        target="constant" if request.policy == "constant" else "decay",
+        progress=progress,
+        on_event=None if request.budget is None else _stop_over(parse_budget(request.budget)),
+    )
     if found.lr is None:
         raise SettingError(f"--lr find must find an lr, got none. {found.status} Or give --lr a number.")
     document = found_plain(found)
@@ -159,6 +192,35 @@ def _fly(
     )
 
 
+def _require_a_step(budget: "Budget") -> None:
+    if budget.forward_equivalents is not None and budget.forward_equivalents < STEP:
+        raise SettingError(
+            f"--budget must be enough for a step, {STEP:g} forward-equivalents, got {budget.forward_equivalents:g}."
+        )
+
+
+def _stop_over(budget: "Budget") -> "OnEvent":
+    """Ends a search as soon as it is known to leave nothing of the budget."""
+    from lrpilot.core.actions import TrialLosses
+
+    started, spent = time.perf_counter(), 0.0
+
+    def watch(event: "Event") -> None:
+        nonlocal spent
+        if isinstance(event.observation, TrialLosses):
+            spent += STEP * len(event.observation.losses)
+        over = spent if budget.seconds is None else time.perf_counter() - started
+        total = budget.seconds if budget.forward_equivalents is None else budget.forward_equivalents
+        if total is not None and over >= total:
+            unit = "seconds" if budget.seconds is not None else "forward-equivalents"
+            raise SettingError(
+                f"--budget must be more than the search for an lr, which takes over {over:.0f} {unit}, got {total:g}. "
+                "Raise it, or give --lr a number."
+            )
+
+    return watch
+
+
 def _less(budget: "Budget", found: dict[str, Any] | None) -> "Budget":
     """What a search has left of a budget."""
     from lrpilot.budget import Budget
@@ -174,24 +236,6 @@ def _less(budget: "Budget", found: dict[str, Any] | None) -> "Budget":
     return Budget(**{unit: total - spent})
 
 
-def _document(
-    request: Request, training: "Training", result: "FitResult", found: dict[str, Any] | None
-) -> dict[str, Any]:
-    history = result.history
-    searched = found["cost"]["forward_equivalents"] if found is not None else 0.0
-    return {
-        "policy": request.policy,
-        "steps": result.steps,
-        "peak_lr": max(history.lrs, default=None),
-        "train_loss": history.losses[-1] if history.losses else None,
-        "held_out_loss": training.evaluate(),
-        "seconds": result.seconds,
-        "total_compute": result.total_compute + searched,
-        "cost": cost_plain(result.cost),
-        "found": found,
-    }
-
-
 def _say_how_to_resume(request: Request, folder: RunFolder) -> None:
     if folder.checkpoint.is_file():
         note(f"Stopped. Go on with: {request.resume_command(folder)}", style="yellow")
@@ -203,13 +247,3 @@ def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
     from lrpilot.plotting import plot_flights
 
     save_picture(plot_flights({name: result.history})[0], folder.picture)
-
-
-def _report(document: dict[str, Any], result: "FitResult", folder: RunFolder) -> None:
-    found = document["found"]
-    if found is not None:
-        say(f"found lr  {lr_text(found['lr'])}  in {found['cost']['steps']:.0f} training steps' worth")
-    say(f"trained  {result.steps} steps in {result.seconds:.1f} s, peak lr {lr_text(document['peak_lr'])}")
-    say(f"[bold]held-out loss  {document['held_out_loss']:.5g}[/bold]")
-    say(f"measurements  {cost_text(result.cost)}")
-    say(f"results and picture  {folder.path}")

@@ -116,6 +116,7 @@ class Flight:
         self._line_held = False
         self._unread: list[tuple[int, Any]] = []
         self._position = 0
+        self._report_due = False
         self._window: list[float] = []
         self._stop_state = StopState()
         self._stop: StopReason | None = None
@@ -138,10 +139,12 @@ class Flight:
 
     @property
     def searching(self) -> bool:
-        """Whether a measurement is due before the next kept step."""
+        """Whether a measurement, or a report to the policy, is due before the next kept step."""
+        if isinstance(self.action, Train):
+            return self._report_due
         if isinstance(self.action, Line):
             return self._line_held
-        return not isinstance(self.action, (Train, Done))
+        return not isinstance(self.action, Done)
 
     @property
     def done(self) -> bool:
@@ -161,6 +164,9 @@ class Flight:
         for _ in range(MAX_MEASUREMENTS_IN_A_ROW):
             if not self.searching:
                 return
+            if isinstance(self.action, Train):
+                self._report(self.action)
+                continue
             self._emit(Event("begin", self.step, self.action))
             self._tell(self._measure(self.action))
         raise PolicyError(
@@ -177,38 +183,41 @@ class Flight:
         self.account(loss)
         self.start()
 
-    def account(self, loss: Any = None) -> None:
-        """The first half of :meth:`kept`: count the step and tell the policy, without measuring on."""
+    def account(self, loss: Any = None, *, share: float = 1.0) -> None:
+        """The first half of :meth:`kept`: count the step, without measuring on.
+
+        Args:
+            loss: as for :meth:`kept`.
+            share: the step was taken at this share of :attr:`lr` (a search was due and had not run).
+        """
+        action = self.action
         self._present_lr = self.lr
-        self._history.lrs.append(self._present_lr)
+        self._history.lrs.append(self._present_lr * share)
         self._history.losses.append(math.nan)
         self.step += 1
         if loss is not None:
             self._unread.append((len(self._history.losses) - 1, loss))
-        if isinstance(self.action, Train):
-            self._trained(self.action, gave_loss=loss is not None)
-        elif isinstance(self.action, Line) and not self._line_held:
+        if isinstance(action, Train):
+            self._seek(self._position + 1)
+        elif isinstance(action, Line):
             self._line_held = True
-
-    def _trained(self, action: Train, *, gave_loss: bool) -> None:
-        self._seek(self._position + 1)
-        if action.stop.needs_every_loss or self.substrate.reads_are_cheap or len(self._unread) >= READ_EVERY:
+        watched = isinstance(action, Train) and action.stop.needs_every_loss
+        if watched or self.substrate.reads_are_cheap or len(self._unread) >= READ_EVERY:
             self._read_losses()
-        finished = self._position >= action.steps
-        observed = action.observe_every is not None and self._position % action.observe_every == 0
-        if not (finished or observed or self._stop):
-            return
-        self._read_losses()
-        asks_for_losses = action.observe_every is not None or action.stop.needs_every_loss
-        held_out = self._held_out_instead(action) if asks_for_losses and not gave_loss else None
-        finished = finished or self._stop is not None
-        window, self._window = tuple(self._window), []
-        self._tell(Trained(self.progress, self._position, window, held_out, finished, self._stop))
+        if isinstance(action, Train):
+            observed = action.observe_every is not None and self._position % action.observe_every == 0
+            self._report_due = self._position >= action.steps or observed or self._stop is not None
 
-    def _held_out_instead(self, action: Train) -> float:
-        held_out = self.substrate.evaluate(Evaluate())
-        self._stop_state, self._stop = check_stop(action.stop, self._stop_state, held_out)
-        return held_out
+    def _report(self, action: Train) -> None:
+        """Tell the policy of its Train; until this has succeeded it stays due."""
+        self._read_losses()
+        held_out = None
+        asks_for_losses = action.observe_every is not None or action.stop.needs_every_loss
+        if asks_for_losses and not self._window:
+            held_out = self.substrate.evaluate(Evaluate())
+            self._stop_state, self._stop = check_stop(action.stop, self._stop_state, held_out)
+        finished = self._position >= action.steps or self._stop is not None
+        self._tell(Trained(self.progress, self._position, tuple(self._window), held_out, finished, self._stop))
 
     def _read_losses(self) -> None:
         """Turn outstanding losses into numbers and show them to the stop rules of a running Train."""
@@ -259,6 +268,8 @@ class Flight:
         action = self.policy.ask(state)
         self._history.events.append(event)
         self._state = state
+        self._report_due = False
+        self._window = []
         goes_on = isinstance(observation, Trained) and not observation.finished and action == self.action
         if not goes_on:
             self._begin(action)
@@ -271,6 +282,7 @@ class Flight:
         self._window = []
         self._stop_state = StopState()
         self._stop = None
+        self._report_due = False
         if isinstance(action, Train):
             self._check_lrs(action)
         if isinstance(action, (Train, Done)):
@@ -282,13 +294,19 @@ class Flight:
 
     def _seek(self, position: int) -> None:
         self._position = position
-        self.lr = self.action.shape(position) if isinstance(self.action, Train) else self._present_lr
+        if isinstance(self.action, Train) and position < self.action.steps:
+            self.lr = self.action.shape(position)
+        else:
+            self.lr = self._present_lr
 
     def _check_lrs(self, action: Train) -> None:
-        ends = (action.shape(0), action.shape(action.steps - 1))
-        if not all(math.isfinite(lr) and lr > 0 for lr in ends):
+        # Between knots a shape has no minimum of its own, so the steps beside the knots tell of every step.
+        last = action.steps - 1
+        beside = {step for at in action.shape.steps for step in (math.ceil(at) - 1, math.ceil(at))}
+        lrs = [action.shape(step) for step in sorted({0, last} | {step for step in beside if 0 <= step <= last})]
+        if not all(math.isfinite(lr) and lr > 0 for lr in lrs):
             raise PolicyError(
-                f"Every lr of a Train must be finite and > 0, got {ends[0]} to {ends[1]} over {action.steps} steps. "
+                f"Every lr of a Train must be finite and > 0, got {min(lrs)} among its {action.steps} steps. "
                 "Let a decay to zero reach zero one step after its last."
             )
 
@@ -310,6 +328,7 @@ class Flight:
             "state": encode(self._state),
             "action": encode(self.action),
             "position": self._position,
+            "report_due": self._report_due,
             "window": list(self._window),
             "stop_state": encode(self._stop_state),
             "stop": encode(self._stop),
@@ -341,6 +360,7 @@ class Flight:
         self._line_held = saved["line_held"]
         self._begin(decode(saved["action"]))
         self._seek(saved["position"])
+        self._report_due = saved["report_due"]
         self._window = list(saved["window"])
         self._stop_state = decode(saved["stop_state"])
         self._stop = decode(saved["stop"])

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lrpilot.core.actions import Action, Done, Observation, Trial, TrialLosses
+from lrpilot.core.actions import Action, Done, Observation, Trial
 from lrpilot.core.codec import record
 from lrpilot.core.curve import LRCurve
 from lrpilot.core.found import FoundLR
@@ -20,8 +20,8 @@ from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import Shape, ramp
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
-from lrpilot.core.trials import check_range
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.core.trials import check_num_steps, check_range, expect_trial
+from lrpilot.errors import SettingError
 
 FEWEST_STEPS = 10
 # Standard deviation of the smoothing, as a share of the steps. Centred: the one-sided moving average that
@@ -62,8 +62,7 @@ class RangeTest(Policy):
 
     def __post_init__(self) -> None:
         check_range(self.min_lr, self.max_lr)
-        if self.num_steps < FEWEST_STEPS:
-            raise SettingError(f"num_steps must be >= {FEWEST_STEPS}, got {self.num_steps}. The default is 100.")
+        check_num_steps(self.num_steps, least=FEWEST_STEPS, default=100)
         if self.pick not in ("steepest", "minimum_over_10"):
             raise SettingError(f"pick must be 'steepest' or 'minimum_over_10', got {self.pick!r}.")
         Stop(abort_ratio=self.abort_ratio)  # states its own rule
@@ -90,9 +89,7 @@ class RangeTest(Policy):
 
     def tell(self, state: RangeTestState, observation: Observation) -> RangeTestState:
         """Note the losses of the run."""
-        if not isinstance(observation, TrialLosses):
-            raise PolicyError(f"{self.name} must be told of its Trial, got {type(observation).__name__}.")
-        return RangeTestState(observation.losses)
+        return RangeTestState(expect_trial(observation, self.name).losses)
 
     def _result(self, losses: tuple[float, ...]) -> FoundLR:
         lrs = self.shape.first(len(losses))

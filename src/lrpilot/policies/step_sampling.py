@@ -10,15 +10,25 @@ import math
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial, TrialLosses
+from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
 from lrpilot.core.codec import record
 from lrpilot.core.curve import SIGNIFICANT, LRCurve
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import Stop
-from lrpilot.core.trials import Tried, best_of, check_num_steps, check_range, give_up, read_trial
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.core.trials import (
+    Tried,
+    best_of,
+    check_num_steps,
+    check_range,
+    check_whole,
+    expect_trial,
+    give_up,
+    is_real,
+    read_trial,
+)
+from lrpilot.errors import SettingError
 
 COARSE = 0.5  # decades between the first lrs
 ENOUGH = 7  # Trials from which the scatter of the losses can be told
@@ -81,12 +91,15 @@ class StepSampling(Policy):
     def __post_init__(self) -> None:
         check_range(self.min_lr, self.max_lr)
         check_num_steps(self.num_steps)
-        if not 0 < self.tolerance <= COARSE:
-            raise SettingError(f"tolerance must be in (0, {COARSE}] decades, got {self.tolerance}. The default is 0.1.")
+        if not (is_real(self.tolerance) and 0 < self.tolerance <= COARSE):
+            raise SettingError(
+                f"tolerance must be in (0, {COARSE}] decades, got {self.tolerance!r}. The default is 0.1."
+            )
+        check_whole("max_trials", self.max_trials, default=60)
         if self.max_trials < len(self._coarse()):
             raise SettingError(
                 f"max_trials must allow the {len(self._coarse())} lrs of the first grid, got {self.max_trials}. "
-                "Raise it, or narrow min_lr and max_lr."
+                "Narrow min_lr and max_lr, or raise max_trials."
             )
         if self.pick not in PICKS:
             raise SettingError(f"pick must be one of {', '.join(PICKS)}, got {self.pick!r}.")
@@ -113,9 +126,7 @@ class StepSampling(Policy):
         """Note a loss; refill an empty queue with the midpoints still worth knowing."""
         if isinstance(observation, HeldOut):
             return replace(state, start_loss=observation.loss)
-        if not isinstance(observation, TrialLosses):
-            raise PolicyError(f"{self.name} must be told of its Evaluate and Trials, got {type(observation).__name__}.")
-        tried = (*state.tried, read_trial(self._lr(state.queue[0]), observation))
+        tried = (*state.tried, read_trial(self._lr(state.queue[0]), expect_trial(observation, self.name)))
         state = replace(state, tried=tried, queue=state.queue[1:])
         if state.queue and not (state.coarse and self._beyond_the_cliff(state)):
             return state

@@ -181,7 +181,8 @@ def check_survives_divergence(policy: Policy) -> None:
             if isinstance(action, Done) or step >= STEPS:
                 break
             if isinstance(action, (Train, Trial)):
-                assert all(math.isfinite(lr) and lr > 0 for lr in action.shape.first(action.steps))
+                lrs = action.shape.first(action.steps)
+                assert all(math.isfinite(lr) and lr > 0 for lr in lrs), f"told non-finite losses, it asks for {action}"
             if isinstance(action, Train):
                 step += action.steps
             state = policy.tell(state, _broken_observation(action, step, rng))
@@ -190,8 +191,8 @@ def check_survives_divergence(policy: Policy) -> None:
 def check_trains_as_declared(policy: Policy) -> None:
     """A policy that ``trains`` takes steps; one that does not measures only, and ends in a result."""
     flight = fly(policy)
-    assert policy.trains == (flight.step > 0)
-    assert policy.trains or flight.result is not None
+    assert policy.trains == (flight.step > 0), f"trains is {policy.trains}, but it took {flight.step} steps"
+    assert policy.trains or flight.result is not None, "it does not train, and ended without a result"
 
 
 def check_marks_are_declared(policy: Policy) -> None:

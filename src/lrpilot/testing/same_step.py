@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpilot.training.snapshot import Snapshot, clear_gradients, live_tree
+from lrpilot.training.data import copy_batch
+from lrpilot.training.rng import get_rng
+from lrpilot.training.snapshot import ExtraState, Snapshot, clear_gradients, live_tree
 from lrpilot.training.training import Training
 from lrpilot.training.tree import clone_tree
 
@@ -15,8 +17,8 @@ def check_same_step(user_step: Callable[[Any], Any], training: Training, batch: 
     """Prove bitwise that ``training.step(batch)`` does what ``user_step(batch)`` does.
 
     Both start from the present state and the same random generators; afterwards everything is put back.
-    Compared are parameters, buffers, optimizer state and param groups, and the loss where the user's step
-    returns one.
+    Compared are parameters, buffers, optimizer state and param groups, the extra state, the random generators,
+    and the loss where the user's step returns one.
 
     Args:
         user_step: takes one optimizer step on a batch, as your own loop does.
@@ -30,12 +32,12 @@ def check_same_step(user_step: Callable[[Any], Any], training: Training, batch: 
     try:
         with training.as_probe():
             clear_gradients(training)
-            theirs_loss = user_step(training.move(batch))
-            theirs = clone_tree(live_tree(training))
+            theirs_loss = user_step(training.move(copy_batch(batch)))
+            theirs = _state(training)
             start.restore()
             clear_gradients(training)
-            ours_loss = training.step(batch)
-            ours = clone_tree(live_tree(training))
+            ours_loss = training.step(copy_batch(batch))
+            ours = _state(training)
     finally:
         start.restore()
     names = [name for name, _ in training.model.named_parameters()]
@@ -47,6 +49,10 @@ def check_same_step(user_step: Callable[[Any], Any], training: Training, batch: 
             f"training.step must equal the user's step bit for bit, but {difference} (parameters are numbered as in "
             f"{names[:4]}...). Pass step_fn=your step to Training if it clips, accumulates or scales."
         )
+
+
+def _state(training: Training) -> dict[str, Any]:
+    return {**clone_tree(live_tree(training)), "extra": ExtraState(training).saved, "random": get_rng()}
 
 
 def first_difference(theirs: Any, ours: Any, where: str = "state") -> str | None:
@@ -67,7 +73,9 @@ def first_difference(theirs: Any, ours: Any, where: str = "state") -> str | None
 
 
 def _bitwise_equal(a: Tensor, b: Tensor) -> bool:
-    return bool(torch.equal(torch.isnan(a), torch.isnan(b)) and torch.equal(a.nan_to_num(), b.nan_to_num()))
+    if a.layout is not torch.strided:
+        return bool(torch.equal(a.to_dense(), b.to_dense()))
+    return bool(torch.equal(a.contiguous().reshape(-1).view(torch.uint8), b.contiguous().reshape(-1).view(torch.uint8)))
 
 
 def _by_how_much(a: Tensor, b: Tensor) -> str:

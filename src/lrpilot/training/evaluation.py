@@ -15,18 +15,24 @@ from lrpilot.training.rng import seeded_rng
 
 
 @contextmanager
-def pure_forward(model: nn.Module, seed: int) -> Iterator[None]:
+def pure_forward(model: nn.Module, seed: int, beside: Iterable[nn.Module] = ()) -> Iterator[None]:
     """Forward passes inside leave no trace: buffers, modes, plain attributes and RNG are put back.
 
     Every block of the same seed draws the same dropout masks.
+
+    Args:
+        model: the model.
+        seed: of the block.
+        beside: modules that a loss may use beside the model (a criterion with a moving centre).
     """
-    before = ModuleState(model)
+    before = [ModuleState(module) for module in (model, *beside)]
     try:
         with seeded_rng(seed), torch.no_grad():
             yield
     finally:
         with deferred_interrupt():
-            before.restore()
+            for state in before:
+                state.restore()
 
 
 def mean_loss(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_KINDS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _DEPTH = 6  # dataset.dataset.transform.transforms[0].rng
 _FEW = 64  # longer lists hold samples, not transforms
 
@@ -46,7 +46,7 @@ def _search(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
     if id(value) in seen or depth < 0:
         return
     seen.add(id(value))
-    if isinstance(value, _KINDS) and not isinstance(value, random.SystemRandom):
+    if isinstance(value, GENERATORS) and not isinstance(value, random.SystemRandom):
         yield value
         return
     for part in _parts(value):
@@ -68,6 +68,10 @@ def _get_state(generator: Any) -> Any:
         return generator.bit_generator.state
     if isinstance(generator, random.Random):
         return generator.getstate()
+    if isinstance(generator, np.random.RandomState):
+        # A tensor in place of the array: torch.load(weights_only=True) takes no NumPy array.
+        kind, keys, *rest = generator.get_state(legacy=True)
+        return (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest)
     return generator.get_state()
 
 
@@ -76,6 +80,9 @@ def _set_state(generator: Any, state: Any) -> None:
         generator.bit_generator.state = state
     elif isinstance(generator, random.Random):
         generator.setstate(state)
+    elif isinstance(generator, np.random.RandomState):
+        kind, keys, *rest = state
+        generator.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     else:
         generator.set_state(state)
 
@@ -85,5 +92,7 @@ def _reseed(generator: Any, seed: int) -> None:
         generator.bit_generator.state = type(generator.bit_generator)(seed).state
     elif isinstance(generator, torch.Generator):
         generator.manual_seed(seed)
+    elif isinstance(generator, np.random.RandomState):
+        generator.seed(seed % 2**32)  # it takes no larger one
     else:
         generator.seed(seed)

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lrpilot.training.held_generators import GENERATORS, HeldGenerators
 from lrpilot.training.tree import alias_tree, clone_tree, write_tree
 
 
@@ -41,10 +42,16 @@ def put_buffers(module: nn.Module, buffers: dict[str, Any]) -> None:
 
 
 class PlainAttributes:
-    """Plain attributes of a module: train/eval mode, counters, hidden state kept between batches."""
+    """Plain attributes of a module: train/eval mode, counters, hidden state kept between batches.
+
+    Short lists and dicts of such values are part of it, and random generators that the module holds.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
+        containers = {k: v for k, v in vars(module).items() if k not in _INTERNAL and _is_plain_container(v)}
+        self._containers = [(v, alias_tree(v), clone_tree(v)) for v in containers.values()]
+        self._generators = HeldGenerators([v for v in vars(module).values() if isinstance(v, GENERATORS)])
         self._values = {k: v for k, v in vars(module).items() if _is_plain(v)}
         self._versions = {k: v._version for k, v in self._values.items() if isinstance(v, Tensor)}
         # Only a tensor changed in place needs its content: keep copies of leaf tensors, which nobody recomputes.
@@ -60,9 +67,25 @@ class PlainAttributes:
         for gone in [k for k, v in attributes.items() if _is_plain(v) and k not in self._values]:
             del attributes[gone]
         attributes.update(self._values)
+        for container, identity, saved in self._containers:
+            write_tree(container, saved, identity)
+        self._generators.set(self._generators.start)
         for name, content in self._contents.items():
             if self._values[name]._version != self._versions[name]:
                 self._values[name].detach().copy_(content)
+
+
+# Dicts of torch's own in every module: parameters, buffers, submodules, hooks.
+_INTERNAL = frozenset(vars(nn.Module()))
+_FEW = 256  # longer containers are tables, not state
+
+
+def _is_plain_container(value: Any) -> bool:
+    if not isinstance(value, (list, dict)) or len(value) > _FEW:
+        return False
+    return all(
+        _is_plain(item) or _is_plain_container(item) for item in (value.values() if isinstance(value, dict) else value)
+    )
 
 
 def _is_plain(value: Any) -> bool:

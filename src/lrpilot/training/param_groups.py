@@ -16,18 +16,25 @@ def unwrap_optimizer(optimizer: Any) -> Optimizer:
     Raises:
         OptimizerError: there is none.
     """
-    inner = optimizer
-    for _ in range(8):  # wrappers of wrappers exist, endless ones do not
-        wrapped = vars(inner).get("optimizer", vars(inner).get("_optimizer")) if hasattr(inner, "__dict__") else None
-        if not isinstance(wrapped, Optimizer):
-            break
-        inner = wrapped
+    inner = optimizer_layers(optimizer)[-1]
     if not isinstance(inner, Optimizer):
         raise OptimizerError(
             f"The optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}. "
             "Pass the optimizer that your training loop steps."
         )
     return inner
+
+
+def optimizer_layers(optimizer: Any) -> list[Any]:
+    """An optimizer and the ones it wraps, outermost first."""
+    layers = [optimizer]
+    for _ in range(8):  # wrappers of wrappers exist, endless ones do not
+        inside = getattr(layers[-1], "__dict__", {})
+        wrapped = inside.get("optimizer", inside.get("_optimizer"))
+        if not isinstance(wrapped, Optimizer):
+            break
+        layers.append(wrapped)
+    return layers
 
 
 class ParamGroupLRs:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from lrpilot.errors import StateError
 from lrpilot.training.module_state import PlainAttributes, put_buffers
+from lrpilot.training.param_groups import optimizer_layers
 from lrpilot.training.rng import get_rng, set_rng
 from lrpilot.training.tree import alias_tree, clone_tree, write_tree
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def live_tree(training: "Training") -> dict[str, Any]:
-    """Weights, buffers, optimizer state and extra state, by reference, under names that can be saved."""
+    """Weights, buffers and optimizer state, extra modules and optimizers included, by reference, under plain names."""
     modules = _modules(training)
     return {
         "parameters": all_parameters(training),
@@ -58,7 +59,14 @@ def all_parameters(training: "Training") -> list[Tensor]:
 
 def _optimizers(training: "Training") -> dict[str, Optimizer]:
     extras = {f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, Optimizer)}
-    return {"optimizer": training.raw_optimizer} | extras
+    # A wrapper may keep state of its own (Lookahead's slow weights) beside that of the optimizer inside.
+    known = {id(training.raw_optimizer.state)}
+    wrappers = {
+        f"wrapper.{i}": layer
+        for i, layer in enumerate(optimizer_layers(training.optimizer)[:-1])
+        if id(vars(layer).get("state", training.raw_optimizer.state)) not in known
+    }
+    return {"optimizer": training.raw_optimizer} | wrappers | extras
 
 
 def _optimizer_params(optimizer: Optimizer) -> list[Tensor]:

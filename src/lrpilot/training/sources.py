@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
@@ -70,7 +71,7 @@ class BatchSource:
     def epoch(self, number: int = 0) -> Iterator[Any]:
         """The batches of one pass; the same for the same number."""
         if isinstance(self._data, DataLoader):
-            return iter(twin_loader(self._data, self._seed + number))
+            return iter(twin_loader(self._data, _order_seed(self._seed, number)))
         if callable(self._data) and not isinstance(self._data, Iterable):
             return self._iterate_made(self._data(), number)
         return iter(self._data)
@@ -85,8 +86,13 @@ class BatchSource:
         if isinstance(made, DataLoader):
             # It may be the one that the user's loop is in. One that cannot be twinned must be fresh.
             with suppress(DataError):
-                made = twin_loader(made, self._seed + number)
+                made = twin_loader(made, _order_seed(self._seed, number))
         return iter(made)
+
+
+def _order_seed(seed: int, epoch: int) -> int:
+    """The seed of one epoch's order. Not ``seed + epoch``: neighbouring seeds would share their orders."""
+    return int(np.random.SeedSequence([abs(seed), epoch]).generate_state(1, np.uint32)[0])
 
 
 def _is_iterable(thing: Any) -> bool:

@@ -52,6 +52,15 @@ class LiveSubstrate:
         self._checked = False
 
     @property
+    def proven(self) -> list[bool]:
+        """Whether the training and the linearity of its step have been proven; part of a checkpoint."""
+        return [self._checked, self._line_checked]
+
+    @proven.setter
+    def proven(self, proven: Sequence[bool]) -> None:
+        self._checked, self._line_checked = proven
+
+    @property
     def cost(self) -> Cost:
         """Work and time of all measurements so far."""
         return self.meter.cost
@@ -190,7 +199,7 @@ class LiveSubstrate:
         """This rank's mean held-out loss."""
         training = self.training
         self.meter.training_batch_size(training.probe_data.batch_size)
-        with training.as_probe(), pure_forward(training.model, training.seed):
+        with training.as_probe(), pure_forward(training.model, training.seed, training.extra_modules):
             if reestimate:
                 self._reestimate()
             training.model.eval()
@@ -254,7 +263,7 @@ class LiveSubstrate:
         losses = []
         for i, batch in enumerate(batches):
             own = self.training.move(copy_batch(batch))
-            with pure_forward(self.training.model, self.training.seed + i):
+            with pure_forward(self.training.model, self.training.seed + i, self.training.extra_modules):
                 losses.append(self.training.loss(own).detach())
             self.meter.add(count_samples(batch), forwards=1)
         return [float(x) for x in torch.stack(losses).tolist()]

@@ -108,7 +108,8 @@ class Training:
         Args:
             model: as for :class:`Training`.
             optimizer: as for :class:`Training`.
-            criterion: ``criterion(output, targets)`` -> scalar tensor.
+            criterion: ``criterion(output, targets)`` -> scalar tensor. If it is a module with parameters or
+                buffers of its own, they are restored with the rest.
             train_data: batches ``(inputs, targets)``.
             val_data: likewise.
             **options: the keyword arguments of :class:`Training`.
@@ -118,7 +119,14 @@ class Training:
             inputs, targets = batch
             return criterion(model(inputs), targets)
 
+        if isinstance(criterion, nn.Module) and criterion.state_dict():
+            options["state"] = {"criterion": criterion, **(options.get("state") or {})}
         return cls(model, optimizer, loss_fn, train_data, val_data, **options)
+
+    @property
+    def extra_modules(self) -> list[nn.Module]:
+        """Modules among the extra state: an EMA, a criterion with buffers."""
+        return [thing for thing in self.extra_state.values() if isinstance(thing, nn.Module)]
 
     @property
     def trainable_parameters(self) -> list[Tensor]:
