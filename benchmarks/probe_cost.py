@@ -1,6 +1,6 @@
 """What probing costs beyond its work, as ratios taken in one run.
 
-    python benchmarks/probe_cost.py [--repeats 9]
+    python benchmarks/probe_cost.py [--repeats 25]
 
 Every ratio compares two things timed in turn (A B A B ...), and is the median of the pairwise ratios, so
 that it holds on a machine whose speed drifts.
@@ -154,8 +154,14 @@ def live_bytes() -> int:
     return sum(storages.values())
 
 
-def memory(training: Training) -> dict[str, Any]:
-    """Live tensor bytes at each step of a Trial, against those of the same plain steps plus one snapshot."""
+def memory(training: Training, *, gradients_alive: bool) -> dict[str, Any]:
+    """Live tensor bytes at each step of a Trial, against those of the same plain steps plus one snapshot.
+
+    Args:
+        training: what is flown.
+        gradients_alive: the loop still holds its gradients when the Trial starts; they are kept beside the
+            Trial's own, and count as part of the snapshot.
+    """
     readings: list[int] = []
 
     def step_fn(batch: Any) -> torch.Tensor:
@@ -170,8 +176,13 @@ def memory(training: Training) -> dict[str, Any]:
     batch = next(training.train_source.epoch())
     step_fn(batch)
     plain = readings[-1]
-    training.optimizer.zero_grad()
     snapshot = sum(t.numel() * t.element_size() for t in tensors_of(live_tree(training)))
+    if gradients_alive:
+        grads = [p.grad for p in training.model.parameters() if p.grad is not None]
+        snapshot += sum(g.numel() * g.element_size() for g in grads)
+        del grads
+    else:
+        training.optimizer.zero_grad()
     watched = Training(training.model, training.optimizer, None, [batch] * 4, [batch], step_fn=step_fn)
     substrate = LiveSubstrate(watched)
     substrate.check()
@@ -187,7 +198,7 @@ def memory(training: Training) -> dict[str, Any]:
 def main() -> None:
     """Measure everything, print the ratios, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=25)
     parser.add_argument("--out", type=Path, default=RECORDS / "probe_cost.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -197,7 +208,8 @@ def main() -> None:
         "snapshot + restore / copying": snapshot_ratio(training, options.repeats),
         "pilot.step / LambdaLR.step": step_ratio(options.repeats),
         "import lrpilot (ms)": import_cost(options.repeats),
-        "memory of a Trial / snapshot": memory(training),
+        "memory of a Trial / snapshot": memory(training, gradients_alive=False),
+        "the same with gradients alive": memory(training, gradients_alive=True),
         "machine": machine_facts(),
     }
     for name, entry in report.items():
