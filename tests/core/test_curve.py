@@ -74,7 +74,7 @@ def slow_points(curve: LRCurve) -> dict[str, float]:
     places = np.linspace(x[0], x[-1], 100_001)
     slope = (f(places + 0.25) - f(places - 0.25)) / 0.5
     bend = (f(places + 0.5) - 2 * f(places) + f(places - 0.5)) / 0.25
-    half = places[f(places) >= 0.5].max()
+    half = places[f(places) < 0.5].min()
     curvature = np.where(places <= half, bend / (1 + slope**2) ** 1.5, np.inf)
     return {
         "knee": places[int(np.argmin(curvature))],
@@ -300,3 +300,14 @@ def test_a_cliff_beside_the_minimum_does_not_move_it() -> None:
     for losses in (y, cliff):
         points = LRCurve(x, losses, START).points()
         assert points is not None and points.minimum == pytest.approx(-2.0, abs=1e-6)
+
+
+def test_a_lucky_trial_beyond_the_stable_lrs_does_not_shut_the_window() -> None:
+    """Losses measured on a net without normalisation: above 0.07 they are a lottery, and 0.24 drew the prize."""
+    lrs = (0.001, 0.0032, 0.01, 0.018, 0.032, 0.046, 0.056, 0.072, 0.1, 0.13, 0.18, 0.21, 0.24, 0.27, 0.32, 1.0)
+    losses = (2.3, 2.3, 2.29, 2.277, 2.222, 2.049, 1.745, 1.457, 1.731, 1.514, 1.383, 2.311, 1.115, 2.277, 2.224, 1.925)
+    curve = LRCurve.from_trials(lrs, losses, 2.304)
+    points = curve.points()
+    assert points is not None
+    assert 10**points.knee < 0.0464 < 10**points.minimum
+    assert 10**points.half_drop == pytest.approx(0.057, rel=0.05)

@@ -48,7 +48,7 @@ class CurvePoints:
 
     Attributes:
         knee: most negative curvature left of ``half_drop``: the lower end of the window worth considering.
-        half_drop: where half of the largest reduction is reached.
+        half_drop: where half of the largest reduction is first reached.
         steepest: where the loss falls fastest.
         minimum: where the loss is smallest: the upper end of the window.
     """
@@ -161,7 +161,7 @@ class LRCurve:
         # Worse than no training counts as no training: a bump on the plateau is not a place to learn at.
         f = _interpolant(x, np.minimum(scaled, 1.0))
         low, high = float(x[0]), float(x[-1])
-        half = _last_crossing(f, low, high)
+        half = _first_crossing(f, low, high)
         knee = _lowest(lambda at: _curvature(f, at), low, half)
         steepest = _lowest(lambda at: _chord(f, at), low, high)
         points = CurvePoints(knee, half, steepest, minimum)
@@ -219,16 +219,23 @@ def _curvature(f: Callable[[Any], Any], x: Any) -> Any:
     return bend / (1 + _chord(f, x) ** 2) ** 1.5
 
 
-def _last_crossing(f: Callable[[Any], Any], low: float, high: float) -> float:
-    """Largest x below ``high`` where f is 1/2; ``low`` where f is smaller all the way."""
+def _first_crossing(f: Callable[[Any], Any], low: float, high: float) -> float:
+    """Smallest x from ``low`` up where f falls to 1/2; ``low`` where it is smaller from the start.
+
+    The first and not the last: beyond the largest stable lr a single lucky Trial may lie lowest, and the last
+    crossing would then be next to it.
+    """
     from scipy.optimize import brentq
 
     grid = _grid(low, high)
-    above = np.flatnonzero(f(grid) >= 0.5)
-    if not len(above):
+    below = np.flatnonzero(f(grid) < 0.5)
+    first = int(below[0]) if len(below) else len(grid) - 1
+    if first == 0:
         return low
-    last = grid[above[-1]]
-    return float(brentq(lambda at: float(f(at)) - 0.5, last, min(last + SEARCH_STEP, high), xtol=1e-13))
+    start, end = grid[first - 1], min(grid[first - 1] + SEARCH_STEP, high)
+    if float(f(end)) >= 0.5:
+        return float(end)
+    return float(brentq(lambda at: float(f(at)) - 0.5, start, end, xtol=1e-13))
 
 
 def _lowest(value: Callable[[Any], Any], low: float, high: float) -> float:
