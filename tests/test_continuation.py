@@ -7,8 +7,10 @@ here a second time, naively, and shares no code with the snapshot it checks.
 import copy
 import itertools
 import random
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Training
 from lrpilot.core.actions import Action, Done, Evaluate, Observation, Trial
 from lrpilot.core.codec import record
@@ -26,6 +29,7 @@ from lrpilot.core.shape import annealed, constant
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.find import run_finder
+from small_training import assert_equal
 
 FEATURES, CLASSES, BATCH, BATCHES = 6, 3, 8, 6
 
@@ -261,22 +265,6 @@ def everything(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
         "hooks": (len(inner._optimizer_step_pre_hooks), len(inner._optimizer_step_post_hooks)),
         "step_function": "step" in vars(inner),
     }
-
-
-def assert_equal(mine: Any, theirs: Any, path: str = "") -> None:
-    assert type(mine) is type(theirs), path
-    if isinstance(mine, Tensor):
-        assert mine.dtype == theirs.dtype and torch.equal(mine, theirs), path
-    elif isinstance(mine, dict):
-        assert list(mine) == list(theirs), path
-        for key in mine:
-            assert_equal(mine[key], theirs[key], f"{path}.{key}")
-    elif isinstance(mine, (list, tuple)):
-        assert len(mine) == len(theirs), path
-        for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
-            assert_equal(a, b, f"{path}[{i}]")
-    else:
-        assert mine == theirs, path
 
 
 class ProbeError(Exception):

@@ -98,15 +98,13 @@ def fit(
     loop = _Loop(training, pilot, clock, training_budget)
     store.load(loop)
     horizon.charge_to(pilot._substrate)
-    left = horizon(loop.steps)
-    with progress_bar(
-        f"training with {policy.name}", total=None if left is None else loop.steps + left, show=progress
-    ) as bar:
+    total = loop.steps + horizon(loop.steps)
+    with progress_bar(f"training with {policy.name}", total=total, show=progress) as bar:
         try:
             pilot.start()
             while horizon(loop.steps) != 0:
                 loss = loop.advance()
-                if bar is not None:
+                if bar is not None and bar.due:  # reading a loss stalls an accelerator: not at every step
                     bar.update(loop.steps, f"lr {float(pilot.get_last_lr()[0]):.3g}  loss {float(loss):.4g}")
                 store.save_if_due(loop)
         finally:

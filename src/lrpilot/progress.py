@@ -6,9 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lrpilot.core.actions import Trial
-from lrpilot.core.history import Event
-
 PATIENCE_SECONDS = 1.0
 REFRESH_SECONDS = 0.1
 BAR_WIDTH = 16  # columns
@@ -31,20 +28,20 @@ class ProgressBar:
         self._bar: Any = None
         self._task: Any = None
 
+    @property
+    def due(self) -> bool:
+        """Whether :meth:`update` would draw: what it would show need not be worked out before."""
+        now = time.monotonic()
+        return now - self._started >= PATIENCE_SECONDS and now - self._drawn >= REFRESH_SECONDS
+
     def update(self, done: int, note: str = "") -> None:
         """Show that ``done`` units are done."""
-        now = time.monotonic()
-        if now - self._started < PATIENCE_SECONDS or now - self._drawn < REFRESH_SECONDS:
+        if not self.due:
             return
-        self._drawn = now
+        self._drawn = time.monotonic()
         if self._bar is None:
             self._open()
         self._bar.update(self._task, completed=done, note=note)
-
-    def on_event(self, event: Event) -> None:
-        """Show a measurement: searches say what they are doing."""
-        if event.phase == "begin" and isinstance(event.action, Trial):
-            self.update(event.step, event.message)
 
     def _open(self) -> None:
         from rich.console import Console
