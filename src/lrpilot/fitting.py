@@ -1,7 +1,7 @@
 """fit: the loop for those who have none, with a budget, checkpoints and an honest bill."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.rng import get_rng, set_rng
 from lrpilot.training.snapshot import Mark
 from lrpilot.training.training import Training
+
+OnStep = Callable[[Pilot, Tensor], None]
 
 # A GradScaler that halves 2**16 down to the smallest scale skips fewer steps in a row.
 MAX_SKIPPED_STEPS = 200
@@ -63,6 +65,7 @@ def fit(
     budget: float | Budget | None = None,
     progress: bool = True,
     on_event: OnEvent | None = None,
+    on_step: OnStep | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
 ) -> FitResult:
@@ -79,6 +82,9 @@ def fit(
             :class:`Budget`. The policy is told the steps that are left.
         progress: show a bar on stderr.
         on_event: called at the beginning and end of every measurement.
+        on_step: ``on_step(pilot, loss)`` after every kept optimizer step, before the pilot measures again: for
+            logs and evaluations. ``pilot.last_epoch`` counts the steps, ``pilot.history.lrs[-1]`` is the lr of
+            this one; the loss is a detached tensor (reading it stalls an accelerator).
         checkpoint: file that is written about once a minute, at the end, and on Ctrl-C or an error
             outside a training step.
         resume: continue from ``checkpoint`` (bit for bit) where it exists.
@@ -103,7 +109,7 @@ def fit(
         try:
             pilot.start()
             while horizon(loop.steps) != 0:
-                loss = loop.advance()
+                loss = loop.advance(on_step)
                 if bar is not None and bar.due:  # reading a loss stalls an accelerator: not at every step
                     bar.update(loop.steps, f"lr {float(pilot.get_last_lr()[0]):.3g}  loss {float(loss):.4g}")
                 store.save_if_due(loop)
@@ -138,7 +144,7 @@ class _Loop:
         """Kept optimizer steps."""
         return self.pilot.last_epoch
 
-    def advance(self) -> Tensor:
+    def advance(self, on_step: OnStep | None = None) -> Tensor:
         """Train on the next batch and let the pilot fly on; the loss."""
         with deferred_interrupt():
             # A step and its account belong together: Ctrl-C between them would lose the step.
@@ -147,6 +153,8 @@ class _Loop:
             kept = self.pilot._account(loss)
             self.between_steps = True
         self._require_progress(kept)
+        if kept and on_step is not None:  # before the pilot probes: it is this step that is told
+            on_step(self.pilot, loss)
         self.pilot.start()
         return loss
 

@@ -1,0 +1,105 @@
+"""One job, run: from fresh weights to its record."""
+
+import hashlib
+import math
+import traceback
+from typing import Any
+
+from torch import nn
+
+import lrpilot
+from lrpilot.bench.curves import compact
+from lrpilot.bench.jobs import Job, plan
+from lrpilot.bench.methods.registry import get_method
+from lrpilot.bench.records import machine_facts
+from lrpilot.bench.session import DivergedError, Session
+from lrpilot.bench.tasks.registry import get_task
+from lrpilot.errors import MissingDependencyError
+
+SCHEMA = 1  # raised when a record's fields change their meaning
+
+# Not the method's fault: these end the bench instead of being recorded.
+NOT_A_RESULT = (MissingDependencyError, ModuleNotFoundError, MemoryError)
+
+
+def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
+    """Run a job.
+
+    Args:
+        job: what to run.
+        device: where.
+
+    Returns:
+        Its record, plain data. ``status`` is "finished", "diverged" (non-finite, or a final validation loss
+        above the initial one) or "crashed" (with the error).
+
+    Raises:
+        SettingError: the job cannot be run at all.
+        MissingDependencyError: data or a package is missing; the message says how to get it.
+    """
+    planned = plan(job)
+    task, method = get_task(job.task), get_method(job.method)
+    session = Session(
+        task, task.family(job.family), seed=job.seed, steps=planned.steps, lr=planned.lr, device=device
+    )
+    notes: dict[str, Any] = {}
+    status, error = "finished", None
+    try:
+        notes = dict(method.train(session))
+    except DivergedError:
+        status = "diverged"
+    except NOT_A_RESULT:
+        raise
+    except Exception as problem:
+        status, error = "crashed", _in_words(problem)
+    seconds = session.seconds
+    session.finish()
+    test_loss, test_score = session.test()
+    session.counter.remove()
+    first, last = session.curve.val_loss[0], session.curve.val_loss[-1]
+    if status == "finished" and not (math.isfinite(last) and last <= first):
+        status = "diverged"
+    return {
+        "schema": SCHEMA,
+        "run": planned.run,
+        **job.to_dict(),
+        "family": planned.kind,
+        "lr": planned.lr,
+        "version": method.version,
+        "settings": dict(method.settings),
+        "status": status,
+        "error": error,
+        "steps": planned.steps,
+        "kept_steps": session.kept_steps,
+        "final": {
+            "val_loss": compact(last),
+            "val_score": compact(session.curve.val_score[-1]),
+            "test_loss": compact(test_loss),
+            "test_score": compact(test_score),
+        },
+        "compute": session.compute / (3.0 * planned.steps),
+        "declared": session.declared.to_dict(),
+        "counted": session.counter.tally.to_dict(),
+        "notes": notes,
+        "curve": session.curve.to_dict(),
+        "weights": weights_digest(session.model),
+        "seconds": round(seconds, 3),
+        "machine": machine_facts(),
+        "code": lrpilot.__version__,
+    }
+
+
+def weights_digest(model: nn.Module) -> str:
+    """16 hex digits of every parameter and buffer, bit for bit."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        content.update(name.encode())
+        content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()[:16]
+
+
+def _in_words(problem: Exception) -> str:
+    """The error and where it came from, without paths of this machine."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    where = f"{frames[-1].name}, line {frames[-1].lineno}" if frames else "unknown place"
+    return f"{type(problem).__name__}: {problem} ({where})"[:500]

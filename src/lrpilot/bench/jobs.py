@@ -1,0 +1,135 @@
+"""A job: one run that the benchmark wants, and what identifies it."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lrpilot.bench.methods.registry import get_method
+from lrpilot.bench.tasks.registry import get_task
+from lrpilot.bench.tasks.task import Task
+from lrpilot.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of one task by one method.
+
+    Attributes:
+        task: its name.
+        method: its name.
+        seed: of weights and data order.
+        family: kind of the optimizer; None for the task's first.
+        lr: lr to start from, natural units; None for the method's documented default.
+        lr_factor: multiplies that default: the start-lr sweep.
+        horizon: multiplies the task's steps: the horizon sweep.
+        repeat: number of a further run of the same; they must agree bit for bit.
+    """
+
+    task: str
+    method: str
+    seed: int = 0
+    family: str | None = None
+    lr: float | None = None
+    lr_factor: float = 1.0
+    horizon: float = 1.0
+    repeat: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a record."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job with everything looked up that decides its run.
+
+    Attributes:
+        kind: of the optimizer family.
+        lr: to start from; None for a method that takes none.
+        steps: budget in plain training steps.
+    """
+
+    job: Job
+    kind: str
+    lr: float | None
+    steps: int
+
+    @property
+    def run(self) -> str:
+        """16 hex digits that identify the run.
+
+        A hash of the task's file, the method's name, version and settings, and the job's own numbers; so a
+        commit that touches neither the task nor the method reruns nothing.
+        """
+        method = get_method(self.job.method)
+        identity = {
+            "task": [self.job.task, task_digest(get_task(self.job.task).module)],
+            "family": self.kind,
+            "method": [method.name, method.version, dict(method.settings)],
+            "lr": self.lr,
+            "steps": self.steps,
+            "seed": self.job.seed,
+            "repeat": self.job.repeat,
+        }
+        return digest(identity)
+
+
+def plan(job: Job) -> Plan:
+    """Look up what a job leaves to its task and method.
+
+    Raises:
+        SettingError: unknown task or method, a family that one of them lacks, or an lr for a method that
+            takes none.
+    """
+    task, method = get_task(job.task), get_method(job.method)
+    family = task.family(job.family)
+    if family.kind not in method.families:
+        raise SettingError(f"The method {method.name!r} trains with {sorted(method.families)}, got {family.kind!r}.")
+    steps = max(1, round(task.steps * job.horizon))
+    return Plan(job, family.kind, _start_lr(job, method.lr_for(family.kind)), steps)
+
+
+def _start_lr(job: Job, default: float | None) -> float | None:
+    if default is None:
+        if job.lr is not None or job.lr_factor != 1.0:
+            raise SettingError(f"The method {job.method!r} takes no lr, got {job.lr or job.lr_factor}. Leave it out.")
+        return None
+    return float(f"{(job.lr if job.lr is not None else default * job.lr_factor):.6g}")
+
+
+def runs(task: Task, method: str) -> bool:
+    """Whether a method can train a task's first family."""
+    return task.families[0].kind in get_method(method).families
+
+
+def digest(identity: Mapping[str, Any]) -> str:
+    """16 hex digits of plain data."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def task_digest(module: str) -> str:
+    """16 hex digits of a task's file: of its code, not of comments, docstrings or formatting."""
+    spec = find_spec(module)
+    assert spec is not None and spec.origin is not None
+    return hashlib.sha256(code_of(Path(spec.origin).read_text(encoding="utf-8")).encode()).hexdigest()[:16]
+
+
+def code_of(source: str) -> str:
+    """What a file does, in a form in which comments, docstrings and formatting make no difference."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and _is_text(body[0].value):
+            body[:] = body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -1,0 +1,64 @@
+"""The two ways a method trains a session: with a policy of lrpilot, or with a plain torch loop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrpilot.bench.session import Session
+from lrpilot.budget import Budget
+from lrpilot.core.cost import Cost
+from lrpilot.core.policy import Policy
+from lrpilot.fitting import fit
+from lrpilot.pilot import Pilot
+
+
+def fly_policy(session: Session, policy: Policy, *, lr: float | None = None) -> None:
+    """Train with a policy until what is left of the session's budget is spent, its probes included.
+
+    Args:
+        session: what is trained.
+        policy: decides the lrs.
+        lr: that the optimizer is built with, and that a policy without an lr of its own starts from; None
+            for the session's.
+    """
+    training = session.training(session.optimizer(session.lr if lr is None else lr))
+    charged = Cost()
+
+    def on_step(pilot: Pilot, loss: Tensor) -> None:
+        nonlocal charged
+        session.charge_cost(pilot.cost - charged)
+        charged = pilot.cost
+        session.tick(float(loss), pilot.history.lrs[-1], samples=session.task.batch_size)
+
+    if session.steps_left == 0:
+        return  # a search has spent it all
+    budget = Budget(forward_equivalents=session.budget - session.compute)
+    result = fit(training, policy, budget=budget, progress=False, on_step=on_step)
+    session.charge_cost(result.cost - charged)
+
+
+def fly_loop(
+    session: Session,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any = None,
+    *,
+    after_step: Callable[[int, float], None] | None = None,
+) -> None:
+    """Train in a plain torch loop until what is left of the session's budget is spent.
+
+    Args:
+        session: what is trained.
+        optimizer: its optimizer, at its lr.
+        scheduler: a torch scheduler, stepped after every optimizer step; None for none.
+        after_step: called with (kept steps, training loss) after every step; what it spends is charged by it.
+    """
+    for batch in session.batches():
+        if session.steps_left == 0:
+            return
+        loss = session.step(optimizer, batch)
+        if scheduler is not None:
+            scheduler.step()
+        if after_step is not None:
+            after_step(session.kept_steps, loss)
