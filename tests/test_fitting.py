@@ -191,6 +191,19 @@ def test_fit_can_be_continued_in_the_users_own_loop() -> None:
     assert result.pilot.done and len(result.pilot.history.lrs) == 4
 
 
+def test_on_step_is_told_every_kept_step_once_and_before_the_next_measurement() -> None:
+    seen: list[tuple[int, float, float, float]] = []
+
+    def on_step(pilot: Any, loss: Tensor) -> None:
+        seen.append((pilot.last_epoch, pilot.history.lrs[-1], float(loss), pilot.cost.forward_equivalents))
+
+    result = fit(make_training(), SEARCHING, total_steps=STEPS, progress=False, on_step=on_step)
+    steps, lrs, losses, costs = (list(column) for column in zip(*seen, strict=True))
+    assert steps == list(range(1, STEPS + 1))
+    assert lrs == result.history.lrs and losses == pytest.approx(result.history.losses)
+    assert costs == sorted(costs) and costs[4] < costs[5], "the Trial after step 5 is charged to step 6"
+
+
 def test_a_model_in_eval_mode_is_trained_in_train_mode() -> None:
     training = make_training(model=make_model(dropout=0.5))
     training.model.eval()

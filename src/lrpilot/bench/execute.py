@@ -39,9 +39,7 @@ def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
     """
     planned = plan(job)
     task, method = get_task(job.task), get_method(job.method)
-    session = Session(
-        task, task.family(job.family), seed=job.seed, steps=planned.steps, lr=planned.lr, device=device
-    )
+    session = Session(task, task.family(job.family), seed=job.seed, steps=planned.steps, lr=planned.lr, device=device)
     notes: dict[str, Any] = {}
     status, error = "finished", None
     try:

@@ -101,9 +101,7 @@ class Session:
 
     def training(self, optimizer: torch.optim.Optimizer) -> Training:
         """The session as lrpilot sees it; ``fit`` reads the very batches that :meth:`batches` yields."""
-        return Training(
-            self.model, optimizer, self.task.loss_fn, self.train_data, self.val_batches(), seed=self.seed
-        )
+        return Training(self.model, optimizer, self.task.loss_fn, self.train_data, self.val_batches(), seed=self.seed)
 
     def val_batches(self) -> list[Batch]:
         """The validation data in batches of the training's size."""
@@ -171,7 +169,7 @@ class Session:
         loss = self.loss(batch)
         loss.backward()
         optimizer.step()
-        return self.tick(float(loss), float(optimizer.param_groups[0]["lr"]), samples=len(batch[0]))
+        return self.tick(float(loss.detach()), float(optimizer.param_groups[0]["lr"]), samples=len(batch[0]))
 
     def tick(self, loss: float, lr: float, *, samples: int, forwards: int = 1, backwards: int = 1) -> float:
         """Account for one kept step that the method has taken by itself.
