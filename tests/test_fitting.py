@@ -151,6 +151,26 @@ def test_bad_settings_are_refused_before_anything_is_touched(settings: Any, word
         fit(training, Schedule("constant"), progress=False, **settings)
 
 
+def test_a_budget_of_seconds_is_resumed_at_the_pace_it_was_planned_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lrpilot.budget._seconds_per_step", lambda training: (0.01, Cost(forwards=7.0)))
+    monkeypatch.setattr("lrpilot.budget.OVERTIME", 1e6)  # a busy machine is not what is tested
+    file = tmp_path / "run.pt"
+    options: dict[str, Any] = {"budget": Budget(seconds=0.2), "progress": False, "checkpoint": file}
+
+    def stop(pilot: Any, loss: Tensor) -> None:
+        if pilot.last_epoch == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_training(), Schedule("linear", lr=0.1), on_step=stop, **options)
+    monkeypatch.setattr("lrpilot.budget._seconds_per_step", lambda training: pytest.fail("calibrated again"))
+    result = fit(make_training(), Schedule("linear", lr=0.1), resume=True, **options)
+    assert result.steps == 20 and result.cost.forwards == 7.0, "charged once"
+    assert result.history.lrs == pytest.approx([0.1 * (1 - t / 20) for t in range(20)])
+
+
 @pytest.mark.parametrize("numbers", [{}, {"seconds": 1.0, "forward_equivalents": 3.0}, {"seconds": float("inf")}])
 def test_a_budget_is_one_number(numbers: Any) -> None:
     with pytest.raises(SettingError, match="one finite number"):

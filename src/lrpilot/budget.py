@@ -75,7 +75,13 @@ class Clock:
 
 
 class BudgetHorizon(ABC):
-    """Kept steps left after so many were taken, given what the measurements have spent."""
+    """Kept steps left after so many were taken, given what the measurements have spent.
+
+    Attributes:
+        pace: seconds per step that a budget of seconds was planned at; None for the others.
+    """
+
+    pace: float | None = None
 
     def __init__(self, calibration: Cost = NOTHING) -> None:
         self._calibration = calibration
@@ -128,7 +134,7 @@ class _TimeHorizon(BudgetHorizon):
         super().__init__(calibration)
         self._budget = seconds
         self._clock = clock
-        self.pace = seconds_per_step
+        self.pace: float = seconds_per_step
 
     def __call__(self, step: int) -> int:
         # Ranks do not tick alike, and all must stop at the same step.
@@ -138,15 +144,27 @@ class _TimeHorizon(BudgetHorizon):
         return max(0, int((self._budget - spent) / pace) - step)
 
 
-def make_horizon(training: Training, budget: Budget | None, total_steps: int | None, clock: Clock) -> BudgetHorizon:
-    """The horizon of a fit; a budget in seconds is calibrated by rewound Trials, which are charged."""
+def make_horizon(
+    training: Training, budget: Budget | None, total_steps: int | None, clock: Clock, *, pace: float | None = None
+) -> BudgetHorizon:
+    """The horizon of a fit; a budget in seconds is calibrated by rewound Trials, which are charged.
+
+    Args:
+        training: what is trained.
+        budget: its budget; None where it is counted in steps.
+        total_steps: kept steps, where there is no budget.
+        clock: of the fit.
+        pace: seconds per step of the run that is resumed: it was calibrated and charged then, and a schedule
+            laid out over another length would not end where it was to end.
+    """
     if budget is None:
         assert total_steps is not None  # as_budget has seen to it
         return _StepHorizon(total_steps)
     if budget.seconds is None:
         assert budget.forward_equivalents is not None  # Budget holds exactly one
         return _WorkHorizon(budget.forward_equivalents)
-    return _TimeHorizon(budget.seconds, clock, *_seconds_per_step(training))
+    measured = _seconds_per_step(training) if pace is None else (pace, NOTHING)
+    return _TimeHorizon(budget.seconds, clock, *measured)
 
 
 def _seconds_per_step(training: Training) -> tuple[float, Cost]:

@@ -16,16 +16,10 @@ CHECKPOINT_SECONDS = 60.0
 
 
 class Resumable(Protocol):
-    """What can be saved and go on: its state has at least ``KEYS``."""
-
-    KEYS: frozenset[str]
+    """What can be saved."""
 
     def state_dict(self) -> dict[str, Any]:
         """Data that ``torch.load(weights_only=True)`` accepts."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
-
 
 def own_file(path: Path) -> Path:
     """The file of this rank: ranks differ in their random generators, and so in what they save."""
@@ -44,18 +38,18 @@ class Checkpoint:
                 "Pass resume=True to continue it, or choose another file."
             )
 
-    def load(self, loop: Resumable) -> None:
-        """Load the file into the loop, where there is one."""
+    def read(self, keys: frozenset[str]) -> dict[str, Any] | None:
+        """The saved state, which has at least ``keys``; None where there is no file."""
         if self._path is None or not self._path.exists():
-            return
+            return None
         try:
             state = torch.load(self._path, weights_only=True, map_location="cpu")
         except Exception as error:
             raise self._foreign(str(error)) from error
-        missing = loop.KEYS - set(state if isinstance(state, dict) else ())
-        if missing:
+        if not isinstance(state, dict) or not keys <= state.keys():
+            missing = keys - set(state if isinstance(state, dict) else ())
             raise self._foreign(f"no {', '.join(sorted(missing))} in it")
-        loop.load_state_dict(state)
+        return state
 
     def _foreign(self, why: str) -> StateError:
         return StateError(f"checkpoint must be a whole file written by fit, got {self._path} ({why}). Choose another.")

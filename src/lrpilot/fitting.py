@@ -99,10 +99,13 @@ def fit(
     training_budget = as_budget(total_steps, budget)
     store = Checkpoint(checkpoint, resume=resume)
     clock = Clock()
-    horizon = make_horizon(training, training_budget, total_steps, clock)
+    saved = store.read(_Loop.KEYS)
+    pace = None if saved is None else saved.get("pace")
+    horizon = make_horizon(training, training_budget, total_steps, clock, pace=pace)
     pilot = Pilot(training, policy, total_steps, on_event, _horizon=horizon)
-    loop = _Loop(training, pilot, clock, training_budget)
-    store.load(loop)
+    loop = _Loop(training, pilot, clock, training_budget, pace=horizon.pace)
+    if saved is not None:
+        loop.load_state_dict(saved)
     horizon.charge_to(pilot._substrate)
     total = loop.steps + horizon(loop.steps)
     with progress_bar(f"training with {policy.name}", total=total, show=progress) as bar:
@@ -124,11 +127,14 @@ class _Loop:
 
     KEYS = frozenset({"training", "pilot", "rng", "epoch_rng", "epoch_held", "position", "seconds", "budget"})
 
-    def __init__(self, training: Training, pilot: Pilot, clock: Clock, budget: Budget | None) -> None:
+    def __init__(
+        self, training: Training, pilot: Pilot, clock: Clock, budget: Budget | None, *, pace: float | None
+    ) -> None:
         self.training = training
         self.pilot = pilot
         self._clock = clock
         self._budget = budget
+        self._pace = pace
         self._epoch = 0
         self._index = 0
         self._batches: Iterator[Any] | None = None
@@ -188,6 +194,7 @@ class _Loop:
             "epoch_rng": self._epoch_rng,
             "epoch_held": self._epoch_held,
             "budget": encode(self._budget),
+            "pace": self._pace,
             "position": [self._epoch, self._index],
             "seconds": self._clock.seconds,
         }
