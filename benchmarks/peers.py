@@ -1,7 +1,7 @@
 """What other tools pick on the example task, each at its documented defaults.
 
-pytorch-lr-finder and Lightning run from their own packages. fastai's "valley" is written anew here from its
-published behaviour, because fastai itself would pull in half of a second ecosystem.
+pytorch-lr-finder and Lightning run from their own packages. fastai's "valley" is a rewrite, see
+:mod:`lrpilot.bench.methods.valley`.
 
     python benchmarks/peers.py            # about a minute on one core; resumes
 """
@@ -9,26 +9,19 @@ published behaviour, because fastai itself would pull in half of a second ecosys
 import contextlib
 import io
 import logging
-import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from fashion_tasks import CONFIGS, RECORDS, SEEDS, Config, example
 
+from lrpilot.bench.methods.valley import END_LR, NUM_STEPS, START_LR, fastai_diverged, valley_of_range_test
 from lrpilot.bench.records import Job, run_missing
 
 PEERS_FILE = RECORDS / "fashion_peers.jsonl"
-
-START_LR = 1e-7  # of a range test; fastai's default, and the README's choice for pytorch-lr-finder
-END_LR = 10.0  # default of both
-NUM_STEPS = 100  # default of all three
-FASTAI_SMOOTHING = 0.98  # share of the old value in fastai's running mean of the loss
-FASTAI_DIVERGED = 4.0  # fastai ends its test above this multiple of the best smoothed loss
-FASTAI_SKIP_END = 5  # points that fastai never considers; at the start it skips a tenth of the steps
 
 
 @dataclass(frozen=True)
@@ -49,62 +42,8 @@ class Pick:
 # ------------------------------------------------------------------ fastai's valley, anew
 
 
-def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
-    """The default suggestion of fastai: the middle of the longest valley.
-
-    The valley is the longest strictly decreasing subsequence of the losses (neighbours need not be
-    adjacent; of equally long ones the earliest to end). It is placed as if its L points were adjacent:
-    from L points before its end. The suggestion lies L/3 and another L/6, each rounded down, behind that
-    start. fastai's description speaks of two thirds; its code, in which the index counts, takes the half.
-
-    Args:
-        lrs: n learning rates, ascending.
-        losses: the n (smoothed) losses at them.
-
-    Returns:
-        One of ``lrs``.
-    """
-    lengths: list[int] = []  # of the longest decreasing subsequence that ends at each point
-    for i, loss in enumerate(losses):
-        lengths.append(1 + max((lengths[j] for j in range(i) if losses[j] > loss), default=0))
-    longest = max(lengths)
-    if longest == 1:  # nothing ever fell
-        return lrs[0]
-    start = lengths.index(longest) - longest
-    # The start may lie one before the first point; with a valley of two, so would the suggestion.
-    return lrs[max(0, start + longest // 3 + longest // 6)]
-
-
-def smoothed(losses: Sequence[float], beta: float = FASTAI_SMOOTHING) -> list[float]:
-    """Bias-corrected exponential running mean: mean_k = (1 - b) sum_i b^(k-i) loss_i / (1 - b^k)."""
-    means, running = [], 0.0
-    for count, loss in enumerate(losses, start=1):
-        running = beta * running + (1 - beta) * loss
-        means.append(running / (1 - beta**count))
-    return means
-
-
-def valley_of_range_test(lrs: Sequence[float], losses: Sequence[float]) -> float | None:
-    """The suggestion of fastai from the raw losses of its range test: smooth, cut both ends, take the valley.
-
-    Returns:
-        None where the cuts, or a NaN, leave no point.
-    """
-    means = smoothed(losses)
-    kept = slice(NUM_STEPS // 10, len(means) - FASTAI_SKIP_END)
-    lrs, means = lrs[kept], means[kept]
-    first_nan = next((i for i, mean in enumerate(means) if math.isnan(mean)), len(means))
-    return valley(lrs[:first_nan], means[:first_nan]) if first_nan else None
-
-
-def fastai_diverged(losses: Sequence[float]) -> bool:
-    """Whether fastai would end its range test after the last of these raw losses."""
-    means = smoothed(losses)
-    return means[-1] > FASTAI_DIVERGED * min(means)
-
-
 def pick_fastai_valley(config: Config, seed: int) -> Pick:
-    """An exponential range test, then :func:`valley`."""
+    """An exponential range test, then its valley."""
     model = example.make_model(batch_norm=config.batch_norm, seed=seed)
     optimizer = example.make_optimizer(config.optimizer, model, START_LR)
     lrs: list[float] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-import lrpilot
+from lrpilot import __version__
 from lrpilot.bench.curves import compact
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.methods.registry import get_method
@@ -40,10 +40,9 @@ def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
     planned = plan(job)
     task, method = get_task(job.task), get_method(job.method)
     session = Session(task, task.family(job.family), seed=job.seed, steps=planned.steps, lr=planned.lr, device=device)
-    notes: dict[str, Any] = {}
     status, error = "finished", None
     try:
-        notes = dict(method.train(session))
+        method.train(session)
     except DivergedError:
         status = "diverged"
     except NOT_A_RESULT:
@@ -78,12 +77,12 @@ def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
         "compute": session.compute / (3.0 * planned.steps),
         "declared": session.declared.to_dict(),
         "counted": session.counter.tally.to_dict(),
-        "notes": notes,
+        "notes": session.notes,
         "curve": session.curve.to_dict(),
         "weights": weights_digest(session.model),
         "seconds": round(seconds, 3),
         "machine": machine_facts(),
-        "code": lrpilot.__version__,
+        "code": __version__,
     }
 
 

@@ -4,6 +4,7 @@ A record is a job (what was run: plain settings) and its results, side by side i
 that has a record is done; everything else a sweep needs to resume follows from that.
 """
 
+import errno
 import json
 import math
 import os
@@ -21,28 +22,49 @@ Say = Callable[[str], None]
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one line to ``path`` in a single write, after cutting off a line that a killed writer left half done.
+    """Add one line to ``path``, whole or not at all, after cutting off a line that a killed writer left half done.
 
     Raises:
         ValueError: the record holds a non-finite number, which JSON cannot; use :func:`finite`.
+        DataError: the line could not be written (a full disk, say); the file is as it was before.
     """
     line = (json.dumps(record, allow_nan=False) + "\n").encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _cut_torn_line(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _cut_torn_line(path)
+        _append_whole(path, line)
+    except OSError as error:
+        raise DataError(
+            f"A record must be written to {path}, got {error.strerror or error}. "
+            "Make room or name another file; every record written before is kept, and the bench resumes there."
+        ) from error
+
+
+def _append_whole(path: Path, line: bytes) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(handle, line)
-        os.fsync(handle)
+        before = os.fstat(handle).st_size
+        try:
+            written = os.write(handle, line)
+            if written < len(line):  # a disk that fills up takes what still fits, and says nothing
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, before)
+            raise
     finally:
         os.close(handle)
 
 
 def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
+    if not path.exists() or path.stat().st_size == 0:
         return
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) == b"\n":
+            return
     text = path.read_bytes()
-    if text and not text.endswith(b"\n"):
-        os.truncate(path, text.rfind(b"\n") + 1)
+    os.truncate(path, text.rfind(b"\n") + 1)
 
 
 def read_records(path: Path) -> list[Record]:

@@ -50,6 +50,7 @@ class Session:
 
     Attributes:
         model: the model, in train mode.
+        notes: what the method wants to have on record even if it fails later (a picked lr), plain data.
         evaluating: context entered around every evaluation; a method whose weights to judge differ from
             those it trains (an average) puts its own in its place.
     """
@@ -74,6 +75,7 @@ class Session:
         self.model: nn.Module = task.make_model().to(self.device)
         self.splits = loaded(task.load)
         self.train_data = self.splits.train.loader(task.batch_size, seed=seed)
+        self.notes: dict[str, Any] = {}
         self.evaluating: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.declared = Tally()
         self.counter = PassCounter(self.model)

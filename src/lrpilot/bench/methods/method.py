@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from lrpilot.bench.session import Session
 
-Group = Literal["schedule", "default", "peer", "lrpilot"]
+Group = Literal["schedule", "default", "peer", "lrpilot", "finder"]
 Notes = Mapping[str, Any]
 
 
@@ -24,7 +24,7 @@ class Method:
             what it wants to have on record (a picked lr, say) as plain data, or None.
         practice: one line: whose documented best practice this is, and what it says.
         group: "schedule" (hand-made, at a default lr), "default" (what a framework does unasked), "peer",
-            or "lrpilot".
+            "lrpilot", or "finder" (picks an lr and trains nothing).
         settings: plain data; part of what identifies a run.
         version: raised when ``fly`` changes what it does; part of what identifies a run.
         lrs: documented default lr by the family's kind, for a method that takes one; None for one that
@@ -52,5 +52,6 @@ class Method:
         return None if self.lrs is None else self.lrs[kind]
 
     def train(self, session: "Session") -> Notes:
-        """Train the session; what it notes for the record."""
-        return self.fly(session, **self.settings) or {}
+        """Train the session; what it notes for the record, which is in ``session.notes`` too."""
+        session.notes.update(self.fly(session, **self.settings) or {})
+        return session.notes

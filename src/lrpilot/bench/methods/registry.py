@@ -1,24 +1,29 @@
 """Methods by name. A method joins by an entry in its file's ``METHODS``, a file by its name here."""
 
-from functools import cache
-from importlib import import_module
-
 from lrpilot.bench.methods.method import Method
+from lrpilot.bench.plugins import collected
 from lrpilot.core.names import unknown_name
 
 # In the order of the tables.
-FILES = ("schedules",)
+FILES = (
+    "schedules",
+    "defaults",
+    "schedule_free",
+    "distance",
+    "gen",
+    "greedy",
+    "plateau",
+    "polling",
+    "handmade",
+    "finders",
+    "one_cycle",
+    "autowu",
+)
 
 
-@cache
 def methods() -> dict[str, Method]:
     """Every method, by name."""
-    found: dict[str, Method] = {}
-    for file in FILES:
-        for method in import_module(f"lrpilot.bench.methods.{file}").METHODS:
-            assert method.name not in found, f"two methods are called {method.name!r}"
-            found[method.name] = method
-    return found
+    return collected((f"lrpilot.bench.methods.{file}" for file in FILES), "METHODS")
 
 
 def get_method(name: str) -> Method:

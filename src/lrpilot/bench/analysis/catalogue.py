@@ -1,0 +1,175 @@
+"""What the analysis must know of tasks and methods beside their records; plain data, free of torch."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lrpilot.core.names import unknown_name
+from lrpilot.errors import SettingError
+
+if TYPE_CHECKING:
+    from lrpilot.bench.jobs import Job
+    from lrpilot.bench.methods.method import Method
+    from lrpilot.bench.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class FamilyFacts:
+    """One optimizer family of a task.
+
+    Attributes:
+        kind: "sgd" or "adamw".
+        default: name of the method of somebody who does nothing about the lr.
+        oracle_lrs: the grid of the oracle's sweep, natural units, ascending.
+    """
+
+    kind: str
+    default: str
+    oracle_lrs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """One task; the attributes are those of :class:`lrpilot.bench.tasks.task.Task`."""
+
+    name: str
+    title: str
+    families: tuple[FamilyFacts, ...]
+    score_name: str = "accuracy"
+    score_better: str = "higher"
+    handmade: str = "cosine"
+    remark: str = ""
+    large: bool = False
+
+    def family(self, kind: str | None = None) -> FamilyFacts:
+        """The family of that kind; the first where it is None.
+
+        Raises:
+            SettingError: the task has no such family.
+        """
+        for family in self.families:
+            if kind is None or family.kind == kind:
+                return family
+        kinds = ", ".join(repr(family.kind) for family in self.families)
+        raise SettingError(f"The task {self.name!r} is trained with {kinds}, got {kind!r}.")
+
+
+@dataclass(frozen=True)
+class FinderFacts:
+    """What a method that only picks an lr picks it for.
+
+    Attributes:
+        schedule: kind that the pick is meant for.
+        suggestions: names among its suggestions that the finder table shows, its own pick first.
+    """
+
+    schedule: str
+    suggestions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """One method; the attributes are those of :class:`lrpilot.bench.methods.method.Method`.
+
+    Attributes:
+        finder: of a method that only picks an lr and trains nothing; None for all others.
+    """
+
+    name: str
+    title: str
+    group: str
+    practice: str = ""
+    lrs: Mapping[str, float] | None = None
+    equal_compute: bool = True
+    finder: FinderFacts | None = None
+
+    def lr_for(self, kind: str) -> float | None:
+        """Its documented default lr with a family of that kind; None for a method that takes no lr."""
+        return None if self.lrs is None else self.lrs.get(kind)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Tasks and methods by name, in the order of the tables."""
+
+    tasks: Mapping[str, TaskFacts]
+    methods: Mapping[str, MethodFacts]
+
+    def task(self, name: str) -> TaskFacts:
+        """The task of that name.
+
+        Raises:
+            SettingError: there is none; the closest name is offered.
+        """
+        if name not in self.tasks:
+            raise unknown_name("A benchmark task", name, self.tasks)
+        return self.tasks[name]
+
+
+def registered() -> Catalogue:
+    """The catalogue of everything that is registered (loads torch)."""
+    from lrpilot.bench.methods.registry import methods
+    from lrpilot.bench.tasks.registry import tasks
+
+    return Catalogue(
+        {name: task_facts(task) for name, task in tasks().items()},
+        {name: method_facts(method) for name, method in methods().items()},
+    )
+
+
+def task_facts(task: "Task") -> TaskFacts:
+    """What the analysis must know of a task."""
+    return TaskFacts(
+        task.name,
+        task.title,
+        tuple(FamilyFacts(family.kind, family.default, family.oracle_lrs) for family in task.families),
+        task.score_name,
+        task.score_better,
+        task.handmade,
+        task.remark,
+        task.large,
+    )
+
+
+def method_facts(method: "Method") -> MethodFacts:
+    """What the analysis must know of a method."""
+    finder = None
+    if method.group == "finder":
+        from lrpilot.bench.finder_picks import PICKERS
+
+        picker = PICKERS.get(method.settings.get("picker", ""))
+        finder = None if picker is None else FinderFacts(picker.schedule, tuple(picker.rows))
+    return MethodFacts(
+        method.name, method.title, method.group, method.practice, method.lrs, method.equal_compute, finder
+    )
+
+
+def run_of(record: Mapping[str, Any]) -> str | None:
+    """The run that the registered task and method would make of a record's job today (loads torch).
+
+    None where the task or the method is gone, or cannot be combined any more.
+    """
+    from lrpilot.bench.jobs import Job, plan
+
+    names = ("task", "method", "seed", "family", "lr", "horizon", "repeat")
+    try:
+        return plan(Job(**{name: record[name] for name in names})).run
+    except (SettingError, KeyError):
+        return None
+
+
+def runs_of(jobs: "Iterable[Job]") -> dict[str, dict[str, Any]]:
+    """Settings of jobs by the run that they plan (loads torch): what ``not_run`` takes.
+
+    A job that no run can be made of (a method that cannot train the family) is left out.
+    """
+    from lrpilot.bench.jobs import plan
+
+    runs: dict[str, dict[str, Any]] = {}
+    for job in jobs:
+        try:
+            planned = plan(job)
+        except SettingError:
+            continue
+        runs.setdefault(planned.run, {**job.to_dict(), "family": planned.kind, "lr": planned.lr})
+    return runs

@@ -1,0 +1,171 @@
+"""Whether the records can be believed, and what is missing from them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from lrpilot.bench.analysis.oracle import KINDS, sweep
+from lrpilot.bench.analysis.runs import Bench, Run
+
+EXAMPLES = 3  # mismatches told in words
+
+
+@dataclass(frozen=True)
+class InsideCheck:
+    """Whether a sweep's best lr is strictly inside its grid; None (with a reason) where it cannot be said."""
+
+    task: str
+    family: str
+    kind: str
+    best_lr: float | None
+    lowest: float
+    highest: float
+    inside: bool | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RepeatCheck:
+    """Whether repeats of a run ended with the same weights, bit for bit."""
+
+    task: str
+    method: str
+    seed: int
+    lr: float | None
+    repeats: int
+    equal: bool
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CostCheck:
+    """Whether a method's declared passes are those that the hooks counted.
+
+    Attributes:
+        runs: records compared (a run that crashed half-way through a pass is not).
+        mismatches: records where they differ.
+        tasks: compared on.
+        examples: up to three mismatches in words.
+    """
+
+    method: str
+    runs: int
+    mismatches: int
+    tasks: tuple[str, ...]
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sanity:
+    """The panel.
+
+    Attributes:
+        inside: by task and schedule.
+        repeats: for every run that was repeated.
+        costs: by method.
+        holds: whether every check was made and holds: at least one repeat, every sweep complete.
+    """
+
+    inside: tuple[InsideCheck, ...]
+    repeats: tuple[RepeatCheck, ...]
+    costs: tuple[CostCheck, ...]
+    holds: bool
+
+
+@dataclass(frozen=True)
+class NotRun:
+    """A planned run without a record."""
+
+    run: str
+    task: str
+    method: str
+    seed: int
+    family: str | None
+    lr: float | None
+    lr_factor: float
+    horizon: float
+    repeat: int
+
+
+def sanity(bench: Bench) -> Sanity:
+    """Check the oracle grids, the repeats and the cost counters."""
+    inside = tuple(_inside(bench, task, kind) for task in bench.tasks() for kind in KINDS)
+    repeats = _repeats(bench.all_runs)
+    costs = tuple(_cost(name, runs) for name in bench.catalogue.methods if (runs := _countable(bench, name)))
+    holds = (
+        bool(inside and repeats and costs)
+        and all(check.inside for check in inside)
+        and all(check.equal for check in repeats)
+        and not any(check.mismatches for check in costs)
+    )
+    return Sanity(inside, repeats, costs, holds)
+
+
+def _inside(bench: Bench, task: str, kind: str) -> InsideCheck:
+    family = bench.catalogue.task(task).family()
+    swept = sweep(bench, task, kind)
+    return InsideCheck(
+        task=task,
+        family=family.kind,
+        kind=kind,
+        best_lr=swept.best[0] if swept.best else None,
+        lowest=family.oracle_lrs[0],
+        highest=family.oracle_lrs[-1],
+        inside=swept.inside,
+        reason=swept.reason,
+    )
+
+
+def _repeats(runs: Iterable[Run]) -> tuple[RepeatCheck, ...]:
+    groups: dict[tuple[Any, ...], dict[int, Run]] = {}
+    for run in runs:
+        cell = (run.task, run.method, run.family, run.seed, run.lr, run.steps)
+        groups.setdefault(cell, {})[run.repeat] = run
+    return tuple(_repeat(list(group.values())) for group in groups.values() if len(group) > 1)
+
+
+def _repeat(runs: list[Run]) -> RepeatCheck:
+    first, digests = runs[0], tuple(str(run.record["weights"]) for run in runs)
+    return RepeatCheck(
+        first.task, first.method, first.seed, first.lr, len(runs), len(set(digests)) == 1, tuple(sorted(set(digests)))
+    )
+
+
+def _countable(bench: Bench, method: str) -> list[Run]:
+    """A run that crashed may have done so between a pass and its declaration."""
+    return [run for run in bench.all_runs if run.method == method and run.status != "crashed"]
+
+
+def _cost(method: str, runs: list[Run]) -> CostCheck:
+    wrong = [run for run in runs if run.record["declared"] != run.record["counted"]]
+    return CostCheck(
+        method=method,
+        runs=len(runs),
+        mismatches=len(wrong),
+        tasks=tuple(dict.fromkeys(run.task for run in runs)),
+        examples=tuple(_mismatch(run) for run in wrong[:EXAMPLES]),
+    )
+
+
+def _mismatch(run: Run) -> str:
+    declared, counted = run.record["declared"], run.record["counted"]
+    differences = (
+        f"declared {declared.get(name)} {name}, counted {counted.get(name)}"
+        for name in sorted({*declared, *counted})
+        if declared.get(name) != counted.get(name)
+    )
+    return f"{run.task}, seed {run.seed}: {'; '.join(differences)}"
+
+
+def not_run(expected: Mapping[str, Mapping[str, Any]], bench: Bench) -> tuple[NotRun, ...]:
+    """What was planned and has no record.
+
+    Args:
+        expected: settings of jobs by their run, as ``catalogue.runs_of`` makes them.
+        bench: all records.
+    """
+    done = {run.run for run in bench.all_runs}
+    names = [each.name for each in fields(NotRun) if each.name != "run"]
+    return tuple(
+        NotRun(run=run, **{name: job[name] for name in names}) for run, job in expected.items() if run not in done
+    )

@@ -1,0 +1,35 @@
+"""One writer for a file of records."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lrpilot.errors import DataError
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold ``path`` for the block; the system lets go of it even when this process is killed.
+
+    The file itself is locked, so nothing is left beside it; it is made where there is none.
+
+    Raises:
+        DataError: another process holds it, or it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise DataError(
+            f"Records need a file that can be written, got {path} ({error.strerror}). Name another one with --records."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f"A file of records takes one bench at a time, got {path}, which another one is writing. "
+                "Wait for its end, or name another file with --records."
+            ) from error
+        yield

@@ -1,0 +1,29 @@
+"""torch's ReduceLROnPlateau: the lr falls when the validation loss has stopped improving."""
+
+import torch
+
+from lrpilot.bench.curves import compact
+from lrpilot.bench.methods.loops import fly_on_validation
+from lrpilot.bench.methods.method import Method, Notes
+from lrpilot.bench.session import Session
+
+
+def fly_plateau(session: Session, *, evaluations: int) -> Notes:
+    """Train with the family's optimizer; see :func:`lrpilot.bench.methods.loops.fly_on_validation`."""
+    optimizer = session.optimizer(session.lr)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    fly_on_validation(session, optimizer, scheduler, evaluations=evaluations)
+    return {"final_lr": compact(optimizer.param_groups[0]["lr"])}
+
+
+METHODS = (
+    Method(
+        name="plateau",
+        title="ReduceLROnPlateau",
+        fly=fly_plateau,
+        practice="torch's defaults (factor 0.1, patience 10) on the validation loss, 30 'epochs' a run",
+        group="peer",
+        settings={"evaluations": 30},
+        lrs={"sgd": 0.1, "adamw": 1e-3},
+    ),
+)

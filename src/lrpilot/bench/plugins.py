@@ -1,0 +1,74 @@
+"""Tasks and methods of a user's own: modules named in one environment variable, which every worker inherits."""
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from lrpilot.errors import SettingError
+
+PLUGINS_VARIABLE = "LRPILOT_BENCH_PLUGINS"  # importable modules, separated by commas
+NAMES = ("TASKS", "METHODS")
+
+
+def plugins() -> tuple[str, ...]:
+    """The modules that the benchmark takes tasks and methods from beside its own."""
+    return tuple(name.strip() for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name.strip())
+
+
+def use_plugins(names: Sequence[str]) -> None:
+    """Take tasks and methods from these modules too, in this process and in those it starts.
+
+    Args:
+        names: importable modules, each with a sequence ``TASKS`` or ``METHODS`` or both.
+
+    Raises:
+        SettingError: one cannot be imported, or has neither.
+    """
+    for name in names:
+        if not any(hasattr(load_plugin(name), part) for part in NAMES):
+            raise SettingError(f"A plugin must have TASKS or METHODS, got {name!r} with neither. Add one of them.")
+    os.environ[PLUGINS_VARIABLE] = ",".join(dict.fromkeys((*plugins(), *names)))
+
+
+def load_plugin(name: str) -> ModuleType:
+    """Import a plugin; an error of its own passes through.
+
+    Raises:
+        SettingError: there is no such module.
+    """
+    try:
+        known = find_spec(name) is not None
+    except (ImportError, ValueError):
+        known = False
+    if not known:
+        raise SettingError(
+            f"A plugin must be an importable module, got {name!r}. "
+            "Write it as in an import (my_package.my_tasks), and install it or start in its folder."
+        )
+    return import_module(name)
+
+
+@cache
+def _collected(modules: tuple[str, ...], part: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for module in modules:
+        for entry in getattr(load_plugin(module), part, ()):
+            if entry.name in found:
+                raise SettingError(
+                    f"Names of the benchmark's {part.lower()} must be unique, got {entry.name!r} twice. Rename one."
+                )
+            found[entry.name] = entry
+    return found
+
+
+def collected(own: Iterable[str], part: str) -> dict[str, Any]:
+    """Every entry of ``TASKS`` or ``METHODS`` by name: of lrpilot's own modules, then of the plugins.
+
+    Raises:
+        SettingError: two entries have one name.
+    """
+    return _collected((*own, *plugins()), part)

@@ -1,0 +1,219 @@
+"""The protocol as lists of jobs: which runs the benchmark wants, in which order, given what is on record.
+
+A suite is a pure function of its scope and of the records so far. The runner asks it again after every
+run, until it wants nothing that is missing; so a suite may want more once something is known (the winner of
+a sweep on further seeds). Order is priority: what comes first is run first.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+from lrpilot.bench.jobs import Job
+from lrpilot.bench.methods.method import Method
+from lrpilot.bench.methods.registry import get_method, methods
+from lrpilot.bench.tasks.registry import get_task, tasks
+from lrpilot.bench.tasks.task import Task
+from lrpilot.core.names import unknown_name
+
+Record = Mapping[str, Any]
+Lookup = Callable[[Job], Record | None]  # the record of a job's run, if there is one
+
+ORACLE_SCHEDULES = ("linear", "cosine", "wsd")
+REFERENCE = "constant"  # swept too, to judge finders of a constant lr; no part of the oracle
+ORACLE_SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (0, 1, 2)
+LR_FACTORS = (1 / 30, 30.0)  # 1 is the suite of methods
+HORIZONS = (0.25, 1.0, 4.0)
+HORIZON_TASKS = ("fashion_plain", "diamonds")
+HORIZON_METHODS = ("find_decay_linear", "schedule_free", "prodigy_cosine", "linear")
+SANITY_METHOD = "linear"
+SMOKE_TASK = "digits"
+SMOKE_METHODS = ("linear", "adamw_constant", "find_decay_linear_free", "find_decay_linear", "cosine", "constant")
+SMOKE_SEEDS = (0, 1)
+
+GROUPS = ("lrpilot", "default", "peer", "schedule", "finder")  # in the order in which they are run
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What part of the benchmark is asked for.
+
+    Attributes:
+        tasks: in order.
+        methods: in order of their running; what a suite is made of besides (a sweep) is left out too where
+            its method is not among them.
+        seeds: in place of every suite's own; None for these.
+    """
+
+    tasks: tuple[Task, ...]
+    methods: tuple[Method, ...]
+    seeds: tuple[int, ...] | None = None
+
+    def has_method(self, name: str) -> bool:
+        """Whether the method is asked for."""
+        return any(method.name == name for method in self.methods)
+
+
+def scope(
+    *,
+    task_names: Sequence[str] = (),
+    method_names: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    large: bool = False,
+) -> Scope:
+    """The part of the benchmark that is named; all of it where nothing is.
+
+    Args:
+        task_names: tasks; one that is made for a GPU may be named without ``large``.
+        method_names: methods.
+        seeds: in place of every suite's own.
+        large: tasks that are made for a GPU too.
+
+    Raises:
+        SettingError: an unknown name; the closest one is offered.
+    """
+    chosen_tasks = [get_task(name) for name in task_names] or [t for t in tasks().values() if large or not t.large]
+    chosen_methods = [get_method(name) for name in method_names] or list(methods().values())
+    chosen_methods.sort(key=lambda method: (GROUPS.index(method.group), not method.equal_compute))
+    return Scope(_once(chosen_tasks), _once(chosen_methods), tuple(dict.fromkeys(seeds)) or None)
+
+
+def _once(entries: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple({entry.name: entry for entry in entries}.values())
+
+
+# ---------------------------------------------------------------------- the oracle
+
+
+def sweep(task: Task, method: str, *, horizon: float = 1.0) -> list[Job]:
+    """A method over the grid of lrs of the task's first family, at seed 0."""
+    return [Job(task.name, method, lr=lr, horizon=horizon) for lr in task.families[0].oracle_lrs]
+
+
+def oracle_sweep(task: Task) -> list[Job]:
+    """The full-budget sweep whose best point is the oracle: 11 peak lrs of 3 schedules."""
+    return [job for method in ORACLE_SCHEDULES for job in sweep(task, method)]
+
+
+def best_of(jobs: Sequence[Job], lookup: Lookup) -> Job | None:
+    """The job of lowest final validation loss; None while one has no record, or where none finished."""
+    records = [lookup(job) for job in jobs]
+    if any(record is None for record in records):
+        return None
+    scored = [(_final_loss(record), i) for i, record in enumerate(records) if record is not None]
+    loss, best = min(scored, default=(math.inf, 0))
+    return jobs[best] if loss < math.inf else None
+
+
+def _final_loss(record: Record) -> float:
+    loss = record["final"]["val_loss"]
+    return math.inf if record["status"] != "finished" or loss is None else float(loss)
+
+
+def oracle(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """For every task the sweep, then its best point on further seeds; at last the reference sweeps."""
+    for task in within.tasks:
+        yield from oracle_sweep(task)
+        best = best_of(oracle_sweep(task), lookup)
+        if best is not None:
+            yield from (replace(best, seed=seed) for seed in within.seeds or ORACLE_SEEDS)
+    for task in within.tasks:
+        yield from sweep(task, REFERENCE)
+
+
+# ---------------------------------------------------------------------- the other suites
+
+
+def every_method(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """Every method on every task; one seed of all before the next."""
+    for seed in within.seeds or SEEDS:
+        for method in within.methods:
+            yield from (Job(task.name, method.name, seed=seed) for task in within.tasks)
+
+
+def start_lr(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """What takes an lr, far below and far above its default: defaults, peers, and the linear schedule."""
+    for seed in within.seeds or SEEDS:
+        for method in within.methods:
+            if method.lrs is None or not (method.group in ("default", "peer") or method.name == "linear"):
+                continue
+            for factor in LR_FACTORS:
+                yield from (Job(task.name, method.name, seed=seed, lr_factor=factor) for task in within.tasks)
+
+
+def horizon(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """A quarter and four times the budget: some methods on two tasks, and a linear sweep to judge them."""
+    chosen = [task for task in within.tasks if task.name in HORIZON_TASKS]
+    for length in HORIZONS:
+        for task in chosen:
+            yield from sweep(task, "linear", horizon=length)
+            names = dict.fromkeys((*HORIZON_METHODS, task.families[0].default))
+            for seed in within.seeds or SEEDS:
+                yield from (Job(task.name, n, seed=seed, horizon=length) for n in names if n in methods())
+
+
+def sanity(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """The same run twice, which must agree bit for bit."""
+    for repeat in (0, 1):
+        yield from (Job(task.name, SANITY_METHOD, repeat=repeat) for task in within.tasks)
+
+
+def smoke(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """Three methods on two seeds of digits, and a sweep to judge them."""
+    task = get_task(SMOKE_TASK)
+    names = [name for name in SMOKE_METHODS if name in methods()][:3]
+    yield from (Job(task.name, name, seed=seed) for seed in SMOKE_SEEDS for name in names)
+    jobs = sweep(task, "linear")
+    yield from jobs
+    best = best_of(jobs, lookup)
+    if best is not None:
+        yield from (replace(best, seed=seed) for seed in SMOKE_SEEDS)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A part of the protocol.
+
+    Attributes:
+        name: as typed in a terminal.
+        title: what it answers, one line.
+        wants: its jobs, given the scope and the records so far.
+    """
+
+    name: str
+    title: str
+    wants: Callable[[Scope, Lookup], Iterator[Job]]
+
+
+_SUITES = (
+    Suite("oracle", "the best that a sweep of 11 lrs and 3 schedules finds, on five seeds: the bar", oracle),
+    Suite("methods", "every method on every task, three seeds", every_method),
+    Suite("sanity", "a plain run twice, which must agree bit for bit", sanity),
+    Suite("start_lr", "what takes an lr, at 1/30 and 30 times its default", start_lr),
+    Suite("horizon", "a quarter and four times the budget on two tasks", horizon),
+    Suite("smoke", "three methods on digits, two seeds: does it all work?", smoke),
+)
+SUITES = {suite.name: suite for suite in _SUITES}
+ALL = "all"  # of these, in this order
+ALL_OF = ("oracle", "methods", "sanity", "start_lr", "horizon")
+
+
+def suites(names: Sequence[str]) -> tuple[Suite, ...]:
+    """The suites of these names; "all" stands for all but the smoke run.
+
+    Raises:
+        SettingError: an unknown name; the closest one is offered.
+    """
+    for name in names:
+        if name not in (*SUITES, ALL):
+            raise unknown_name("A benchmark suite", name, (*SUITES, ALL))
+    expanded = chain.from_iterable(ALL_OF if name == ALL else (name,) for name in names)
+    return tuple(SUITES[name] for name in dict.fromkeys(expanded))
+
+
+def wanted(chosen: Sequence[Suite], within: Scope, lookup: Lookup) -> list[Job]:
+    """What the suites want, in order, of the methods in scope."""
+    return [job for suite in chosen for job in suite.wants(within, lookup) if within.has_method(job.method)]

@@ -1,0 +1,191 @@
+"""The runner: asks the protocol what is missing, gives it to workers, and writes down what comes back.
+
+One process writes, and it writes a whole record at a time; so whatever ends a bench, the next one finds every
+run that was finished and repeats none of them.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lrpilot import __version__
+from lrpilot.bench.jobs import Job, Plan
+from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs
+from lrpilot.bench.progress import Pace, Silence, Watch, latest_line
+from lrpilot.bench.protocol import Lookup
+from lrpilot.bench.records import append_record, machine_facts
+from lrpilot.bench.workers import Outcome, Pool
+
+Wants = Callable[[Lookup], list[Job]]
+
+TRIES = 2  # of a job whose worker dies: the machine may have been at fault
+WAIT_SECONDS = 1.0
+OTHER_CODE = (
+    "The worker must have the code that the bench has, got a run of another name. Start the bench again, and install "
+    "one version of lrpilot and of every plugin on all machines."
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a bench did.
+
+    Attributes:
+        done: runs of this bench.
+        present: wanted runs that had a record before.
+        earlier: records in the file that the present code would not make again.
+        refused: what could not be run.
+        statuses: how many of the wanted runs ended how.
+        seconds: wall time.
+    """
+
+    done: int
+    present: int
+    earlier: int
+    refused: tuple[Refusal, ...]
+    statuses: Counter[str]
+    seconds: float
+
+
+class Bench:
+    """One bench on one file of records, which the caller has locked.
+
+    Args:
+        path: the file.
+        wants: the jobs wanted, in order, given the records so far.
+        pool: where they are run.
+        watch: told about every run.
+
+    Raises:
+        DataError: the file holds something else than records of the benchmark.
+    """
+
+    def __init__(self, path: Path, wants: Wants, pool: Pool, *, watch: Watch | None = None) -> None:
+        self.path = path
+        self._ledger = Ledger(read_runs(path))
+        self._wants = wants
+        self._pool = pool
+        self._watch = watch or Silence()
+        self._processes = pool.free()
+        self._pace = Pace(self._ledger.records.values())
+        self._deaths: Counter[Job] = Counter()
+        self._running: dict[Job, tuple[str, Plan]] = {}
+        self._done = 0
+
+    def run(self) -> Summary:
+        """Run what is missing until nothing more is wanted.
+
+        Raises:
+            DataError: a record could not be written; those before it are safe.
+            LRPilotError: the workers do not start.
+        """
+        began = time.perf_counter()
+        account = self._account()
+        while True:
+            for plan in account.missing:
+                self._offer(plan)
+            if not self._running:
+                return self._sum_up(account, time.perf_counter() - began)
+            for outcome in self._pool.collect(WAIT_SECONDS):
+                latest = self._take(outcome)
+                account = self._account()
+                if latest is not None:
+                    self._tell(account, latest)
+
+    def _account(self) -> Account:
+        return self._ledger.account(self._wants(self._ledger.lookup))
+
+    def _offer(self, plan: Plan) -> None:
+        running = {run for run, _ in self._running.values()}
+        if self._pool.free() > 0 and plan.run not in running:
+            self._running[plan.job] = (plan.run, plan)
+            self._pool.submit(plan.job)
+
+    # ------------------------------------------------------------------ what comes back
+
+    def _take(self, outcome: Outcome) -> str | None:
+        """Write down what became of a job; a line about it where it has a record now."""
+        job, record = outcome.job, outcome.record
+        run, plan = self._running.pop(job)
+        if outcome.death is not None:
+            self._deaths[job] += 1
+            if self._deaths[job] == TRIES:
+                record = death_record(plan, outcome.death, outcome.seconds)
+        if record is not None and record["run"] != run:
+            outcome, record = replace(outcome, reason=OTHER_CODE), None
+        if outcome.reason is not None:
+            self._refuse(outcome, outcome.reason)
+        if record is None:
+            return None
+        append_record(self.path, record)
+        self._ledger.records[run] = record
+        self._pace.learn(record, seconds=outcome.seconds)
+        self._done += 1
+        return latest_line(plan, record)
+
+    def _refuse(self, outcome: Outcome, reason: str) -> None:
+        if isinstance(self._ledger.plan(outcome.job), str):
+            return  # it was under way when another was refused for the same reason
+        method = None if outcome.blame == "task" else outcome.job.method
+        self._ledger.bar(outcome.job.task, method, reason)
+        self._watch.warn(f"not run: {' '.join(filter(None, (outcome.job.task, method)))}: {reason}")
+
+    def _tell(self, account: Account, latest: str) -> None:
+        plans = account.missing  # those running among them
+        seconds = self._pace.total(plans)
+        at_a_time = max(1, min(self._processes, len(plans)))
+        self._watch.update(
+            done=self._done, left=len(plans), seconds=None if seconds is None else seconds / at_a_time, latest=latest
+        )
+
+    def _sum_up(self, account: Account, seconds: float) -> Summary:
+        return Summary(
+            done=self._done,
+            present=len(account.done) - self._done,
+            earlier=self._ledger.earlier(),
+            refused=account.refused,
+            statuses=Counter(str(record["status"]) for record in account.done),
+            seconds=seconds,
+        )
+
+
+def death_record(plan: Plan, death: str, seconds: float) -> dict[str, Any]:
+    """The record of a run that took its worker with it, every time: a crash, with nothing measured.
+
+    Args:
+        plan: of the run.
+        death: how the worker ended.
+        seconds: how long it lived.
+    """
+    from lrpilot.bench.curves import Curve
+    from lrpilot.bench.execute import SCHEMA
+    from lrpilot.bench.methods.registry import get_method
+
+    method = get_method(plan.job.method)
+    nothing = {"forwards": 0, "backwards": 0}
+    return {
+        "schema": SCHEMA,
+        "run": plan.run,
+        **plan.job.to_dict(),
+        "family": plan.kind,
+        "lr": plan.lr,
+        "version": method.version,
+        "settings": dict(method.settings),
+        "status": "crashed",
+        "error": f"Its worker died {TRIES} times: {death}.",
+        "steps": plan.steps,
+        "kept_steps": 0,
+        "final": dict.fromkeys(("val_loss", "val_score", "test_loss", "test_score")),
+        "compute": 0.0,
+        "declared": nothing,
+        "counted": nothing,
+        "notes": {},
+        "curve": Curve().to_dict(),
+        "weights": None,
+        "seconds": round(seconds, 3),
+        "machine": machine_facts(),
+        "code": __version__,
+    }
