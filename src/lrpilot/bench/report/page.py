@@ -1,0 +1,99 @@
+"""From a file of records to the page: what ``lrpilot bench report`` does."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lrpilot.bench.analysis.catalogue import registered, run_of, runs_of
+from lrpilot.bench.analysis.runs import Bench, load
+from lrpilot.bench.records import read_records
+from lrpilot.bench.report import part_closing, part_finders, part_headline, part_peers, part_reading, part_robust
+from lrpilot.bench.report.document import Document
+from lrpilot.bench.report.findings import Findings, find
+from lrpilot.bench.report.numbers import hours_text
+from lrpilot.bench.report.part_tasks import tasks
+from lrpilot.errors import DataError
+
+TITLE = "Learning rates at equal total compute"
+SUBTITLE = (
+    "Methods that choose a learning rate, the schedules people write by hand, framework defaults and the tools one "
+    "would pick instead, on real tasks, against the best that a full sweep could find."
+)
+
+
+def read_bench(path: Path, *, suites: Sequence[str] = ("all",)) -> tuple[Bench, dict[str, dict[str, Any]]]:
+    """The records of a file that count today, and what was planned.
+
+    Args:
+        path: of JSON lines, as ``lrpilot bench`` writes them.
+        suites: names of the parts of the protocol that were planned.
+
+    Raises:
+        DataError: no such file, nothing in it, or nothing in it that counts.
+    """
+    if not path.is_file():
+        raise DataError(f"A report needs a file of records, got none at {path}. Run `lrpilot bench run`, or name one.")
+    records = read_records(path)
+    if not records:
+        raise DataError(f"A report needs at least one record, got none in {path}. Run `lrpilot bench run` first.")
+    bench = load(records, registered(), current_run=run_of)
+    if not bench.all_runs:
+        reasons = ", ".join(sorted({record.reason for record in bench.left_out}))
+        raise DataError(
+            f"A report needs a record that counts, got none in {path} ({reasons}). Run `lrpilot bench run` again."
+        )
+    return bench, planned(records, suites)
+
+
+def planned(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Every run that the named suites want, given what is on record."""
+    from lrpilot.bench.ledger import Ledger
+    from lrpilot.bench.protocol import scope, suites, wanted
+
+    ledger = Ledger({str(record["run"]): record for record in records if "run" in record})
+    return runs_of(wanted(suites(names), scope(), ledger.lookup))
+
+
+def document(findings: Findings) -> Document:
+    """What the report says."""
+    sections = (
+        part_reading.reading(),
+        part_reading.sanity_panel(findings),
+        part_headline.headline(findings),
+        part_peers.peers(findings),
+        part_peers.doing_nothing(findings),
+        tasks(findings),
+        part_robust.start_lrs(findings),
+        part_robust.horizons(findings),
+        part_finders.finders(findings),
+        part_closing.cost(findings),
+        part_closing.failures(findings),
+        part_closing.not_run(findings),
+        part_closing.machine(findings),
+    )
+    return Document(TITLE, SUBTITLE, _facts(findings), sections)
+
+
+def report(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) -> Document:
+    """The report of a benchmark.
+
+    Args:
+        bench: the runs that count.
+        expected: what was planned; None where that is not known.
+    """
+    return document(find(bench, expected))
+
+
+def _facts(findings: Findings) -> tuple[tuple[str, str], ...]:
+    runs = findings.bench.all_runs
+    seeds = {run.seed for run in runs}
+    time = hours_text(math.fsum(run.seconds for run in runs))
+    return (
+        (f"{len(findings.tasks)}", "tasks"),
+        (f"{len(findings.heads)}", "methods"),
+        (f"{len(seeds)}", "seeds at most"),
+        (f"{len(runs):,}", "runs"),
+        (time, "of training"),
+        ("holds" if findings.panel.holds else "open", "sanity panel"),
+    )

@@ -1,0 +1,223 @@
+"""The closing sections: cost, failures, what was not run, machine and versions."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from lrpilot.bench.analysis.rows import MethodRow
+from lrpilot.bench.analysis.runs import Run
+from lrpilot.bench.analysis.sanity import NotRun
+from lrpilot.bench.report.document import Block, Bullets, Cell, Code, Paragraph, Row, Section, Table
+from lrpilot.bench.report.findings import Findings
+from lrpilot.bench.report.numbers import INFINITE, NOTHING, factor_text, hours_text, lr_text, many, ratio_text
+from lrpilot.bench.report.part_headline import group_of
+
+SWEPT = ("linear", "cosine", "wsd", "constant")  # methods that are swept over lrs far beyond what works
+
+
+# ------------------------------------------------------------------ cost
+
+
+def cost(findings: Findings) -> Section:
+    """The section."""
+    if not findings.heads:
+        return Section("cost", "What it costs", (Paragraph("No method has a plain run yet."),))
+    tasks = list(findings.judged)
+    rows = {task: {row.method: row for row in findings.rows[task]} for task in tasks}
+    lines = []
+    for head in findings.heads:
+        times = tuple(_time_cell(rows[task].get(head.method)) for task in tasks)
+        cells = (
+            Cell(ratio_text(head.compute)),
+            Cell(ratio_text(head.seconds)),
+            Cell(_steps_share(findings, head.method)),
+        )
+        lines.append(Row(head.title, (*cells, *times), group_of(head.group)))
+    table = Table(
+        "Total compute, seconds, and total compute until the target is reached",
+        ("method", "compute", "seconds", "steps trained", *(f"to target: {task}" for task in tasks)),
+        tuple(lines),
+        note="All ÷ a plain run's; what is missing of the steps trained went into probes. Seconds: means over tasks. "
+        f"{INFINITE}: at least half of the seeds never reached the target, the oracle's median final loss × 1.02.",
+    )
+    lead = "Total compute is counted in forward and backward passes and does not depend on the machine; seconds do."
+    return Section("cost", "What it costs", (Paragraph(lead), table))
+
+
+def _time_cell(row: MethodRow | None) -> Cell:
+    if row is None or row.time_to_target.value is None:
+        return Cell(NOTHING)
+    missed = f"{row.misses} of {len(row.seeds)} missed" if row.misses else ""
+    return Cell(ratio_text(row.time_to_target.value), small=missed)
+
+
+def _steps_share(findings: Findings, method: str) -> str:
+    shares = [
+        run.record["kept_steps"] / run.steps
+        for task in findings.tasks
+        for run in findings.bench.runs(task, method).values()
+        if not run.failed and run.record.get("kept_steps")
+    ]
+    return f"{math.exp(math.fsum(map(math.log, shares)) / len(shares)):.2f}" if shares else NOTHING
+
+
+# ------------------------------------------------------------------ failures
+
+
+def failures(findings: Findings) -> Section:
+    """The section."""
+    failed = [run for run in findings.bench.all_runs if run.failed]
+    swept = [run for run in failed if _of_sweep(run)]
+    shown = [run for run in failed if not _of_sweep(run)]
+    blocks: list[Block] = [Paragraph(_failure_words(len(failed), len(findings.bench.all_runs), len(swept)))]
+    if shown:
+        blocks.append(_failure_table(findings, shown))
+    return Section("failures", "Failures", blocks)
+
+
+def _failure_words(failed: int, total: int, swept: int) -> str:
+    words = f"{failed:,} of {total:,} runs failed"
+    if swept:
+        words += (
+            f"; {swept:,} of these failures are points of the oracle's sweeps at lrs too large, which is how a grid "
+            "finds its end"
+        )
+    return words + "."
+
+
+def _of_sweep(run: Run) -> bool:
+    return run.method in SWEPT and run.record["lr_factor"] == 1.0 and not math.isclose(run.lr_factor, 1.0, rel_tol=1e-4)
+
+
+def _failure_table(findings: Findings, runs: Sequence[Run]) -> Table:
+    groups: dict[tuple[str, str, float, float, str, str], list[int]] = {}
+    for run in runs:
+        key = (run.task, run.method, run.lr_factor, run.horizon, run.status, run.error or "")
+        groups.setdefault(key, []).append(run.seed)
+    titles = findings.bench.catalogue.methods
+    rows = []
+    for (task, method, factor, horizon, status, error), seeds in groups.items():
+        how = [f"start lr {factor_text(factor)}"] if factor != 1.0 else []
+        how += [f"budget {factor_text(horizon)}"] if horizon != 1.0 else []
+        cells = (
+            Cell(Code(task)),
+            Cell(", ".join(how) or "plain"),
+            Cell(status, mark="fail"),
+            Cell(", ".join(str(seed) for seed in sorted(seeds))),
+            Cell(Code(error) if error else ""),
+        )
+        rows.append(Row(titles[method].title, cells, group_of(titles[method].group)))
+    columns = ("method", "task", "run", "status", "seeds", "error")
+    return Table("Every failure outside of the oracle's sweeps", columns, tuple(rows), frozenset({1, 2, 3, 4, 5}))
+
+
+# ------------------------------------------------------------------ not run
+
+
+def not_run(findings: Findings) -> Section:
+    """The section."""
+    if findings.missing is None:
+        words = "The plan of the benchmark was not at hand, so what is missing cannot be listed."
+        return Section("not-run", "What was not run", (Paragraph(words),))
+    if not findings.missing:
+        return Section("not-run", "What was not run", (Paragraph("Everything that was planned is on record."),))
+    words = f"{len(findings.missing):,} planned runs have no record. Nothing above was guessed for them."
+    groups: dict[tuple[str, str], Counter[str]] = {}
+    for run in findings.missing:
+        groups.setdefault((_part(run, findings), run.method), Counter())[run.task] += 1
+    titles = findings.bench.catalogue.methods
+    rows = tuple(
+        Row(
+            titles[method].title if method in titles else method,
+            (
+                Cell(part),
+                Cell(f"{sum(tasks.values()):,}"),
+                Cell(_on_tasks(tasks)),
+            ),
+            group_of(titles[method].group) if method in titles else None,
+        )
+        for (part, method), tasks in sorted(groups.items(), key=lambda item: item[0][0])
+    )
+    columns = ("method", "part", "runs", "on tasks (runs)")
+    table = Table("Planned runs without a record", columns, rows, frozenset({1, 3}), folded=f"All {len(rows)} groups")
+    return Section("not-run", "What was not run", (Paragraph(words), table))
+
+
+def _on_tasks(tasks: Counter[str]) -> str:
+    """Names with counts; the count once where it is the same for all of them."""
+    counts = set(tasks.values())
+    if len(counts) == 1 and len(tasks) > 1:
+        return f"{', '.join(tasks)} ({counts.pop()} each)"
+    return ", ".join(f"{task} ({count})" for task, count in tasks.items())
+
+
+def _part(run: NotRun, findings: Findings) -> str:
+    if run.horizon != 1.0:
+        return "other budgets"
+    if run.lr_factor != 1.0:
+        return "start lrs"
+    if run.repeat:
+        return "repeats"
+    method = findings.bench.catalogue.methods.get(run.method)
+    default = method.lr_for(run.family) if method is not None and run.family is not None else None
+    if run.lr is not None and default is not None and not math.isclose(run.lr, default, rel_tol=1e-4):
+        return "sweeps"
+    return "plain runs"
+
+
+# ------------------------------------------------------------------ machine
+
+
+def machine(findings: Findings) -> Section:
+    """The section."""
+    runs = findings.bench.all_runs
+    machines = Counter(json.dumps(run.record.get("machine") or {}, sort_keys=True) for run in runs)
+    rows = tuple(_machine_row(json.loads(text), count) for text, count in sorted(machines.items()))
+    codes = Counter(str(run.record.get("code", NOTHING)) for run in runs)
+    time = hours_text(math.fsum(run.seconds for run in runs))
+    columns = ("processor", "cores", "threads", "python", "torch", "device", "runs")
+    blocks: list[Block] = [
+        Paragraph(f"{many(len(runs), 'run')}, {time} of training in all, without the benchmark's own evaluations."),
+        Table("Machines and versions", columns, rows, frozenset({3, 4, 5})),
+        Paragraph(
+            "lrpilot " + ", ".join(f"{code} ({many(count, 'run')})" for code, count in sorted(codes.items())) + "."
+        ),
+    ]
+    blocks += _left_out(findings)
+    blocks.append(_practices(findings))
+    return Section("machine", "Machine, versions, settings", blocks)
+
+
+def _machine_row(facts: dict[str, object], count: int) -> Row:
+    names = ("cpu_count", "threads", "python", "torch", "device")
+    cells = (Cell(str(facts.get(name, NOTHING))) for name in names)
+    return Row(str(facts.get("architecture", NOTHING)), (*cells, Cell(f"{count:,}")))
+
+
+def _left_out(findings: Findings) -> Iterable[Block]:
+    reasons = Counter(record.reason for record in findings.bench.left_out)
+    if reasons:
+        yield Paragraph("Records that are in the file and do not count:")
+        yield Bullets(tuple(f"{count:,}: {reason}" for reason, count in sorted(reasons.items())))
+
+
+def _practices(findings: Findings) -> Table:
+    used = {run.method for run in findings.bench.all_runs}
+    methods = [method for name, method in findings.bench.catalogue.methods.items() if name in used]
+    rows = tuple(
+        Row(
+            method.title,
+            (Cell(Code(method.name)), Cell(_lrs(method.lrs)), Cell(method.practice)),
+            group_of(method.group),
+        )
+        for method in methods
+    )
+    columns = ("method", "name", "default lr", "documented best practice that it follows")
+    return Table(
+        "One configuration per method, for all tasks", columns, rows, frozenset({1, 2, 3}), folded="Every method"
+    )
+
+
+def _lrs(lrs: object) -> str:
+    return ", ".join(f"{lr_text(lr)} ({kind})" for kind, lr in lrs.items()) if isinstance(lrs, dict) else NOTHING

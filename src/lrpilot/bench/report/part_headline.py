@@ -1,0 +1,236 @@
+"""All methods over all tasks: the headline picture, the performance profile and the table."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lrpilot.bench.analysis.compare import Headline
+from lrpilot.bench.report.document import Block, Cell, Figure, Gallery, Group, Key, Paragraph, Row, Section, Table
+from lrpilot.bench.report.findings import GROUP_WORDS, GROUPS, Findings
+from lrpilot.bench.report.forest import MARKERS, ForestRow, forest
+from lrpilot.bench.report.numbers import INFINITE, NOTHING, many, of_text, ratio_text, regret_cell
+from lrpilot.bench.report.svg import Panel, x_scale, y_scale
+from lrpilot.bench.stats.aggregates import Profile, performance_profiles
+
+NOTE = (
+    "Regret with its 95 % interval over paired seeds; bold: the smallest of a column. Compute and seconds are ÷ "
+    "those of a plain run. The bar at the left tells the group, as in the figures."
+)
+FOREST_TOP = 5.0  # regrets beyond are arrows at the edge
+PROFILE_TOP = 2.0
+NARROW: dict[str, Group] = {"schedule": "schedule", "default": "default", "peer": "peer", "lrpilot": "lrpilot"}
+
+
+def headline(findings: Findings) -> Section:
+    """The section."""
+    everywhere, partly, free = _apart(findings.heads)
+    if not findings.heads:
+        words = "No method has a run that can be judged yet: there is no plain run, or no oracle to compare with."
+        return Section("headline", "All methods over all tasks", (Paragraph(words),))
+    blocks: list[Block] = [Paragraph(_answer(findings, everywhere), lead=True), _forest(everywhere, findings)]
+    blocks.append(Gallery((_profile(findings), _time_profile(findings))))
+    tables = (
+        (everywhere, "Methods at equal total compute, run on every task"),
+        (partly, "Not run on every task (or without an oracle there): their means stand on fewer tasks"),
+        (free, "Probes free of charge: not at equal total compute"),
+    )
+    made = [_table(findings, heads, caption) for heads, caption in tables if heads]
+    waiting = [task for task in findings.tasks if task not in findings.judged]
+    if waiting:
+        blocks.append(
+            Paragraph(f"No method has a plain run yet on {', '.join(waiting)}, so nothing here is about them.")
+        )
+    blocks += [replace(table, note="" if i else NOTE) for i, table in enumerate(made)]
+    return Section("headline", "All methods over all tasks", blocks)
+
+
+def group_of(head_group: str) -> Group:
+    """The group as figures know it."""
+    return NARROW.get(head_group, "rest")
+
+
+def _apart(heads: Sequence[Headline]) -> tuple[list[Headline], list[Headline], list[Headline]]:
+    everywhere = [h for h in heads if h.equal_compute and not h.missing]
+    partly = [h for h in heads if h.equal_compute and h.missing]
+    return everywhere, partly, [h for h in heads if not h.equal_compute]
+
+
+def _answer(findings: Findings, heads: Sequence[Headline]) -> str:
+    ranked = [h for h in heads if h.regret is not None and math.isfinite(h.regret)]
+    count = len(findings.judged)
+    if not ranked:
+        return f"No method has finished every run on {many(count, 'task')}, so none has a finite mean regret."
+    best = ranked[0]
+    words = (
+        f"Over {many(count, 'task')} the smallest mean regret of a method run on all of them is "
+        f"{ratio_text(best.regret)}: {best.title} ({GROUP_WORDS[group_of(best.group)]}), with {_score(best)} against "
+        "the oracle."
+    )
+    ours = next((h for h in ranked if h.group == "lrpilot"), None)
+    if ours is not None and ours is not best:
+        words += f" lrpilot's best is {ours.title}, at {ratio_text(ours.regret)} ({_score(ours)})."
+    elif ours is None and any(h.group == "lrpilot" for h in heads):
+        words += " No method of lrpilot finished every run."
+    return words
+
+
+def _score(head: Headline) -> str:
+    return f"{many(head.wins, 'win')}, {many(head.ties, 'tie')} and {many(head.losses, 'loss')}"
+
+
+def _score_text(head: Headline) -> str:
+    return f"{head.wins} / {head.ties} / {head.losses}"
+
+
+# ------------------------------------------------------------------ figures
+
+
+def _forest(heads: Sequence[Headline], findings: Findings) -> Figure:
+    rows = [_forest_row(head) for head in heads if head.regret is not None]
+    top = f"{FOREST_TOP:g}"
+    return Figure(
+        f"Final validation loss ÷ the oracle's, over {many(len(findings.judged), 'task')}",
+        forest(rows, axis="mean over tasks", one="1 = the oracle", top=FOREST_TOP),
+        "Grey dots: single tasks, the bar behind them from the best to the worst. Large signs: the geometric mean. "
+        f"An arrow at the right edge is beyond {top}, or infinite because a run failed; the mean over the seeds that "
+        "finished then stands in the table. Further left is better; logarithmic.",
+        tuple(Key(f"s-{g}", GROUP_WORDS[g], MARKERS[g], line=False) for g in GROUPS if any(r.group == g for r in rows)),
+        wide=True,
+    )
+
+
+def _forest_row(head: Headline) -> ForestRow:
+    dots = tuple((value, f"{task}: {ratio_text(value)}") for task, value in head.regrets.items())
+    warning = of_text(head.failures, head.runs, "runs failed") if head.failures else ""
+    return ForestRow(head.title, group_of(head.group), head.regret, dots, ratio_text(head.regret), warning)
+
+
+def _profile(findings: Findings) -> Figure:
+    best = findings.best_heads()
+    chosen = {head.method for head in best.values()}
+    drawn = [h for h in findings.heads if h.profile is not None and h.equal_compute]
+    low = min([0.98, *(h.profile.taus[0] / 1.02 for h in drawn if h.profile is not None and h.profile.taus)])
+    panel = Panel(
+        "profile",
+        x_scale(low, PROFILE_TOP, log=True),
+        y_scale(0.0, 1.0),
+        x_label="regret (final loss ÷ the oracle's)",
+        y_label="share of tasks within that regret",
+        summary="Performance profile: share of tasks on which a method's regret is at most the value on the axis.",
+    )
+    panel.upright(1.0, "s-oracle")
+    for head in [h for h in drawn if h.method not in chosen]:
+        panel.line(_steps(head.profile, low, PROFILE_TOP), "s-rest", step=True)
+    for group, head in reversed(best.items()):
+        panel.line(_steps(head.profile, low, PROFILE_TOP), f"s-{group}", step=True)
+    keys = [Key(f"s-{group}", head.title) for group, head in best.items()]
+    keys += [Key("s-rest", GROUP_WORDS["rest"])] if len(drawn) > len(best) else []
+    return Figure(
+        "Performance profile: on how many tasks is a method that close?",
+        panel.svg(),
+        "Each line climbs by one task's share where its regret is reached; further up and further left is better. A "
+        "line that ends below 1 failed on a task, or lies beyond the panel. Coloured: the best of each group by "
+        "geometric mean.",
+        (*keys, Key("s-oracle level", "oracle")),
+    )
+
+
+def _time_profile(findings: Findings) -> Figure:
+    """On what share of tasks the target is reached, against the compute spent."""
+    times: dict[str, dict[str, float]] = {}
+    for task, rows in findings.rows.items():
+        for row in rows:
+            if row.equal_compute and row.time_to_target.value is not None:
+                times.setdefault(row.method, {})[task] = row.time_to_target.value
+    profiles = performance_profiles(times)
+    best = {group: head for group, head in findings.best_heads().items() if head.method in profiles}
+    chosen = {head.method for head in best.values()}
+    panel = Panel(
+        "time-profile",
+        x_scale(0.0, 1.0),
+        y_scale(0.0, 1.0),
+        x_label="total compute ÷ a plain run's",
+        y_label="share of tasks that reached the target",
+        summary="Share of tasks on which a method has reached the target loss, against the total compute spent.",
+    )
+    for method in [name for name in profiles if name not in chosen]:
+        panel.line(_steps(profiles[method], 0.0, 1.0), "s-rest", step=True)
+    for group, head in reversed(best.items()):
+        panel.line(_steps(profiles[head.method], 0.0, 1.0), f"s-{group}", step=True)
+    keys = [Key(f"s-{group}", head.title) for group, head in best.items()]
+    keys += [Key("s-rest", GROUP_WORDS["rest"])] if len(profiles) > len(best) else []
+    return Figure(
+        "Time to target: how much compute until the oracle's loss?",
+        panel.svg(),
+        "The target is the oracle's median final loss × 1.02; a task counts once the median seed has reached it. "
+        "The same methods as on the left; a line that never rises has missed the target on every task.",
+        tuple(keys),
+    )
+
+
+def _steps(profile: Profile | None, low: float, high: float) -> list[tuple[float, float]]:
+    assert profile is not None  # the caller has seen to it
+    rises = list(zip(profile.taus, profile.rhos, strict=True))
+    last = rises[-1][1] if rises else 0.0
+    points, before = [(low, 0.0)], 0.0
+    for tau, rho in [*rises, (high, last)]:
+        points += [(tau, before), (tau, rho)]
+        before = rho
+    return points
+
+
+# ------------------------------------------------------------------ table
+
+
+def _table(findings: Findings, heads: Sequence[Headline], caption: str) -> Table:
+    tasks = list(findings.judged)
+    best = _best(heads)
+    rows = {task: {row.method: row for row in findings.rows[task]} for task in tasks}
+    ranks = {task: _smallest(findings, task, {h.method for h in heads}) for task in tasks}
+    lines = []
+    for head in heads:
+        cells = [_mean_cell(head, best=head.method == best), _worst_cell(head), Cell(_score_text(head))]
+        cells += [Cell(ratio_text(head.compute)), Cell(ratio_text(head.seconds)), _failed_cell(head)]
+        for task in tasks:
+            row = rows[task].get(head.method)
+            cells.append(
+                Cell("not run", mark="missing") if row is None else regret_cell(row, best=ranks[task] == head.method)
+            )
+        lines.append(Row(head.title, tuple(cells), group_of(head.group)))
+    columns = ("method", "regret, mean", "worst task", "▲ / = / ▽", "compute", "seconds", "failed runs", *tasks)
+    return Table(caption, columns, tuple(lines))
+
+
+def _best(heads: Sequence[Headline]) -> str | None:
+    ranked = [(h.regret, i) for i, h in enumerate(heads) if h.regret is not None and math.isfinite(h.regret)]
+    return heads[min(ranked)[1]].method if ranked else None
+
+
+def _smallest(findings: Findings, task: str, methods: set[str]) -> str | None:
+    found = [
+        (row.regret.ratio.mean, row.method)
+        for row in findings.rows[task]
+        if row.method in methods and row.regret.ratio is not None and math.isfinite(row.regret.ratio.mean)
+    ]
+    return min(found)[1] if found else None
+
+
+def _mean_cell(head: Headline, *, best: bool) -> Cell:
+    on = f"on {many(len(head.regrets), 'task')}" if head.missing else ""
+    if head.regret is None:
+        return Cell(NOTHING, small=on)
+    if math.isinf(head.regret):
+        rest = f"finished seeds: {ratio_text(head.finished_regret)}" if head.finished_regret is not None else ""
+        return Cell(INFINITE, small=", ".join(part for part in (rest, on) if part), mark="fail")
+    return Cell(ratio_text(head.regret), small=on, best=best)
+
+
+def _worst_cell(head: Headline) -> Cell:
+    if head.worst is None:
+        return Cell(NOTHING)
+    task, value = head.worst
+    return Cell(ratio_text(value), small=task)
+
+
+def _failed_cell(head: Headline) -> Cell:
+    return Cell(f"{head.failures} of {head.runs}", mark="fail" if head.failures else None)

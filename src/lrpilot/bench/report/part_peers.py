@@ -1,0 +1,86 @@
+"""The peer to beat on each task, and what a user who does nothing loses."""
+
+from collections.abc import Iterable
+
+from lrpilot.bench.analysis.compare import Pair
+from lrpilot.bench.report.document import Cell, Code, Paragraph, Row, Section, Table
+from lrpilot.bench.report.findings import Findings
+from lrpilot.bench.report.numbers import INFINITE, NOTHING, interval_text, ratio_cell, ratio_text, short
+
+
+def peers(findings: Findings) -> Section:
+    """The section."""
+    lead = (
+        "The peer of smallest mean regret on each task, at equal total compute, and the peers that its seeds cannot "
+        "tell from it. Beside it lrpilot's best method there, compared over the same seeds."
+    )
+    caveat = (
+        "Both were chosen as the best of several on the very runs they are compared by, so a small difference means "
+        "little; the last column says how many seeds would tell it with power 0.8, by the spread seen."
+    )
+    rows = tuple(_peer_row(findings, task) for task in findings.to_beat)
+    if not rows:
+        return Section("peers", "The peer to beat", (Paragraph("No task has a plain run yet."),))
+    columns = (
+        "task",
+        "best peer",
+        "its regret",
+        "cannot be told from it",
+        "lrpilot's best",
+        "÷ best peer",
+        "seeds needed",
+    )
+    table = Table("The peer to beat on each task", columns, rows, frozenset({1, 3, 4}), note=caveat)
+    return Section("peers", "The peer to beat", (Paragraph(lead), table))
+
+
+def _peer_row(findings: Findings, task: str) -> Row:
+    beat, titles = findings.to_beat[task], findings.bench.catalogue.methods
+    if beat.best is None or beat.regret is None:
+        return Row(Code(task), (Cell(NOTHING, small=short(beat.reason)), *(Cell(NOTHING) for _ in range(5))))
+    failed = next((row.failures for row in findings.rows[task] if row.method == beat.best), ())
+    duel = findings.duels.get(task)
+    cells = (
+        Cell(titles[beat.best].title),
+        ratio_cell(beat.regret, failed=f"{len(failed)} failed" if failed else ""),
+        Cell(", ".join(titles[name].title for name in beat.ties) or "none"),
+        Cell(titles[duel.method].title if duel is not None else NOTHING),
+        _pair_cell(duel),
+        Cell(_seeds(duel)),
+    )
+    return Row(Code(task), cells)
+
+
+def _pair_cell(pair: Pair | None) -> Cell:
+    if pair is None or pair.ratio is None:
+        return Cell(NOTHING)
+    mark = pair.verdict if pair.ratio.count > 1 else "unknown"
+    return Cell(ratio_text(pair.ratio.mean), small=interval_text(pair.ratio), mark=mark)
+
+
+def _seeds(pair: Pair | None) -> str:
+    return NOTHING if pair is None or pair.seeds_needed is None else f"{pair.seeds_needed:,}"
+
+
+def doing_nothing(findings: Findings) -> Section:
+    """The section."""
+    lead = (
+        "Somebody who leaves the learning rate alone trains with the default of the framework, or the habit of the "
+        "field. Its regret is what a choice could win at most."
+    )
+    rows = tuple(_default_rows(findings))
+    if not rows:
+        return Section("nothing", "What doing nothing loses", (Paragraph("No task has a plain run yet."),))
+    columns = ("task", "default", "regret", "more loss than the oracle")
+    table = Table("Regret of the default on each task", columns, rows, frozenset({1}))
+    return Section("nothing", "What doing nothing loses", (Paragraph(lead), table))
+
+
+def _default_rows(findings: Findings) -> Iterable[Row]:
+    for task, default in findings.defaults.items():
+        ratio = default.regret.ratio
+        more = (
+            NOTHING if ratio is None else f"{100 * (ratio.mean - 1):+.1f} %" if ratio.mean < float("inf") else INFINITE
+        )
+        failed = f"{default.failures} failed" if default.failures else ""
+        yield Row(Code(task), (Cell(default.title), ratio_cell(default.regret, failed=failed), Cell(more)))

@@ -1,0 +1,265 @@
+"""What happens when the start lr is wrong, and when the budget is another."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lrpilot.bench.analysis.sweeps import HorizonRow, StartLrRow
+from lrpilot.bench.report.document import (
+    OFF_SCALE,
+    Block,
+    Cell,
+    Figure,
+    Gallery,
+    Group,
+    Key,
+    Paragraph,
+    Row,
+    Section,
+    Table,
+)
+from lrpilot.bench.report.findings import GROUP_WORDS, GROUPS, Findings
+from lrpilot.bench.report.forest import MARKERS
+from lrpilot.bench.report.numbers import (
+    INFINITE,
+    NOTHING,
+    factor_text,
+    interval_text,
+    loss_text,
+    of_text,
+    ratio_cell,
+    ratio_text,
+)
+from lrpilot.bench.report.part_headline import group_of
+from lrpilot.bench.report.svg import Panel, x_scale, y_scale
+from lrpilot.bench.stats.aggregates import geometric_mean
+
+TOP = 6.0  # regrets beyond are arrows at the edge
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A method from several start lrs, over the tasks on which every factor was run.
+
+    Attributes:
+        means: geometric mean of its regrets by factor; inf with a failure.
+        tasks: that the means stand on.
+        failures: (failed, runs) by factor, over all tasks.
+    """
+
+    method: str
+    title: str
+    group: Group
+    means: Mapping[float, float]
+    tasks: tuple[str, ...]
+    failures: Mapping[float, tuple[int, int]]
+
+    @property
+    def worst(self) -> float:
+        """The largest mean over its start lrs."""
+        return max(self.means.values(), default=math.inf)
+
+    @property
+    def failed(self) -> int:
+        """Runs that failed, from any start lr."""
+        return sum(failed for failed, _ in self.failures.values())
+
+    @property
+    def finite_mean(self) -> float:
+        """Geometric mean over the start lrs that have a finite mean."""
+        finite = [mean for mean in self.means.values() if math.isfinite(mean)]
+        return geometric_mean(finite) if finite else math.inf
+
+
+def start_lrs(findings: Findings) -> Section:
+    """The section."""
+    found = robustness(findings)
+    lead = "Every method that takes a learning rate was also started far below and far above its documented default."
+    if not found:
+        none = "No start-lr sweep is on record, or none can be judged: there is no oracle to compare with."
+        return Section("start-lr", "Start-lr robustness", (Paragraph(none),))
+    factors = sorted({factor for entry in found for factor in entry.failures})
+    blocks: list[Block] = [Paragraph(lead), Gallery(tuple(_figures(findings, found, factors)))]
+    blocks.append(_table(found, factors))
+    return Section("start-lr", "Start-lr robustness", blocks)
+
+
+def robustness(findings: Findings) -> list[Robustness]:
+    """Of every method with a start-lr sweep, over tasks; the least bad worst case first."""
+    rows = [row for task in findings.tasks for row in findings.start_lrs[task]]
+    names = dict.fromkeys(row.method for row in rows)
+    found = [_of_method(findings, [row for row in rows if row.method == name]) for name in names]
+    return sorted(found, key=lambda entry: (not entry.means, entry.worst, entry.failed, entry.finite_mean, entry.title))
+
+
+def _of_method(findings: Findings, rows: Sequence[StartLrRow]) -> Robustness:
+    factors = sorted({row.lr_factor for row in rows})
+    ratios = {(r.task, r.lr_factor): r.regret.ratio.mean for r in rows if r.regret.ratio is not None}
+    tasks = [t for t in dict.fromkeys(r.task for r in rows) if all((t, f) in ratios for f in factors)]
+    failed = {f: [(len(r.failures), len(r.seeds)) for r in rows if r.lr_factor == f] for f in factors}
+    method = rows[0].method
+    return Robustness(
+        method,
+        rows[0].title,
+        group_of(findings.bench.catalogue.methods[method].group),
+        {f: geometric_mean(ratios[t, f] for t in tasks) for f in factors} if tasks else {},
+        tuple(tasks),
+        {f: (sum(a for a, _ in pairs), sum(b for _, b in pairs)) for f, pairs in failed.items()},
+    )
+
+
+def _figures(findings: Findings, found: Sequence[Robustness], factors: Sequence[float]) -> Iterable[Figure]:
+    chosen: dict[Group, Robustness] = {}
+    for group in GROUPS:
+        best = [entry for entry in found if entry.group == group and entry.means]
+        if best:
+            chosen[group] = best[0]
+    lines = [(entry.method, entry.means) for entry in found if entry.means]
+    caption = (
+        "Flat and low is robust. Coloured, here and in the figures of single tasks: of each group the method with "
+        "the best worst case over tasks."
+    )
+    if lines:
+        yield _figure("all", "Regret against the start lr, mean over tasks", chosen, lines, factors, caption)
+    for task in findings.tasks:
+        by_method: dict[str, dict[float, float]] = {}
+        for row in findings.start_lrs[task]:
+            if row.regret.ratio is not None:
+                by_method.setdefault(row.method, {})[row.lr_factor] = row.regret.ratio.mean
+        if by_method:
+            yield _figure(task, f"{task}: regret against the start lr", chosen, list(by_method.items()), factors)
+
+
+def _figure(
+    name: str,
+    title: str,
+    chosen: Mapping[Group, Robustness],
+    lines: Sequence[tuple[str, Mapping[float, float]]],
+    factors: Sequence[float],
+    caption: str = "",
+) -> Figure:
+    values = [v for _, means in lines for v in means.values() if math.isfinite(v)]
+    low, high = min([0.97, *(v * 0.97 for v in values)]), min(TOP, max([1.2, *(v * 1.05 for v in values)]))
+    panel = Panel(
+        f"start-{name}",
+        x_scale(factors[0] / 1.5, factors[-1] * 1.5, log=True),
+        y_scale(low, high, log=True),
+        x_label="start lr ÷ the method's documented default",
+        y_label="regret (final loss ÷ the oracle's)",
+        x_tick=factor_text,
+        x_ticks=factors,
+        summary=f"{title}: a line for each method that takes an lr.",
+    )
+    panel.level(1.0, "s-oracle")
+    styles = {entry.method: group for group, entry in chosen.items()}
+    for method, means in sorted(lines, key=lambda line: line[0] in styles):
+        group = styles.get(method, "rest")
+        panel.line([(f, means.get(f, math.nan)) for f in factors], f"s-{group}")
+        for factor, value in sorted(means.items()):
+            if group != "rest" or not math.isfinite(value):
+                panel.mark(factor, value, f"s-{group}", MARKERS[group], title=f"{method}: {ratio_text(value)}")
+    keys = [Key(f"s-{group}", entry.title, MARKERS[group]) for group, entry in chosen.items()]
+    keys += [Key("s-rest", GROUP_WORDS["rest"])] if any(method not in styles for method, _ in lines) else []
+    keys += [Key("s-oracle level", "oracle")]
+    keys += [OFF_SCALE] if panel.off_scale else []
+    return Figure(title, panel.svg(), caption, tuple(keys))
+
+
+def _table(found: Sequence[Robustness], factors: Sequence[float]) -> Table:
+    rows = []
+    for entry in found:
+        cells = []
+        for factor in factors:
+            failed, total = entry.failures.get(factor, (0, 0))
+            small = of_text(failed, total, "failed") if failed else ""
+            mean = entry.means.get(factor)
+            text = NOTHING if mean is None else ratio_text(mean)
+            cells.append(Cell(text, small=small, mark="fail" if failed else None))
+        worst = ratio_text(entry.worst) if entry.means else NOTHING
+        rows.append(Row(entry.title, (*cells, Cell(worst), Cell(str(len(entry.tasks)))), entry.group))
+    columns = ("method", *(f"lr {factor_text(factor)}" for factor in factors), "worst", "tasks")
+    return Table(
+        "Regret from other start lrs, geometric mean over the tasks on which all were run",
+        columns,
+        tuple(rows),
+        note=f"{INFINITE} where a run failed; the count of failed runs is over all tasks. Best worst case first.",
+    )
+
+
+# ------------------------------------------------------------------ horizons
+
+
+def horizons(findings: Findings) -> Section:
+    """The section."""
+    tasks = [task for task in findings.tasks if findings.horizons[task]]
+    if not tasks:
+        return Section("horizon", "Other budgets", (Paragraph("No horizon sweep is on record."),))
+    lead = "The same methods, unchanged, with a fraction and a multiple of the task's budget."
+    figures = tuple(_horizon_figure(task, findings.horizons[task], findings) for task in tasks)
+    tables = [_horizon_table(task, findings.horizons[task], findings) for task in tasks]
+    return Section("horizon", "Other budgets", [Paragraph(lead), Gallery(figures), *tables])
+
+
+def _horizon_figure(task: str, rows: Sequence[HorizonRow], findings: Findings) -> Figure:
+    horizons = sorted({row.horizon for row in rows})
+    finite = [r.loss.mean for r in rows if math.isfinite(r.loss.mean) and r.loss.mean > 0] or [1.0]
+    panel = Panel(
+        f"horizon-{task}",
+        x_scale(horizons[0] / 1.25, horizons[-1] * 1.25, log=True),
+        y_scale(min(finite) / 1.03, max(finite) * 1.03, log=True),
+        x_label="budget ÷ the task's",
+        y_label="final validation loss",
+        x_tick=factor_text,
+        x_ticks=horizons,
+        summary=f"Final validation loss of {task} against the budget, a line for each method.",
+    )
+    keys, used = [], dict[Group, int]()
+    for method in dict.fromkeys(row.method for row in rows):
+        own = sorted((row for row in rows if row.method == method), key=lambda row: row.horizon)
+        group = group_of(findings.bench.catalogue.methods[method].group)
+        style = f"s-{group}" if not used.get(group) else f"s-{group} second"
+        used[group] = used.get(group, 0) + 1
+        panel.line([(row.horizon, row.loss.mean) for row in own], style)
+        for row in own:
+            panel.mark(
+                row.horizon, row.loss.mean, style, MARKERS[group], title=f"{row.title}: {loss_text(row.loss.mean)}"
+            )
+        keys.append(Key(style, own[0].title, MARKERS[group]))
+    return Figure(
+        f"{task}: final loss against the budget",
+        panel.svg(),
+        "Mean over seeds; both axes are logarithmic.",
+        (*keys, OFF_SCALE) if panel.off_scale else tuple(keys),
+    )
+
+
+def _horizon_table(task: str, rows: Sequence[HorizonRow], findings: Findings) -> Table:
+    titles = findings.bench.catalogue.methods
+    horizons = sorted({row.horizon for row in rows})
+    lines = []
+    for method in dict.fromkeys(row.method for row in rows):
+        own = {row.horizon: row for row in rows if row.method == method}
+        cells = tuple(cell for horizon in horizons for cell in _horizon_cells(own.get(horizon)))
+        lines.append(Row(titles[method].title, cells, group_of(titles[method].group)))
+    reference = rows[0].reference
+    columns = (
+        "method",
+        *(f"{factor_text(h)}: {what}" for h in horizons for what in ("loss", "regret", f"÷ {reference}")),
+    )
+    note = (
+        "Regret is against an oracle swept at that budget, where there is one. The third column of each budget "
+        f"compares with the {reference} schedule at its default lr over paired seeds: ▲ wins, ▽ loses, = cannot be "
+        "told."
+    )
+    return Table(f"{task}: final loss and regret by budget ÷ the task's", columns, tuple(lines), note=note)
+
+
+def _horizon_cells(row: HorizonRow | None) -> tuple[Cell, Cell, Cell]:
+    if row is None:
+        return Cell("not run", mark="missing"), Cell(NOTHING), Cell(NOTHING)
+    failed = of_text(len(row.failures), len(row.seeds), "failed") if row.failures else ""
+    against = Cell(NOTHING)
+    if row.against is not None and row.method != row.reference:
+        mark = row.verdict if row.against.count > 1 else "unknown"
+        against = Cell(ratio_text(row.against.mean), small=interval_text(row.against), mark=mark)
+    return Cell(loss_text(row.loss.mean)), ratio_cell(row.regret, failed=failed), against
