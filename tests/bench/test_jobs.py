@@ -52,7 +52,7 @@ def test_a_methods_words_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_tasks_file_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before = plan(JOB).run
-    monkeypatch.setattr(jobs, "task_digest", lambda module: "another")
+    monkeypatch.setattr(jobs, "task_digest", lambda module, task: "another")
     assert plan(JOB).run != before
 
 
@@ -73,18 +73,26 @@ def model(width):
 )
 def test_comments_docstrings_and_formatting_do_not_matter(old: str, new: str) -> None:
     assert old in CODE
-    assert code_of(CODE.replace(old, new)) == code_of(CODE)
+    assert code_of(CODE.replace(old, new), "a") == code_of(CODE, "a")
 
 
 def test_what_only_readers_see_does_not_matter() -> None:
-    assert code_of('Task(name="a", title="old", remark="old")') == code_of('Task(name="a", title="new")')
-    assert code_of('Task(name="a")') != code_of('Task(name="b")')
+    old, new = (
+        'TASKS = (Task(name="a", steps=1, title="old", remark="old"),)',
+        'TASKS = (Task(name="a", steps=1, title="new"),)',
+    )
+    assert code_of(old, "a") == code_of(new, "a") != code_of(old.replace("1", "2"), "a")
+
+
+def test_another_task_of_the_same_file_does_not_matter() -> None:
+    one, both = 'TASKS = (Task(name="a", steps=1),)', 'TASKS = (Task(name="a", steps=1), Task(name="b", steps=2))'
+    assert code_of(one, "a") == code_of(both, "a") != code_of(both, "b")
 
 
 @pytest.mark.parametrize(("old", "new"), [("1000", "1001"), ('"text"', '"next"'), ("[width,", "[2 * width,")])
 def test_code_does(old: str, new: str) -> None:
     assert old in CODE
-    assert code_of(CODE.replace(old, new)) != code_of(CODE)
+    assert code_of(CODE.replace(old, new), "a") != code_of(CODE, "a")
 
 
 @pytest.mark.parametrize(

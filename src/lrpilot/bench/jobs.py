@@ -76,7 +76,7 @@ class Plan:
 
         method = get_method(self.job.method)
         identity = {
-            "task": [self.job.task, task_digest(get_task(self.job.task).module)],
+            "task": [self.job.task, task_digest(get_task(self.job.task).module, self.job.task)],
             "family": self.kind,
             "method": [method.name, method.version, dict(method.settings)],
             "lr": self.lr,
@@ -126,23 +126,41 @@ def digest(identity: Mapping[str, Any]) -> str:
 
 
 @cache
-def task_digest(module: str) -> str:
-    """16 hex digits of a task's file: of its code, not of comments, docstrings or formatting."""
+def task_digest(module: str, task: str) -> str:
+    """16 hex digits of a task's file: of its code, without comments, docstrings, formatting and other tasks."""
     spec = find_spec(module)
     assert spec is not None and spec.origin is not None
-    return hashlib.sha256(code_of(Path(spec.origin).read_text(encoding="utf-8")).encode()).hexdigest()[:16]
+    code = code_of(Path(spec.origin).read_text(encoding="utf-8"), task)
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
-def code_of(source: str) -> str:
-    """What a file does, in a form in which comments, docstrings, formatting and a task's prose make no difference."""
+def code_of(source: str, task: str) -> str:
+    """What a file does for one of its tasks.
+
+    Comments, docstrings and formatting make no difference, nor do a task's prose and the other tasks' entries.
+
+    Args:
+        source: text of the file.
+        task: name of the task.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in PROSE]
+        if isinstance(node, (ast.Tuple, ast.List)):
+            node.elts = [entry for entry in node.elts if _task_name(entry) in (None, task)]
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and _is_text(body[0].value):
             body[:] = body[1:] or [ast.Pass()]
     return ast.unparse(tree)  # ast.dump would differ between versions of Python
+
+
+def _task_name(entry: ast.expr) -> str | None:
+    """The name in ``Task(name="...")``; None for anything else."""
+    if not (isinstance(entry, ast.Call) and isinstance(entry.func, ast.Name) and entry.func.id == "Task"):
+        return None
+    named = [k.value for k in entry.keywords if k.arg == "name"]
+    return str(named[0].value) if named and isinstance(named[0], ast.Constant) else None
 
 
 def _is_text(node: ast.expr) -> bool:
