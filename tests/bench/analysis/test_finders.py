@@ -43,6 +43,13 @@ def test_between_grid_points() -> None:
     assert finder_rows(read, "t")[0].regret.value == pytest.approx(2**0.75)
 
 
+def test_a_run_at_the_very_pick_goes_before_interpolation_also_outside_of_the_grid() -> None:
+    far, between = 1e-7, GRID[6] * math.sqrt(2.0)
+    flown = [record("t", "linear", 3.0 * SWEPT[5]["final"]["val_loss"], lr=lr) for lr in (far, between)]
+    read = bench(SWEPT, flown, [pick(far), pick(between, seed=1)])
+    assert [regret.value for regret in finder_rows(read, "t")[0].regrets.values()] == pytest.approx([3.0, 3.0])
+
+
 def test_what_the_record_says_goes_before_what_is_registered() -> None:
     read = bench(swept("t", "constant", best=3.0), [pick(GRID[5], schedule="constant", rows=["a"])])
     (row,) = finder_rows(read, "t")

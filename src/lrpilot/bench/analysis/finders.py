@@ -5,7 +5,7 @@ import statistics
 from dataclasses import dataclass
 
 from lrpilot.bench.analysis.catalogue import FinderFacts
-from lrpilot.bench.analysis.oracle import Sweep, sweep
+from lrpilot.bench.analysis.oracle import SWEEP_SEED, Sweep, sweep
 from lrpilot.bench.analysis.rows import FINDER_GROUP
 from lrpilot.bench.analysis.runs import Bench, Run
 from lrpilot.bench.stats.aggregates import geometric_mean
@@ -26,7 +26,8 @@ class FinderRow:
         lr: geometric mean of the picks; None where there is none.
         spread: largest pick ÷ smallest; None below two picks.
         best_lr: of the schedule's sweep; None where there is no sweep.
-        regrets: by seed: the sweep's loss at the pick, interpolated, ÷ the best of the sweep.
+        regrets: by seed: the schedule's loss at the pick (run there, or interpolated in the sweep) ÷ the best
+            of the sweep.
         regret: median over seeds, one that picked none or failed counting as inf; None where the sweep
             does not say.
         worst: the largest over seeds, likewise.
@@ -82,7 +83,7 @@ def _row(bench: Bench, runs: dict[int, Run], finder: FinderFacts, suggestion: st
     own = suggestion == finder.suggestions[0]
     lrs = {seed: _picked(run, None if own else suggestion) for seed, run in runs.items()}
     picks = [lr for lr in lrs.values() if lr is not None]
-    regrets = {seed: _regret(swept, lr) for seed, lr in lrs.items()}
+    regrets = {seed: _regret(bench, first, swept, lr) for seed, lr in lrs.items()}
     return FinderRow(
         task=first.task,
         family=first.family,
@@ -112,13 +113,17 @@ def _reason(run: Run) -> str:
     return str(run.error or run.notes.get("reason") or "no lr suggested")
 
 
-def _regret(swept: Sweep, lr: float | None) -> Measured:
+def _regret(bench: Bench, picked: Run, swept: Sweep, lr: float | None) -> Measured:
+    """The schedule's loss at the pick ÷ the best of its sweep: as run at that very lr, else interpolated."""
     if lr is None:
         return Measured(math.inf)
     if swept.best is None:
         return Measured(None, f"no sweep of {swept.kind} that finished")
     if swept.missing:
         return Measured(None, f"the sweep of {swept.kind} is incomplete")
+    flown = bench.runs(picked.task, swept.kind, family=picked.family, lr=lr).get(SWEEP_SEED)
+    if flown is not None:
+        return Measured(flown.loss / swept.best[1])
     loss = interpolated_loss(swept.lrs, swept.losses, lr)
     return loss if loss.value is None else Measured(loss.value / swept.best[1])
 
