@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 # Two processes of one thread each: torch's own threads collapse when cores are shared.
 export OMP_NUM_THREADS := 1
 JOBS ?= 2
+RECORDS := benchmarks/records/bench.jsonl
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench docs data clean
@@ -37,10 +38,8 @@ format: $(STAMP) ## write the format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: data ## measure again what docs/ states (over an hour; what has a record is kept)
-	$(BIN)/python benchmarks/fashion_grid.py
-	$(BIN)/python benchmarks/peers.py
-	$(BIN)/python benchmarks/fashion_finders.py
+bench: data ## measure what docs/ states (hours; stop it at any time, it goes on where it ended)
+	$(BIN)/lrpilot bench run --suite all --processes $(JOBS) --records $(RECORDS)
 	$(BIN)/python benchmarks/invariances.py
 	$(BIN)/python benchmarks/probe_cost.py
 	$(MAKE) docs
@@ -48,9 +47,10 @@ bench: data ## measure again what docs/ states (over an hour; what has a record 
 docs: $(STAMP) ## write the tables of docs/ from the committed records
 	$(BIN)/python benchmarks/fashion_finders.py --table
 	$(BIN)/python benchmarks/evidence_page.py
+	$(BIN)/lrpilot bench report --records $(RECORDS) --out runs/benchmark.html --markdown docs
 
-data: $(STAMP) ## fetch Fashion-MNIST into the data folder (LRPILOT_DATA names it)
-	$(BIN)/python -m lrpilot.bench.data
+data: $(STAMP) ## fetch the benchmark's data into the data folder (LRPILOT_DATA names it)
+	$(BIN)/lrpilot bench data
 
 clean: ## remove caches and builds; the environment and your runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,6 +21,7 @@ class Resumable(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Data that ``torch.load(weights_only=True)`` accepts."""
 
+
 def own_file(path: Path) -> Path:
     """The file of this rank: ranks differ in their random generators, and so in what they save."""
     return path.with_name(f"{path.name}.rank{dist.get_rank()}") if is_distributed() else path

@@ -78,16 +78,19 @@ class Ledger:
 
     def plan(self, job: Job) -> tuple[str, Plan] | str:
         """Its run and its plan; or the reason why it cannot be run."""
-        if job not in self._looked_up:
-            self._looked_up[job] = _look_up(job)
-        found = self._looked_up[job]
+        found = self._found(job)
         barred = self._barred.get((job.task, None)) or self._barred.get((job.task, job.method))
         return found if barred is None or isinstance(found, str) else barred
 
     def lookup(self, job: Job) -> Record | None:
         """The record of a job's run, if there is one."""
-        found = self._looked_up.get(job) or (self.plan(job) and self._looked_up[job])
+        found = self._found(job)
         return None if isinstance(found, str) else self.records.get(found[0])
+
+    def _found(self, job: Job) -> tuple[str, Plan] | str:
+        if job not in self._looked_up:
+            self._looked_up[job] = _look_up(job)
+        return self._looked_up[job]
 
     def bar(self, task: str, method: str | None, reason: str) -> None:
         """Refuse a task from now on; with a method, that method on it."""

@@ -1,4 +1,26 @@
-"""Tasks and methods of a user's own: modules named in one environment variable, which every worker inherits."""
+"""Plugins: tasks and methods of a user's own, beside lrpilot's, without a change to lrpilot.
+
+A plugin is an importable module with a sequence ``TASKS`` or ``METHODS`` or both, of
+:class:`lrpilot.bench.tasks.task.Task` and :class:`lrpilot.bench.methods.method.Method`::
+
+    # my_methods.py
+    def fly_half(session):
+        fly_loop(session, session.optimizer(session.lr / 2))
+
+    METHODS = (
+        Method(
+            name="half",
+            title="half the default lr",
+            fly=fly_half,
+            practice="mine",
+            group="peer",
+            lrs={"sgd": 0.1, "adamw": 1e-3},
+        ),
+    )
+
+and is named to every command of the benchmark: ``lrpilot bench run --plugin my_methods --method half``, or once
+for all in the environment variable below, which is also how worker processes get to know of it.
+"""
 
 import os
 from collections.abc import Iterable, Sequence

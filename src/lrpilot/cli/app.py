@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lrpilot.cli import demo, env, find, simulate, train
+from lrpilot.cli import bench, demo, env, find, simulate, train
 from lrpilot.cli.report import note
 from lrpilot.errors import LRPilotError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 
 for _command in (demo.demo, find.find, train.train, simulate.simulate, env.env):
     app.command()(_command)
+app.add_typer(bench.bench)
 
 
 def _version(asked: bool) -> None:

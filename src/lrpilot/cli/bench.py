@@ -1,0 +1,180 @@
+"""``lrpilot bench``: run the benchmark, and the smoke run of all of it."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lrpilot.cli.bench_lists import data, list_, status
+from lrpilot.cli.bench_options import (
+    RECORDS,
+    Device,
+    Large,
+    MethodNames,
+    Plugins,
+    Processes,
+    RayAddress,
+    Records,
+    SeedTexts,
+    SuiteNames,
+    TaskNames,
+    asked,
+)
+from lrpilot.cli.bench_report import report, write_report
+from lrpilot.cli.options import Json, Out
+from lrpilot.cli.report import note, say, say_json
+from lrpilot.cli.runs import run_folder
+from lrpilot.errors import SettingError
+
+if TYPE_CHECKING:
+    from lrpilot.bench.progress import Watch
+    from lrpilot.bench.protocol import Scope, Suite
+    from lrpilot.bench.runner import Summary
+    from lrpilot.bench.workers import Pool
+
+INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
+
+bench = typer.Typer(name="bench", add_completion=False, pretty_exceptions_enable=False)
+
+
+@bench.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    *,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Run three methods on digits and report: does it all work?")
+    ] = False,
+    out: Out = None,
+) -> None:
+    """Compare the methods, the schedules people use and their peers on real tasks."""
+    if context.invoked_subcommand is not None:
+        if smoke or out is not None:
+            raise SettingError(f"--smoke is a run of its own, got {context.invoked_subcommand!r} too. Leave one away.")
+    elif smoke:
+        run_smoke(out)
+    elif out is not None:
+        raise SettingError("--out belongs to --smoke, got it alone. Add --smoke, or leave it away.")
+    else:
+        typer.echo(context.get_help())
+
+
+@bench.command()
+def run(
+    *,
+    suite: SuiteNames = None,
+    task: TaskNames = None,
+    method: MethodNames = None,
+    seeds: SeedTexts = None,
+    large: Large = False,
+    processes: Processes = None,
+    ray: RayAddress = None,
+    device: Device = "cpu",
+    records: Records = RECORDS,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Run what has no record yet. Stop it at any time: the next one goes on where it ended."""
+    suites, within = asked(suite, task, method, seeds, large=large, plugin=plugin)
+    summary = run_suites(suites, within, records, processes=processes, ray=ray, device=device, quiet=json)
+    if json:
+        say_json({"records": records, **_plain(summary)})
+    else:
+        _tell(summary, records)
+
+
+def run_smoke(out: Path | None) -> None:
+    """The smoke run, in a folder of its own, with its report."""
+    from lrpilot.bench.protocol import scope, suites
+
+    with run_folder("bench-smoke", out) as folder:
+        records = folder.path / "records.jsonl"
+        _tell(run_suites(suites(("smoke",)), scope(), records), records)
+        write_report(records, folder.path / "report.html", suites=("smoke",))
+
+
+def run_suites(
+    suites: "Sequence[Suite]",
+    within: "Scope",
+    records: Path,
+    *,
+    processes: int | None = None,
+    ray: str | None = None,
+    device: str = "cpu",
+    quiet: bool = False,
+) -> "Summary":
+    """Run what the suites miss, and write it down.
+
+    Raises:
+        LRPilotError: the file cannot be used or written, or the workers do not start.
+    """
+    from lrpilot.bench.locking import locked
+    from lrpilot.bench.protocol import wanted
+    from lrpilot.bench.runner import Bench
+
+    with locked(records):
+        pool = _pool(processes, ray, device)
+        watch = _watch(quiet=quiet)
+        try:
+            return Bench(records, lambda lookup: wanted(suites, within, lookup), pool, watch=watch).run()
+        except KeyboardInterrupt:
+            watch.close()
+            note(f"Stopped; what was running is dropped. Every finished run is in {records}: the same command goes on.")
+            raise typer.Exit(INTERRUPTED) from None
+        finally:
+            watch.close()
+            pool.close()
+
+
+def _pool(processes: int | None, ray: str | None, device: str) -> "Pool":
+    from lrpilot.bench.workers import ProcessPool, attempt, cores
+
+    if ray is None:
+        return ProcessPool(processes or (cores() if device == "cpu" else 1), partial(attempt, device=device))
+    from lrpilot.bench.ray_workers import RayPool
+
+    return RayPool(ray, at_most=processes, device=device)
+
+
+def _watch(*, quiet: bool) -> "Watch":
+    from lrpilot.bench.progress import Bar, Lines, Silence
+
+    if quiet:
+        return Silence()
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+def _plain(summary: "Summary") -> dict[str, Any]:
+    return {
+        "done": summary.done,
+        "present": summary.present,
+        "earlier_versions": summary.earlier,
+        "statuses": dict(summary.statuses),
+        "not_run": [{**refusal.job.to_dict(), "reason": refusal.reason} for refusal in summary.refused],
+        "seconds": round(summary.seconds, 1),
+    }
+
+
+def _tell(summary: "Summary", records: Path) -> None:
+    statuses = ", ".join(f"{many} {status}" for status, many in sorted(summary.statuses.items()))
+    say(f"{summary.done} runs done, {summary.present} were there: {statuses or 'none'}. Records: {records}")
+    if summary.earlier:
+        say(f"{summary.earlier} records are of earlier versions of a task or a method: kept, and not counted.")
+    for reason in dict.fromkeys(refusal.reason for refusal in summary.refused):
+        jobs = [refusal.job for refusal in summary.refused if refusal.reason == reason]
+        where = f"{_few('task', (job.task for job in jobs))}, {_few('method', (job.method for job in jobs))}"
+        note(f"not run ({len(jobs)}): {where}: {reason}", style="yellow")
+
+
+def _few(what: str, names: Iterable[str]) -> str:
+    """The names, or their number where they are many."""
+    different = sorted(set(names))
+    return " ".join(different) if len(different) <= 3 else f"{len(different)} {what}s"
+
+
+bench.command("list")(list_)
+bench.command()(status)
+bench.command()(report)
+bench.command()(data)

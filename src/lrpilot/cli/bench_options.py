@@ -1,0 +1,84 @@
+"""Options that the commands of the benchmark share, and what they ask for."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lrpilot.errors import SettingError
+
+if TYPE_CHECKING:
+    from lrpilot.bench.protocol import Scope, Suite
+
+RECORDS = Path("benchmarks/records/bench.jsonl")
+
+SuiteNames = Annotated[
+    list[str] | None, typer.Option("--suite", metavar="NAME", help="What to run; repeatable.", show_default="all")
+]
+TaskNames = Annotated[list[str] | None, typer.Option("--task", metavar="NAME", help="Only this task; repeatable.")]
+MethodNames = Annotated[
+    list[str] | None, typer.Option("--method", metavar="NAME", help="Only this method; repeatable.")
+]
+SeedTexts = Annotated[
+    list[str] | None,
+    typer.Option("--seeds", metavar="SEEDS", help="In place of the suites' own: 3, or 0-4; repeatable."),
+]
+Large = Annotated[bool, typer.Option("--large", help="Tasks made for a GPU, too.")]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="MODULE", help="Importable module with TASKS or METHODS of your own; repeatable."),
+]
+Records = Annotated[Path, typer.Option("--records", metavar="FILE", help="File of records; it is added to.")]
+Processes = Annotated[
+    int | None, typer.Option("--processes", metavar="N", min=1, help="Runs at a time.", show_default="one a core")
+]
+RayAddress = Annotated[
+    str | None, typer.Option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, ray://HOST:PORT, local:2.")
+]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where models train: cpu, cuda.")]
+
+
+def asked(
+    suite: Sequence[str] | None,
+    task: Sequence[str] | None,
+    method: Sequence[str] | None,
+    seeds: Sequence[str] | None,
+    *,
+    large: bool,
+    plugin: Sequence[str] | None,
+) -> "tuple[tuple[Suite, ...], Scope]":
+    """The suites and the scope that were asked for, with plugins loaded.
+
+    Raises:
+        SettingError: an unknown name, or seeds that cannot be read.
+    """
+    load_plugins(plugin)
+    from lrpilot.bench.protocol import scope, suites
+
+    numbers = [number for text in seeds or () for number in parse_seeds(text)]
+    within = scope(task_names=task or (), method_names=method or (), seeds=numbers, large=large)
+    return suites(suite or ("all",)), within
+
+
+def load_plugins(names: Sequence[str] | None) -> None:
+    """Take tasks and methods from these modules too; one in the current folder is found."""
+    from lrpilot.bench.plugins import use_plugins
+
+    if names:
+        if not {"", str(Path.cwd())} & set(sys.path):
+            sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; workers inherit it
+        use_plugins(names)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds as written: ``3``, or ``0-4`` for the five from 0 to 4.
+
+    Raises:
+        SettingError: neither.
+    """
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        raise SettingError(f"--seeds must be a number or a range of numbers >= 0, got {text!r}. Write 3 or 0-4.")
+    return list(range(int(first), int(last if dash else first) + 1))

@@ -1,0 +1,154 @@
+"""Suites are pure functions of what is asked for and of what is on record; a mistyped name is met with the closest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from lrpilot.bench.jobs import Job
+from lrpilot.bench.methods.registry import get_method, methods
+from lrpilot.bench.protocol import (
+    ALL_OF,
+    GROUPS,
+    ORACLE_SCHEDULES,
+    SUITES,
+    best_of,
+    oracle_sweep,
+    scope,
+    suites,
+    sweep,
+    wanted,
+)
+from lrpilot.bench.tasks.registry import get_task, tasks
+from lrpilot.errors import SettingError
+
+DIGITS = get_task("digits")
+LRS = DIGITS.families[0].oracle_lrs
+
+
+def nothing(job: Job) -> None:
+    return None
+
+
+def record(loss: float | None, status: str = "finished") -> dict[str, Any]:
+    return {"final": {"val_loss": loss}, "status": status}
+
+
+def jobs_of(name: str, lookup: Any = nothing, **within: Any) -> list[Job]:
+    return wanted(suites([name]), scope(**within), lookup)
+
+
+# ---------------------------------------------------------------------- the oracle
+
+
+def test_the_oracle_begins_with_a_full_grid_of_every_schedule_at_seed_0() -> None:
+    jobs = jobs_of("oracle", task_names=["digits"])
+    grid = [Job("digits", method, lr=lr) for method in ("linear", "cosine", "wsd") for lr in LRS]
+    assert jobs[:33] == grid == oracle_sweep(DIGITS)
+    assert jobs[33:] == [Job("digits", "constant", lr=lr) for lr in LRS], "the reference comes last"
+
+
+def test_the_winner_runs_on_five_seeds_once_every_point_has_a_record() -> None:
+    losses: dict[Job, Mapping[str, Any]] = {job: record(1.0) for job in oracle_sweep(DIGITS)}
+    best = Job("digits", "cosine", lr=LRS[4])
+    losses[best] = record(0.5)
+    losses[Job("digits", "wsd", lr=LRS[9])] = record(0.1, status="diverged")
+    losses[Job("digits", "wsd", lr=LRS[10])] = record(None, status="diverged")
+
+    jobs = jobs_of("oracle", losses.get, task_names=["digits"])
+    assert jobs[33:38] == [Job("digits", "cosine", lr=LRS[4], seed=seed) for seed in range(5)]
+
+    del losses[Job("digits", "linear", lr=LRS[0])]
+    assert not [job for job in jobs_of("oracle", losses.get, task_names=["digits"]) if job.seed > 0]
+
+
+def test_a_sweep_that_never_finished_has_no_winner() -> None:
+    assert best_of(sweep(DIGITS, "linear"), lambda job: record(2.0, status="crashed")) is None
+
+
+# ---------------------------------------------------------------------- the other suites
+
+
+def test_one_seed_of_every_method_comes_before_the_next_and_ours_before_the_rest() -> None:
+    jobs = jobs_of("methods")
+    small = [task.name for task in tasks().values() if not task.large]
+    assert len(jobs) == len(set(jobs)) == 3 * len(small) * len(methods())
+    assert [job.seed for job in jobs] == sorted(job.seed for job in jobs)
+    groups = [GROUPS.index(get_method(job.method).group) for job in jobs if job.seed == 0]
+    assert groups == sorted(groups)
+    assert get_method(jobs[0].method).group == "lrpilot"
+    assert [job.task for job in jobs[: len(small)]] == small
+
+
+def test_the_start_lr_sweep_is_of_what_takes_an_lr() -> None:
+    jobs = jobs_of("start_lr", task_names=["digits"])
+    names = {job.method for job in jobs}
+    assert {"linear", "adamw_constant", "schedule_free"} <= names
+    assert "cosine" not in names, "of the hand-made schedules one is enough"
+    assert all(get_method(name).lrs is not None for name in names)
+    assert len(jobs) == len(names) * 2 * 3
+    assert {job.lr_factor for job in jobs} == {1 / 30, 30.0}
+
+
+def test_the_horizon_sweep_has_an_oracle_of_its_own_at_every_length() -> None:
+    jobs = jobs_of("horizon", task_names=["fashion_plain"])
+    for length in (0.25, 1.0, 4.0):
+        of_length = [job for job in jobs if job.horizon == length]
+        assert of_length[:11] == sweep(get_task("fashion_plain"), "linear", horizon=length)
+        assert {job.method for job in of_length} >= {"find_decay_linear", "schedule_free", "sgd_step"}
+        assert {job.seed for job in of_length} == {0, 1, 2}
+    assert jobs_of("horizon", task_names=["digits"]) == []
+
+
+def test_sanity_is_the_same_run_twice() -> None:
+    assert jobs_of("sanity", task_names=["digits"]) == [Job("digits", "linear"), Job("digits", "linear", repeat=1)]
+
+
+def test_the_smoke_run_is_small_and_can_be_judged() -> None:
+    jobs = jobs_of("smoke")
+    assert {job.task for job in jobs} == {"digits"}
+    assert len({job.method for job in jobs}) == 3 and {job.seed for job in jobs} == {0, 1}
+    assert any(get_method(job.method).group == "lrpilot" for job in jobs)
+    assert set(sweep(DIGITS, "linear")) <= set(jobs)
+    assert len(jobs_of("smoke", lambda job: record(1.0))) <= 20
+    assert jobs_of("smoke", task_names=["fashion_plain"]) == []
+
+
+# ---------------------------------------------------------------------- what is asked for
+
+
+def test_all_is_everything_but_the_smoke_run_in_the_order_of_the_plan() -> None:
+    assert tuple(suite.name for suite in suites(["all"])) == ALL_OF
+    assert tuple(suite.name for suite in suites(["sanity", "all", "sanity"])) == (
+        "sanity",
+        *(name for name in ALL_OF if name != "sanity"),
+    )
+    assert set(ALL_OF) == SUITES.keys() - {"smoke"}
+
+
+def test_filters_narrow_every_suite() -> None:
+    jobs = jobs_of("all", task_names=["digits"], method_names=["linear"], seeds=[3, 4])
+    assert {job.task for job in jobs} == {"digits"} and {job.method for job in jobs} == {"linear"}
+    assert Job("digits", "linear", seed=4) in jobs
+    assert {job.seed for job in jobs if job.lr is None and job.repeat == 0} == {0, 3, 4}, "sanity stays at 0"
+
+
+def test_large_tasks_are_left_out_unless_asked_for() -> None:
+    large = {task.name for task in tasks().values() if task.large}
+    assert not large & {task.name for task in scope().tasks}
+    assert large <= {task.name for task in scope(large=True).tasks}
+    for name in large:
+        assert [task.name for task in scope(task_names=[name]).tasks] == [name]
+
+
+def test_a_mistyped_name_is_met_with_the_closest() -> None:
+    with pytest.raises(SettingError, match="Did you mean 'digits'"):
+        scope(task_names=["digit"])
+    with pytest.raises(SettingError, match="Did you mean 'schedule_free'"):
+        scope(method_names=["schedulefree"])
+    with pytest.raises(SettingError, match="Did you mean 'oracle'"):
+        suites(["orakle"])
+
+
+def test_the_schedules_of_the_oracle_are_methods() -> None:
+    assert {*ORACLE_SCHEDULES, "constant"} <= methods().keys()

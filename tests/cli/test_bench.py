@@ -1,0 +1,272 @@
+"""``lrpilot bench`` from outside: what it lists, what it runs, and how it says what is wrong."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import fake_attempts
+from lrpilot.bench.jobs import Job, plan
+from lrpilot.bench.locking import locked
+from lrpilot.bench.plugins import PLUGINS_VARIABLE, plugins, use_plugins
+from lrpilot.bench.records import append_record, read_records
+from lrpilot.bench.tasks.registry import tasks
+from lrpilot.bench.workers import Outcome
+from lrpilot.cli import bench as command
+from lrpilot.cli.app import app
+from lrpilot.cli.bench_options import parse_seeds
+from lrpilot.errors import SettingError
+
+FAKE = ("--plugin", "fake_bench", "--task", "fake")
+
+
+class Inline:
+    """A pool that runs in this process and finishes everything at once."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def free(self) -> int:
+        return 1 - len(self.jobs)
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def collect(self, timeout: float) -> list[Outcome]:
+        job = self.jobs.pop()
+        return [Outcome(job, record=fake_attempts.seeming_record(job, plan(job).run))]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PLUGINS_VARIABLE, "")
+    monkeypatch.setattr(command, "_pool", lambda processes, ray, device: Inline())
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["bench", *arguments])
+
+
+def document(*arguments: str) -> dict[str, Any]:
+    result = call(*arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    made: dict[str, Any] = json.loads(result.stdout)
+    return made
+
+
+# ---------------------------------------------------------------------- running
+
+
+def test_run_does_what_is_missing_and_sums_up() -> None:
+    asked = (
+        *FAKE,
+        "--suite",
+        "methods",
+        "--method",
+        "fake_plain",
+        "--method",
+        "fake_sgd_only",
+        "--records",
+        "a/r.jsonl",
+    )
+    made = document("run", *asked, "--seeds", "0-3")
+    assert (made["done"], made["present"], made["statuses"]) == (4, 0, {"finished": 4})
+    assert {row["method"] for row in made["not_run"]} == {"fake_sgd_only"} and len(made["not_run"]) == 4
+    assert [record["seed"] for record in read_records(Path("a/r.jsonl"))] == [0, 1, 2, 3]
+
+    result = call("run", *asked, "--seeds", "0-4")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("1 runs done, 4 were there: 5 finished. Records: a/r.jsonl\n")
+    assert "1/1  0 s left  fake fake_plain lr 0.01 seed 4, val loss 0.5, 0.0 s" in result.stderr
+    assert "not run (5): fake, fake_sgd_only: The method 'fake_sgd_only' trains with ['sgd']" in result.stderr
+
+
+def test_records_of_earlier_versions_are_said() -> None:
+    record = fake_attempts.seeming_record(Job("digits", "gone"), "0" * 16)
+    append_record(Path("r.jsonl"), record)
+    result = call("run", *FAKE, "--suite", "sanity", "--method", "linear", "--records", "r.jsonl")
+    assert "1 records are of earlier versions" in result.stdout
+    assert len(read_records(Path("r.jsonl"))) == 3
+
+
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: Inline, timeout: float) -> list[Outcome]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Inline, "collect", stop)
+    result = call("run", *FAKE, "--suite", "sanity", "--records", "r.jsonl")
+    assert result.exit_code == 130
+    assert "Every finished run is in r.jsonl: the same command goes on" in result.stderr
+
+
+@pytest.mark.slow
+def test_the_smoke_run_ends_in_time_with_a_report(tmp_path: Path) -> None:
+    began = time.monotonic()
+    script = Path(sys.executable).with_name("lrpilot")
+    done = subprocess.run([script, "bench", "--smoke"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 120
+
+    (folder,) = Path("runs").iterdir()
+    records = read_records(folder / "records.jsonl")
+    by_method = {name: [r for r in records if r["method"] == name] for name in {r["method"] for r in records}}
+    assert len(by_method) == 3 and {r["task"] for r in records} == {"digits"}
+    assert all({record["seed"] for record in runs} == {0, 1} for runs in by_method.values())
+    assert not [record["error"] for record in records if record["status"] == "crashed"]
+    assert len({record["lr"] for record in by_method["linear"]}) >= 11, "a sweep to judge them"
+    page = (folder / "report.html").read_text()
+    assert "<svg" in page and "digits" in page
+    assert f"{len(records)} runs done, 0 were there" in done.stdout
+
+
+# ---------------------------------------------------------------------- looking
+
+
+def test_list_names_everything_there_is() -> None:
+    made = document("list", "--plugin", "fake_bench")
+    assert {"digits", "fake"} <= {row["name"] for row in made["tasks"]}
+    assert [row["flag"] for row in made["tasks"] if row["name"] == "fake_large"] == ["--large"]
+    assert all(row["practice"] for row in made["methods"])
+    assert {"oracle", "methods", "sanity", "start_lr", "horizon", "smoke"} == {row["name"] for row in made["suites"]}
+
+    shown = call("list").stdout
+    assert "digits" in shown and "linear" in shown and "oracle" in shown
+
+
+def test_status_counts_what_is_done_and_what_is_left() -> None:
+    asked = (*FAKE, "--suite", "sanity", "--suite", "oracle", "--records", "r.jsonl")
+    methods = ("--method", "linear", "--method", "fake_sgd_only")
+    before = document("status", *asked, *methods)
+    assert [row["left"] for row in before["suites"]] == [2, 11, 13]
+    assert before["suites"][0]["core_seconds_left"] is None, "nothing to learn it from"
+
+    call("run", *FAKE, "--suite", "sanity", "--method", "linear", "--records", "r.jsonl")
+
+    rows = document("status", *asked, *methods)["suites"]
+    assert [(row["suite"], row["done"], row["left"]) for row in rows] == [
+        ("sanity", 2, 0),
+        ("oracle", 0, 11),
+        ("all of these", 2, 11),
+    ]
+    assert rows[0]["core_seconds_left"] == 0
+    assert rows[1]["core_seconds_left"] == pytest.approx(11 * 0.02 * 8 / 1000)
+    assert "sanity" in call("status", *asked).stdout
+
+
+def test_status_does_not_wait_for_a_running_bench() -> None:
+    with locked(Path("r.jsonl")):
+        assert call("status", *FAKE, "--suite", "sanity", "--records", "r.jsonl").exit_code == 0
+
+
+def test_data_fetches_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fetch_all(names: Any, *, folder: Any, say: Any) -> dict[str, Path]:
+        asked.append((names, folder))
+        say("fetching")
+        return {"king-james": Path("there")}
+
+    monkeypatch.setattr("lrpilot.bench.data.fetch.fetch_all", fetch_all)
+    result = call("data", "king-james", "--folder", "there")
+    assert result.exit_code == 0 and asked == [(["king-james"], Path("there"))]
+    assert "king-james" in result.stdout and "fetching" in result.stderr
+    call("data")
+    assert asked[1] == (None, None)
+
+
+def test_help_comes_without_torch() -> None:
+    assert "Run what has no record yet" in call().stdout
+    code = (
+        "import sys; from lrpilot.cli.app import main; sys.argv = ['lrpilot', 'bench', 'run', '--help']\n"
+        "try: main()\n"
+        "finally: print('loaded', {'torch', 'numpy', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "loaded set()" in done.stdout and "--records" in done.stdout
+
+
+# ---------------------------------------------------------------------- what is wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "--task", "digit"), "Did you mean 'digits'?"),
+        (("run", "--method", "schedule_fre"), "Did you mean 'schedule_free'?"),
+        (("run", "--suite", "methods_"), "Did you mean 'methods'?"),
+        (("run", "--seeds", "4-0"), "Write 3 or 0-4."),
+        (("run", "--plugin", "no_such_plugin"), "A plugin must be an importable module, got 'no_such_plugin'."),
+        (("run", "--plugin", "fake_attempts"), "A plugin must have TASKS or METHODS, got 'fake_attempts'"),
+        (("--smoke", "run"), "--smoke is a run of its own, got 'run' too."),
+        (("--out", "folder"), "--out belongs to --smoke"),
+        (("data", "king_james"), "Did you mean 'king-james'?"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_remedy(arguments: tuple[str, ...], said: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr and result.stderr.count("\n") == 1
+    assert not list(Path().iterdir()), "nothing is made before the question is understood"
+
+
+def test_two_benches_on_one_file_are_told_apart_at_once() -> None:
+    with locked(Path("r.jsonl")):
+        result = call("run", *FAKE, "--records", "r.jsonl")
+    assert result.exit_code == 2
+    assert "one bench at a time, got r.jsonl" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"schema": 0, "run": "x"}\n', "Move that file away"),
+        ("not json\n", "got line 1 of r.jsonl"),
+        ('{"schema": 1, "run": "tor', ""),
+    ],
+    ids=["other form", "damaged", "torn"],
+)
+def test_files_of_records_that_are_not_as_they_should_be(content: str, said: str) -> None:
+    Path("r.jsonl").write_text(content)
+    result = call("run", *FAKE, "--suite", "sanity", "--method", "linear", "--records", "r.jsonl")
+    assert result.exit_code == (2 if said else 0), result.stderr
+    assert said in result.stderr
+    assert Path("r.jsonl").read_text().startswith(content) == bool(said), "only a torn line is cut off"
+    if not said:
+        assert len(read_records(Path("r.jsonl"))) == 2
+
+
+def test_seeds_as_people_write_them() -> None:
+    assert (parse_seeds("3"), parse_seeds("0-4"), parse_seeds("7-7")) == ([3], [0, 1, 2, 3, 4], [7])
+    for text in ("", "-1", "a", "1-", "1-b", "1.5", "2-1"):
+        with pytest.raises(SettingError, match="--seeds must be"):
+            parse_seeds(text)
+
+
+# ---------------------------------------------------------------------- plugins
+
+
+def test_a_plugins_entries_come_after_lrpilots_own_and_only_while_asked_for() -> None:
+    assert "fake" not in tasks()
+    use_plugins(["fake_bench"])
+    assert plugins() == ("fake_bench",)
+    assert list(tasks())[-1] == "fake_large" and next(iter(tasks())) == "digits"
+
+
+def test_a_plugin_beside_the_records_is_found_and_must_not_take_a_name(tmp_path: Path) -> None:
+    Path("my_tasks_of_this_test.py").write_text(
+        "from dataclasses import replace\n"
+        "from lrpilot.bench.tasks.registry import get_task\n"
+        "TASKS = (replace(get_task('digits'), title='mine'),)\n"
+    )
+    result = call("list", "--plugin", "my_tasks_of_this_test")
+    assert result.exit_code == 2
+    assert "must be unique, got 'digits' twice" in result.stderr
