@@ -44,8 +44,7 @@ def jobs_of(name: str, lookup: Any = nothing, **within: Any) -> list[Job]:
 def test_the_oracle_begins_with_a_full_grid_of_every_schedule_at_seed_0() -> None:
     jobs = jobs_of("oracle", task_names=["digits"])
     grid = [Job("digits", method, lr=lr) for method in ("linear", "cosine", "wsd") for lr in LRS]
-    assert jobs[:33] == grid == oracle_sweep(DIGITS)
-    assert jobs[33:] == [Job("digits", "constant", lr=lr) for lr in LRS], "the reference comes last"
+    assert jobs == grid == oracle_sweep(DIGITS)
 
 
 def test_the_winner_runs_on_five_seeds_once_every_point_has_a_record() -> None:
@@ -56,7 +55,7 @@ def test_the_winner_runs_on_five_seeds_once_every_point_has_a_record() -> None:
     losses[Job("digits", "wsd", lr=LRS[10])] = record(None, status="diverged")
 
     jobs = jobs_of("oracle", losses.get, task_names=["digits"])
-    assert jobs[33:38] == [Job("digits", "cosine", lr=LRS[4], seed=seed) for seed in range(5)]
+    assert jobs[33:] == [Job("digits", "cosine", lr=LRS[4], seed=seed) for seed in range(5)]
 
     del losses[Job("digits", "linear", lr=LRS[0])]
     assert not [job for job in jobs_of("oracle", losses.get, task_names=["digits"]) if job.seed > 0]
@@ -98,6 +97,34 @@ def test_the_horizon_sweep_has_an_oracle_of_its_own_at_every_length() -> None:
         assert {job.method for job in of_length} >= {"find_decay_linear", "schedule_free", "sgd_step"}
         assert {job.seed for job in of_length} == {0, 1, 2}
     assert jobs_of("horizon", task_names=["digits"]) == []
+
+
+def test_the_best_of_every_length_is_run_on_every_seed() -> None:
+    def found(job: Job) -> Mapping[str, Any]:
+        return record(job.lr if job.lr is not None else 1.0)
+
+    jobs = jobs_of("horizon", found, task_names=["fashion_plain"])
+    lowest = get_task("fashion_plain").families[0].oracle_lrs[0]
+    winners = [job for job in jobs if job.lr == lowest and job.horizon == 0.25]
+    assert [job.seed for job in winners] == [0, 0, 1, 2], "once in the sweep, then as the winner"
+
+
+def test_references_are_the_sweeps_that_other_finders_are_judged_by() -> None:
+    jobs = jobs_of("references", task_names=["digits"])
+    assert jobs == sweep(DIGITS, "constant") + sweep(DIGITS, "one_cycle")
+
+
+def test_a_pick_beyond_the_grid_is_run_with_the_schedule_it_is_meant_for() -> None:
+    picks = {"picked_lr": 1e-6, "suggestions": {"a": 1e-6, "b": LRS[3], "c": 5.0}, "rows": ["a", "b"]}
+    nowhere = {"picked_lr": None, "suggestions": {"a": None}, "rows": ["a"]}
+
+    def found(job: Job) -> Mapping[str, Any] | None:
+        if not job.method.startswith("pick_"):
+            return None
+        return {"notes": {"schedule": "linear", **(picks if job.seed == 1 else nowhere)}}
+
+    jobs = jobs_of("references", found, task_names=["digits"])
+    assert set(jobs[22:]) == {Job("digits", "linear", lr=1e-6)}, "b is inside, and c is no row of the table"
 
 
 def test_sanity_is_the_same_run_twice() -> None:

@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 Lookup = Callable[[Job], Record | None]  # the record of a job's run, if there is one
 
 ORACLE_SCHEDULES = ("linear", "cosine", "wsd")
-REFERENCE = "constant"  # swept too, to judge finders of a constant lr; no part of the oracle
+REFERENCES = ("constant", "one_cycle")  # swept too, to judge the finders that are meant for them; no part of the oracle
 ORACLE_SEEDS = (0, 1, 2, 3, 4)
 SEEDS = (0, 1, 2)
 LR_FACTORS = (1 / 30, 30.0)  # 1 is the suite of methods
@@ -34,7 +34,7 @@ SMOKE_TASK = "digits"
 SMOKE_METHODS = ("linear", "adamw_constant", "find_decay_linear_free", "find_decay_linear", "cosine", "constant")
 SMOKE_SEEDS = (0, 1)
 
-GROUPS = ("lrpilot", "default", "peer", "schedule", "finder")  # in the order in which they are run
+GROUPS = ("lrpilot", "default", "peer", "finder", "schedule")  # in the order in which they are run
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,34 @@ def _final_loss(record: Record) -> float:
 
 
 def oracle(within: Scope, lookup: Lookup) -> Iterator[Job]:
-    """For every task the sweep, then its best point on further seeds; at last the reference sweeps."""
+    """For every task the sweep, then its best point on further seeds."""
     for task in within.tasks:
         yield from oracle_sweep(task)
         best = best_of(oracle_sweep(task), lookup)
         if best is not None:
             yield from (replace(best, seed=seed) for seed in within.seeds or ORACLE_SEEDS)
-    for task in within.tasks:
-        yield from sweep(task, REFERENCE)
+
+
+def references(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """Sweeps of the other schedules that finders are meant for, and those schedules at picks beyond the grid."""
+    for method in REFERENCES:
+        for task in within.tasks:
+            yield from sweep(task, method)
+    finders = [method for method in methods().values() if method.group == "finder"]
+    for seed in within.seeds or SEEDS:
+        for finder in finders:
+            for task in within.tasks:
+                record = lookup(Job(task.name, finder.name, seed=seed))
+                yield from () if record is None else _beyond_grid(task, record["notes"])
+
+
+def _beyond_grid(task: Task, notes: Mapping[str, Any]) -> Iterator[Job]:
+    """The schedule that a finder is meant for, at those of its suggestions that no sweep can judge."""
+    lowest, *_, highest = task.families[0].oracle_lrs
+    suggestions = notes.get("suggestions") or {}
+    for lr in [notes.get("picked_lr"), *(suggestions.get(row) for row in notes.get("rows", ()))]:
+        if lr is not None and 0 < lr < math.inf and not lowest <= lr <= highest:
+            yield Job(task.name, notes["schedule"], lr=float(f"{lr:.6g}"))
 
 
 # ---------------------------------------------------------------------- the other suites
@@ -149,7 +169,11 @@ def horizon(within: Scope, lookup: Lookup) -> Iterator[Job]:
     chosen = [task for task in within.tasks if task.name in HORIZON_TASKS]
     for length in HORIZONS:
         for task in chosen:
-            yield from sweep(task, "linear", horizon=length)
+            jobs = sweep(task, "linear", horizon=length)
+            yield from jobs
+            best = best_of(jobs, lookup)
+            if best is not None:
+                yield from (replace(best, seed=seed) for seed in within.seeds or SEEDS)
             names = dict.fromkeys((*HORIZON_METHODS, task.families[0].default))
             for seed in within.seeds or SEEDS:
                 yield from (Job(task.name, n, seed=seed, horizon=length) for n in names if n in methods())
@@ -193,6 +217,7 @@ class Suite:
 _SUITES = (
     Suite("oracle", "the best that a sweep of 11 lrs and 3 schedules finds, on five seeds: the bar", oracle),
     Suite("methods", "every method on every task, three seeds", every_method),
+    Suite("references", "the schedules that finders of other lrs are meant for, over the same grid", references),
     Suite("sanity", "a plain run twice, which must agree bit for bit", sanity),
     Suite("start_lr", "what takes an lr, at 1/30 and 30 times its default", start_lr),
     Suite("horizon", "a quarter and four times the budget on two tasks", horizon),
@@ -200,7 +225,7 @@ _SUITES = (
 )
 SUITES = {suite.name: suite for suite in _SUITES}
 ALL = "all"  # of these, in this order
-ALL_OF = ("oracle", "methods", "sanity", "start_lr", "horizon")
+ALL_OF = ("oracle", "sanity", "methods", "start_lr", "references", "horizon")
 
 
 def suites(names: Sequence[str]) -> tuple[Suite, ...]:

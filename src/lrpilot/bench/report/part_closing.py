@@ -13,7 +13,7 @@ from lrpilot.bench.report.findings import Findings
 from lrpilot.bench.report.numbers import INFINITE, NOTHING, factor_text, hours_text, lr_text, many, ratio_text
 from lrpilot.bench.report.part_headline import group_of
 
-SWEPT = ("linear", "cosine", "wsd", "constant")  # methods that are swept over lrs far beyond what works
+SWEPT = ("linear", "cosine", "wsd", "constant", "one_cycle")  # methods that are swept over lrs far beyond what works
 
 
 # ------------------------------------------------------------------ cost
