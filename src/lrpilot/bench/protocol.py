@@ -46,11 +46,18 @@ class Scope:
         methods: in order of their running; what a suite is made of besides (a sweep) is left out too where
             its method is not among them.
         seeds: in place of every suite's own; None for these.
+        named: whether the tasks were asked for by name.
     """
 
     tasks: tuple[Task, ...]
     methods: tuple[Method, ...]
     seeds: tuple[int, ...] | None = None
+    named: bool = False
+
+    @property
+    def judged(self) -> tuple[Task, ...]:
+        """The tasks of every suite but the smoke run, whose own task joins them only where it is named."""
+        return tuple(task for task in self.tasks if self.named or not task.smoke)
 
     def has_method(self, name: str) -> bool:
         """Whether the method is asked for."""
@@ -78,7 +85,9 @@ def scope(
     chosen_tasks = [get_task(name) for name in task_names] or [t for t in tasks().values() if large or not t.large]
     chosen_methods = [get_method(name) for name in method_names] or list(methods().values())
     chosen_methods.sort(key=lambda method: (GROUPS.index(method.group), not method.equal_compute))
-    return Scope(_once(chosen_tasks), _once(chosen_methods), tuple(dict.fromkeys(seeds)) or None)
+    return Scope(
+        _once(chosen_tasks), _once(chosen_methods), tuple(dict.fromkeys(seeds)) or None, named=bool(task_names)
+    )
 
 
 def _once(entries: Sequence[Any]) -> tuple[Any, ...]:
@@ -115,7 +124,7 @@ def _final_loss(record: Record) -> float:
 
 def oracle(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """For every task the sweep, then its best point on further seeds."""
-    for task in within.tasks:
+    for task in within.judged:
         yield from oracle_sweep(task)
         best = best_of(oracle_sweep(task), lookup)
         if best is not None:
@@ -125,12 +134,12 @@ def oracle(within: Scope, lookup: Lookup) -> Iterator[Job]:
 def references(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """Sweeps of the other schedules that finders are meant for, and those schedules at picks beyond the grid."""
     for method in REFERENCES:
-        for task in within.tasks:
+        for task in within.judged:
             yield from sweep(task, method)
     finders = [method for method in methods().values() if method.group == "finder"]
     for seed in within.seeds or SEEDS:
         for finder in finders:
-            for task in within.tasks:
+            for task in within.judged:
                 record = lookup(Job(task.name, finder.name, seed=seed))
                 yield from () if record is None else _beyond_grid(task, record["notes"])
 
@@ -151,7 +160,7 @@ def every_method(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """Every method on every task; one seed of all before the next."""
     for seed in within.seeds or SEEDS:
         for method in within.methods:
-            yield from (Job(task.name, method.name, seed=seed) for task in within.tasks)
+            yield from (Job(task.name, method.name, seed=seed) for task in within.judged)
 
 
 def start_lr(within: Scope, lookup: Lookup) -> Iterator[Job]:
@@ -161,12 +170,12 @@ def start_lr(within: Scope, lookup: Lookup) -> Iterator[Job]:
             if method.lrs is None or not (method.group in ("default", "peer") or method.name == "linear"):
                 continue
             for factor in LR_FACTORS:
-                yield from (Job(task.name, method.name, seed=seed, lr_factor=factor) for task in within.tasks)
+                yield from (Job(task.name, method.name, seed=seed, lr_factor=factor) for task in within.judged)
 
 
 def horizon(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """A quarter and four times the budget: some methods on two tasks, and a linear sweep to judge them."""
-    chosen = [task for task in within.tasks if task.name in HORIZON_TASKS]
+    chosen = [task for task in within.judged if task.name in HORIZON_TASKS]
     for length in HORIZONS:
         for task in chosen:
             jobs = sweep(task, "linear", horizon=length)
@@ -182,7 +191,7 @@ def horizon(within: Scope, lookup: Lookup) -> Iterator[Job]:
 def sanity(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """The same run twice, which must agree bit for bit."""
     for repeat in (0, 1):
-        yield from (Job(task.name, SANITY_METHOD, repeat=repeat) for task in within.tasks)
+        yield from (Job(task.name, SANITY_METHOD, repeat=repeat) for task in within.judged)
 
 
 def smoke(within: Scope, lookup: Lookup) -> Iterator[Job]:

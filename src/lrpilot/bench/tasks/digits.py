@@ -31,6 +31,7 @@ TASKS = (
         steps=1000,
         batch_size=32,
         families=(OptimizerFamily("adamw", lr_grid(0.008), default="adamw_constant", weight_decay=0.01),),
+        smoke=True,
         remark="the smoke run: 1,197 images overfit, so a small lr does well",
     ),
 )

@@ -81,6 +81,8 @@ class Task:
         score_better: "higher" or "lower".
         packages: importable packages that it needs beside lrpilot's own.
         large: made for a GPU; left out unless asked for.
+        smoke: for the smoke run alone, and for trying things out; left out unless named, so that what was
+            chosen while looking at it is not judged by it.
         remark: what the task is in the set for.
     """
 
@@ -101,6 +103,7 @@ class Task:
     eval_batch_size: int = 256
     packages: tuple[str, ...] = ()
     large: bool = False
+    smoke: bool = False
     remark: str = ""
 
     def family(self, kind: str | None = None) -> OptimizerFamily:
