@@ -7,7 +7,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/how-it-works.md"]
+PAGES = ["README.md", "docs/how-it-works.md", "docs/benchmarking.md"]
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -25,11 +25,33 @@ def test_code_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         exec(compile(block, page, "exec"), namespace)
 
 
-def test_readme_names_the_two_commands_and_links_that_exist() -> None:
+def test_readme_names_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text()
     assert "make demo" in text and "make test" in text
-    links = re.findall(r"\]\(([^)#]+)\)", text)
-    assert links and all((ROOT / link).exists() for link in links), links
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_links_between_pages_exist(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text())
+    missing = [link for link in links if "://" not in link and not (ROOT / page).parent.joinpath(link).exists()]
+    assert missing == []
+
+
+def test_the_method_that_the_guide_adds_can_be_flown() -> None:
+    from lrpilot.bench.methods.method import Method
+    from lrpilot.bench.session import Session
+    from lrpilot.bench.tasks.registry import get_task
+
+    namespace: dict[str, object] = {}
+    for block in python_blocks(ROOT / "docs/benchmarking.md"):
+        exec(block, namespace)
+    (method,) = namespace["METHODS"]  # type: ignore[misc]
+    assert isinstance(method, Method)
+    task = get_task("digits")
+    session = Session(task, task.family(), seed=0, steps=20, lr=method.lr_for("adamw"))
+    method.train(session)
+    session.finish()
+    assert session.kept_steps == 20 and session.curve.lr[1] == pytest.approx(0.0005, rel=0.01)
 
 
 def test_readme_commands_exist() -> None:
@@ -37,6 +59,9 @@ def test_readme_commands_exist() -> None:
 
     from lrpilot.cli.app import app
 
-    text = (ROOT / "README.md").read_text()
+    text = "".join((ROOT / page).read_text() for page in PAGES)
+    commands = get_command(app).commands  # type: ignore[attr-defined]
     used = set(re.findall(r"^\$ lrpilot (\w+)", text, flags=re.MULTILINE))
-    assert used and used <= set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert used and used <= set(commands)
+    bench = set(re.findall(r"^\$ lrpilot bench ([a-z]\w*)", text, flags=re.MULTILINE))
+    assert bench and bench <= set(commands["bench"].commands)
