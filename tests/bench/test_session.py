@@ -120,6 +120,14 @@ def test_an_evaluation_that_a_method_asks_for_is_charged_and_the_grids_is_not() 
     assert flown.declared.to_dict() == flown.counter.tally.to_dict() == {"forwards": 300, "backwards": 0}
 
 
+def test_an_evaluation_of_some_batches_costs_and_judges_these_alone() -> None:
+    flown = session()
+    loss = flown.evaluate(2)
+    assert flown.declared.to_dict() == flown.counter.tally.to_dict() == {"forwards": 64, "backwards": 0}
+    inputs, targets = flown.splits.val.inputs[:64], flown.splits.val.targets[:64]
+    assert loss == pytest.approx(float(flown.task.loss_fn(flown.model.eval(), (inputs, targets)).detach()))
+
+
 def test_the_counter_sees_what_is_not_declared() -> None:
     flown = session()
     batch = next(flown.batches())

@@ -198,10 +198,15 @@ class Session:
 
     # ------------------------------------------------------------------ judging
 
-    def evaluate(self) -> float:
-        """Validation loss that the method asks for: it is charged."""
-        loss, _ = self._judge(self.splits.val.batches(self.task.eval_batch_size))
-        self.charge(len(self.splits.val), forwards=1)
+    def evaluate(self, batches: int | None = None) -> float:
+        """Validation loss that the method asks for: it is charged.
+
+        Args:
+            batches: of the training's size, from the beginning of the validation data; None for all of it.
+        """
+        part = self.splits.val if batches is None else self.splits.val.head(batches * self.task.batch_size)
+        loss, _ = self._judge(part.batches(self.task.eval_batch_size))
+        self.charge(len(part), forwards=1)
         return loss
 
     def finish(self) -> None:

@@ -54,6 +54,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def head(self, rows: int) -> "Split":
+        """The first rows; all of them where there are no more."""
+        return Split(self.inputs[:rows], self.targets[:rows])
+
     def batches(self, batch_size: int) -> list[Batch]:
         """Every row once, in order, as (inputs, targets) batches; the last one may be smaller."""
         return list(zip(self.inputs.split(batch_size), self.targets.split(batch_size), strict=True))

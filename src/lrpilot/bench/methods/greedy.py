@@ -11,12 +11,15 @@ from lrpilot.bench.methods.packages import require
 from lrpilot.bench.session import Session
 
 
-def fly_greedy(session: Session, *, evaluations: int, patience: int, factor: float, floor: float) -> Notes:
+def fly_greedy(
+    session: Session, *, evaluations: int, eval_batches: int, patience: int, factor: float, floor: float
+) -> Notes:
     """Train with the family's optimizer.
 
     Args:
         session: what is trained.
         evaluations: validation losses of a run; see :func:`lrpilot.bench.methods.loops.fly_on_validation`.
+        eval_batches: batches of each; as many as lrpilot's own evaluations have.
         patience: evaluations of one kind (better, not better) that it lets pass before it acts.
         factor: multiplies the lr on a plateau, divides it on progress.
         floor: lowest lr, as a fraction of the lr it starts from.
@@ -24,7 +27,7 @@ def fly_greedy(session: Session, *, evaluations: int, patience: int, factor: flo
     greedy = require("transformers.optimization", "transformers").GreedyLR
     optimizer = session.optimizer(session.lr)
     scheduler = greedy(optimizer, patience=patience, factor=factor, min_lr=session.lr * floor)
-    fly_on_validation(session, optimizer, scheduler, evaluations=evaluations)
+    fly_on_validation(session, optimizer, scheduler, evaluations=evaluations, eval_batches=eval_batches)
     return {"final_lr": compact(optimizer.param_groups[0]["lr"])}
 
 
@@ -33,10 +36,10 @@ METHODS = (
         name="greedy",
         title="GreedyLR (transformers)",
         fly=fly_greedy,
-        practice="its own fine-tuning example: 20 evaluations a run, patience 2, factor 0.9, floor at lr / 500; "
-        "lr 2e-4 with AdamW, 0.1 with SGD",
+        practice="its own fine-tuning example: 20 evaluations (of 16 batches) a run, patience 2, factor 0.9, floor at "
+        "lr / 500; lr 2e-4 with AdamW, 0.1 with SGD",
         group="peer",
-        settings={"evaluations": 20, "patience": 2, "factor": 0.9, "floor": 0.002},
+        settings={"evaluations": 20, "eval_batches": 16, "patience": 2, "factor": 0.9, "floor": 0.002},
         lrs={"sgd": 0.1, "adamw": 2e-4},
         packages=("transformers",),
     ),

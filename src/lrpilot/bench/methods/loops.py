@@ -27,7 +27,12 @@ def gradients(session: Session, optimizer: torch.optim.Optimizer, batch: Batch) 
 
 
 def fly_on_validation(
-    session: Session, optimizer: torch.optim.Optimizer, scheduler: MetricScheduler, *, evaluations: int
+    session: Session,
+    optimizer: torch.optim.Optimizer,
+    scheduler: MetricScheduler,
+    *,
+    evaluations: int,
+    eval_batches: int,
 ) -> None:
     """Train with a scheduler that asks for validation losses; they are charged.
 
@@ -37,14 +42,15 @@ def fly_on_validation(
         scheduler: told the validation loss at regular intervals of steps.
         evaluations: that a run of all steps would make; since they are paid for out of the budget, there are
             fewer steps, and fewer evaluations with them.
+        eval_batches: batches of an evaluation. All of a validation part could cost more than the training.
     """
     every = max(1, session.steps // evaluations)
-    price = len(session.splits.val) / session.task.batch_size  # forward-equivalents
+    price = min(eval_batches, len(session.splits.val) / session.task.batch_size)  # forward-equivalents
 
     def watch(steps: int, _loss: float) -> None:
         # An evaluation after which no step can be paid for would decide nothing.
         if steps % every == 0 and session.budget - session.compute >= price + 3.0:
-            val_loss = session.evaluate()
+            val_loss = session.evaluate(eval_batches)
             with quiet():
                 scheduler.step(val_loss)
 

@@ -8,11 +8,11 @@ from lrpilot.bench.methods.method import Method, Notes
 from lrpilot.bench.session import Session
 
 
-def fly_plateau(session: Session, *, evaluations: int) -> Notes:
+def fly_plateau(session: Session, *, evaluations: int, eval_batches: int) -> Notes:
     """Train with the family's optimizer; see :func:`lrpilot.bench.methods.loops.fly_on_validation`."""
     optimizer = session.optimizer(session.lr)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
-    fly_on_validation(session, optimizer, scheduler, evaluations=evaluations)
+    fly_on_validation(session, optimizer, scheduler, evaluations=evaluations, eval_batches=eval_batches)
     return {"final_lr": compact(optimizer.param_groups[0]["lr"])}
 
 
@@ -21,9 +21,9 @@ METHODS = (
         name="plateau",
         title="ReduceLROnPlateau",
         fly=fly_plateau,
-        practice="torch's defaults (factor 0.1, patience 10) on the validation loss, 30 'epochs' a run",
+        practice="torch's defaults (factor 0.1, patience 10), told the validation loss of 16 batches 30 times a run",
         group="peer",
-        settings={"evaluations": 30},
+        settings={"evaluations": 30, "eval_batches": 16},
         lrs={"sgd": 0.1, "adamw": 1e-3},
     ),
 )
