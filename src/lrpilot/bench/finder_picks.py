@@ -57,6 +57,9 @@ def search(session: Session, **settings: Any) -> Pick:
 
 PICKERS = {
     "find_lr_decay": Picker("find_lr, target decay", "linear", partial(search, target="decay"), ("annealed",)),
+    "find_lr_decay_quick": Picker(
+        "find_lr, target decay, num_steps=5", "linear", partial(search, target="decay", num_steps=5), ("annealed",)
+    ),
     "find_lr_constant": Picker("find_lr, target constant", "constant", partial(search, target="constant"), PICKS),
     "range_test": Picker(
         "find_lr, range test",

@@ -85,6 +85,14 @@ METHODS = (
         warmup=WARMUP,
     ),
     *_own(
+        "find_decay_quick_linear",
+        "find_lr (decay, num_steps=5) + linear",
+        "find_lr_decay_quick",
+        "lrpilot's docs: num_steps scales the search, here to a quarter; then linear decay with 5 % warmup",
+        kind="linear",
+        warmup=WARMUP,
+    )[:1],  # its cost is the point, so there is no row with the search free
+    *_own(
         "find_constant",
         "find_lr (constant)",
         "find_lr_constant",
