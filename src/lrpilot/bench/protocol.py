@@ -157,10 +157,13 @@ def _beyond_grid(task: Task, notes: Mapping[str, Any]) -> Iterator[Job]:
 
 
 def every_method(within: Scope, lookup: Lookup) -> Iterator[Job]:
-    """Every method on every task; one seed of all before the next."""
-    for seed in within.seeds or SEEDS:
-        for method in within.methods:
-            yield from (Job(task.name, method.name, seed=seed) for task in within.judged)
+    """Every method on every task, one seed of all before the next; hand-made schedules after everything else."""
+    schedules = [method for method in within.methods if method.group == "schedule"]
+    others = [method for method in within.methods if method.group != "schedule"]
+    for some in (others, schedules):
+        for seed in within.seeds or SEEDS:
+            for method in some:
+                yield from (Job(task.name, method.name, seed=seed) for task in within.judged)
 
 
 def start_lr(within: Scope, lookup: Lookup) -> Iterator[Job]:
