@@ -1,5 +1,6 @@
 """Suites are pure functions of what is asked for and of what is on record; a mistyped name is met with the closest."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,7 +116,7 @@ def test_the_best_of_every_length_is_run_on_every_seed() -> None:
 
 def test_references_are_the_sweeps_that_other_finders_are_judged_by() -> None:
     jobs = jobs_of("references", task_names=["digits"])
-    assert jobs == sweep(DIGITS, "constant") + sweep(DIGITS, "one_cycle")
+    assert jobs == sweep(DIGITS, "constant") + sweep(DIGITS, "fit_one_cycle")
 
 
 def test_a_pick_beyond_the_grid_is_run_with_the_schedule_it_is_meant_for() -> None:
@@ -124,11 +125,25 @@ def test_a_pick_beyond_the_grid_is_run_with_the_schedule_it_is_meant_for() -> No
 
     def found(job: Job) -> Mapping[str, Any] | None:
         if not job.method.startswith("pick_"):
-            return None
+            return record(1.0)
         return {"notes": {"schedule": "linear", **(picks if job.seed == 1 else nowhere)}}
 
     jobs = jobs_of("references", found, task_names=["digits"])
     assert set(jobs[22:]) == {Job("digits", "linear", lr=1e-6)}, "b is inside, and c is no row of the table"
+
+
+def test_a_pick_between_a_run_that_finished_and_one_that_failed_is_run_too() -> None:
+    edge = math.sqrt(LRS[6] * LRS[7])
+    notes = {"schedule": "linear", "picked_lr": edge, "suggestions": {"a": edge, "b": LRS[2] * 1.1}, "rows": ["a", "b"]}
+
+    def found(job: Job) -> Mapping[str, Any] | None:
+        if job.method.startswith("pick_"):
+            return {"notes": notes}
+        failed = job.lr is not None and job.lr >= LRS[7]
+        return record(None, "diverged") if failed else record(1.0)
+
+    jobs = jobs_of("references", found, task_names=["digits"])
+    assert set(jobs[22:]) == {Job("digits", "linear", lr=float(f"{edge:.6g}"))}
 
 
 def test_sanity_is_the_same_run_twice() -> None:

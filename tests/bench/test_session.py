@@ -1,5 +1,6 @@
 """A session: equal starts, an honest bill, and judging that leaves no trace."""
 
+import copy
 import math
 from dataclasses import replace
 from itertools import islice
@@ -136,6 +137,13 @@ def test_the_counter_sees_what_is_not_declared() -> None:
         flown.loss(batch)
     assert flown.counter.tally.to_dict() == {"forwards": 64, "backwards": 32}
     assert flown.declared.to_dict() == {"forwards": 0, "backwards": 0}
+
+
+def test_passes_of_a_copy_of_the_model_are_counted_too() -> None:
+    flown = session()
+    inputs, _ = next(flown.batches())
+    copy.deepcopy(flown.model)(inputs).sum().backward()
+    assert flown.counter.tally.to_dict() == {"forwards": 32, "backwards": 32}
 
 
 # ------------------------------------------------------------------ the curve

@@ -38,7 +38,8 @@ class Tally:
 class PassCounter:
     """Counts the calls of a model and the backward passes through its outputs, by hooks.
 
-    It depends on nothing that a method says: it is what a declared cost is checked against.
+    It depends on nothing that a method says: it is what a declared cost is checked against. Copies of the
+    model count too; a bare ``model.forward(x)``, which runs no hooks, does not.
 
     Args:
         model: called with inputs whose first dimension is the samples; returns a tensor.
@@ -56,6 +57,9 @@ class PassCounter:
         self.tally.add(samples, forwards=1)
         if torch.is_grad_enabled() and output.requires_grad:
             output.register_hook(lambda grad: self.tally.add(samples, backwards=1))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PassCounter":
+        return self  # the hook of a copied model counts here as well
 
     @contextmanager
     def paused(self) -> Iterator[None]:

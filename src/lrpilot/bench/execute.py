@@ -3,6 +3,8 @@
 import hashlib
 import math
 import traceback
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from torch import nn
@@ -39,6 +41,9 @@ def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
     """
     planned = plan(job)
     task, method = get_task(job.task), get_method(job.method)
+    for package in method.packages:  # its import is no part of the seconds of a run
+        with suppress(ImportError):
+            import_module(package)
     session = Session(task, task.family(job.family), seed=job.seed, steps=planned.steps, lr=planned.lr, device=device)
     status, error = "finished", None
     try:

@@ -71,5 +71,5 @@ PICKERS = {
         "pytorch-lr-finder", "linear", pick_torch_lr_finder, ("steepest",), ("torch_lr_finder", "matplotlib")
     ),
     "lightning": Picker("Lightning lr_find", "linear", pick_lightning, ("steepest",), ("lightning",)),
-    "fastai_valley": Picker("fastai valley (rewritten)", "one_cycle", pick_fastai_valley, ("valley",)),
+    "fastai_valley": Picker("fastai valley (rewritten)", "fit_one_cycle", pick_fastai_valley, ("valley",)),
 }

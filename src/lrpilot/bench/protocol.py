@@ -6,6 +6,7 @@ a sweep on further seeds). Order is priority: what comes first is run first.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -22,7 +23,10 @@ Record = Mapping[str, Any]
 Lookup = Callable[[Job], Record | None]  # the record of a job's run, if there is one
 
 ORACLE_SCHEDULES = ("linear", "cosine", "wsd")
-REFERENCES = ("constant", "one_cycle")  # swept too, to judge the finders that are meant for them; no part of the oracle
+REFERENCES = (
+    "constant",
+    "fit_one_cycle",
+)  # swept too, to judge the finders that are meant for them; no part of the oracle
 ORACLE_SEEDS = (0, 1, 2, 3, 4)
 SEEDS = (0, 1, 2)
 LR_FACTORS = (1 / 30, 30.0)  # 1 is the suite of methods
@@ -132,7 +136,7 @@ def oracle(within: Scope, lookup: Lookup) -> Iterator[Job]:
 
 
 def references(within: Scope, lookup: Lookup) -> Iterator[Job]:
-    """Sweeps of the other schedules that finders are meant for, and those schedules at picks beyond the grid."""
+    """Sweeps of the other schedules that finders are meant for, and those schedules at picks no sweep can judge."""
     for method in REFERENCES:
         for task in within.judged:
             yield from sweep(task, method)
@@ -141,16 +145,25 @@ def references(within: Scope, lookup: Lookup) -> Iterator[Job]:
         for finder in finders:
             for task in within.judged:
                 record = lookup(Job(task.name, finder.name, seed=seed))
-                yield from () if record is None else _beyond_grid(task, record["notes"])
+                yield from () if record is None else _unjudged(task, record["notes"], lookup)
 
 
-def _beyond_grid(task: Task, notes: Mapping[str, Any]) -> Iterator[Job]:
+def _unjudged(task: Task, notes: Mapping[str, Any], lookup: Lookup) -> Iterator[Job]:
     """The schedule that a finder is meant for, at those of its suggestions that no sweep can judge."""
-    lowest, *_, highest = task.families[0].oracle_lrs
     suggestions = notes.get("suggestions") or {}
     for lr in [notes.get("picked_lr"), *(suggestions.get(row) for row in notes.get("rows", ()))]:
-        if lr is not None and 0 < lr < math.inf and not lowest <= lr <= highest:
+        if lr is not None and 0 < lr < math.inf and not _interpolable(sweep(task, notes["schedule"]), lr, lookup):
             yield Job(task.name, notes["schedule"], lr=float(f"{lr:.6g}"))
+
+
+def _interpolable(swept: Sequence[Job], lr: float, lookup: Lookup) -> bool:
+    """Whether the lr lies in the grid, and not between a run that finished and one that failed."""
+    lrs = [job.lr or 0.0 for job in swept]
+    above = bisect_left(lrs, lr)
+    if above == len(lrs) or (above == 0 and lr < lrs[0]):
+        return False
+    records = [lookup(job) for job in swept[max(0, above - 1) : above + 1]]
+    return len({math.isfinite(_final_loss(record)) for record in records if record is not None}) < 2
 
 
 # ---------------------------------------------------------------------- the other suites

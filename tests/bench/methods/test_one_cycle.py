@@ -54,7 +54,8 @@ def test_the_cycle_spans_what_the_range_test_leaves(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(one_cycle, "set_hypers", watched)
     session = Session(TASKS[0], TASKS[0].family(), seed=0, steps=180)
 
-    notes = fly_valley_one_cycle(session)
+    fly_valley_one_cycle(session)
+    notes = session.notes
 
     steps, peak = 180 - notes["range_test_steps"], notes["picked_lr"]
     assert len(seen) == session.kept_steps == steps

@@ -8,17 +8,20 @@ five fits to subsamples), the lr goes back to where the fitted loss was lowest a
 If they never do, the cosine begins at half of the steps.
 
 Ours: a test every hundredth of the steps, where the paper tests every epoch of its long runs (ours last a few
-epochs, and three tests would come too late); the process is fitted by L-BFGS within bounds, and losses that are
-not finite are left out of it. The paper trains with AdamP and LAMB, we with the optimizer of the task.
+epochs, and three tests would come too late); the process is scikit-learn's, of standardised losses, its variances
+fitted anew by L-BFGS at every test (the authors' is GPyTorch's, of losses as they are, fitted by 100 steps of Adam
+that go on from one test to the next); losses that are not finite are left out of it. The length scale is fixed, as
+theirs is. The paper trains with AdamP and LAMB, we with the optimizer of the task.
 """
 
 import math
+import warnings
 from collections import deque
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpilot.bench.methods.gaussian_process import fit_process
 from lrpilot.bench.methods.method import Method, Notes
 from lrpilot.bench.session import Session
 
@@ -31,7 +34,8 @@ CONFIDENCE = 0.95
 DRAWS = 5  # subsamples whose majority decides
 FIT_POINTS = 100  # losses that the process's parameters are fitted to
 POINTS = 500  # losses of a subsample that a prediction is made from
-GRID = 200  # places at which the loss is predicted
+GRID = 500  # places at which the loss is predicted
+LENGTH = 0.2  # length scale of the process, of the range of places
 FEWEST_POINTS = 10
 
 
@@ -110,14 +114,44 @@ def loss_has_risen(
     Returns:
         The verdict, and the place of the lowest fitted loss in each subsample.
     """
-    fitted = fit_process(*_subsample(places, losses, FIT_POINTS, random))
+    scaled = (losses - losses.mean()) / (losses.std() or 1.0)
+    kernel, noise = fitted_kernel(*_subsample(places, scaled, FIT_POINTS, random))
     grid = np.linspace(0.0, 1.0, GRID)
     votes, lowest = [], []
     for _ in range(DRAWS if len(losses) > POINTS else 1):  # subsamples of fewer are all the same
-        mean, covariance = fitted.predict(*_subsample(places, losses, POINTS, random), grid)
+        mean, covariance = _posterior(kernel, noise, *_subsample(places, scaled, POINTS, random), grid)
         votes.append(rise_probability(mean, covariance) > CONFIDENCE)
         lowest.append(float(grid[np.argmin(mean)]))
     return sum(votes) > len(votes) / 2, lowest
+
+
+def fitted_kernel(places: NDArray[np.float64], losses: NDArray[np.float64]) -> tuple[Any, float]:
+    """The most likely Gaussian process behind noisy losses: its kernel, and the variance of the noise.
+
+    Args:
+        places: n times in [0, 1].
+        losses: n standardised losses.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+    kernel = ConstantKernel(1.0, (1e-3, 1e3)) * RBF(LENGTH, "fixed") + WhiteKernel(0.1, (1e-4, 1e1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a variance at its bound is an answer too
+        fitted = GaussianProcessRegressor(kernel, alpha=1e-10).fit(places[:, None], losses).kernel_
+    return fitted.k1, float(fitted.k2.noise_level)
+
+
+def _posterior(
+    kernel: Any, noise: float, places: NDArray[np.float64], losses: NDArray[np.float64], at: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and covariance of the loss without its noise, at k places."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    process = GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(places[:, None], losses)
+    mean, covariance = process.predict(at[:, None], return_cov=True)
+    return mean, covariance
 
 
 def rise_probability(mean: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:

@@ -1,6 +1,7 @@
 """What somebody gets who leaves the lr alone: the defaults of frameworks, and the habit of papers.
 
-Each brings its own optimizer to every task, whatever the task's family; the weight decay is the family's.
+Each brings its own optimizer to every task, whatever the task's family. The weight decay is the task's, as for
+every other method, and gradients are not clipped (transformers' Trainer clips at 1): the lr is what is compared.
 """
 
 import torch
@@ -55,7 +56,7 @@ METHODS = (
         name="adamw_linear_5e5",
         title="AdamW 5e-5, linear",
         fly=fly_adamw_linear,
-        practice="the default of transformers' Trainer: AdamW, lr 5e-5 falling linearly to zero, no warmup",
+        practice="the default of transformers' Trainer, but for its clipping: AdamW, lr 5e-5 falling linearly to zero",
         group="default",
         lrs={"sgd": 5e-5, "adamw": 5e-5},
     ),

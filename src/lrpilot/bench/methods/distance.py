@@ -98,10 +98,16 @@ def _prodigy(name: str, title: str, practice: str, *, cosine: bool) -> Method:
 
 METHODS = (
     _prodigy(
-        "prodigy", "Prodigy", "its README: lr 1, no schedule, safeguard_warmup and use_bias_correction on", cosine=False
+        "prodigy",
+        "Prodigy",
+        "its README: lr 1, no schedule; safeguard_warmup and use_bias_correction on, as it says for diffusion",
+        cosine=False,
     ),
     _prodigy(
-        "prodigy_cosine", "Prodigy, cosine", "its README: lr 1, cosine over all steps, both switches on", cosine=True
+        "prodigy_cosine",
+        "Prodigy, cosine",
+        "its README: lr 1, cosine over all steps; both switches on, as it says for diffusion models",
+        cosine=True,
     ),
     Method(
         name="dadapt",

@@ -36,8 +36,8 @@ METHODS = (
         name="greedy",
         title="GreedyLR (transformers)",
         fly=fly_greedy,
-        practice="its own fine-tuning example: 20 evaluations (of 16 batches) a run, patience 2, factor 0.9, floor at "
-        "lr / 500; lr 2e-4 with AdamW, 0.1 with SGD",
+        practice="its own examples: 20 evaluations (of 16 batches) a run, patience 2, factor 0.9, floor at lr / 500 "
+        "(fine-tuning); lr 2e-4 with AdamW (training from scratch), 0.1 with SGD",
         group="peer",
         settings={"evaluations": 20, "eval_batches": 16, "patience": 2, "factor": 0.9, "floor": 0.002},
         lrs={"sgd": 0.1, "adamw": 2e-4},

@@ -9,6 +9,7 @@ import math
 import torch
 
 from lrpilot.bench.methods.method import Method
+from lrpilot.bench.methods.schedules import DEFAULT_LRS
 from lrpilot.bench.methods.valley import pick_fastai_valley
 from lrpilot.bench.session import Session
 
@@ -47,15 +48,8 @@ def set_hypers(optimizer: torch.optim.Optimizer, *, lr: float, momentum: float) 
             group["momentum"] = momentum
 
 
-def fly_valley_one_cycle(session: Session) -> None:
-    """Range test, valley, and one cycle of a fresh optimizer over what is left of the budget.
-
-    Raises:
-        NoPickError: the range test has too few points.
-    """
-    pick = pick_fastai_valley(session)
-    session.notes.update(pick.notes())
-    peak = pick.require()
+def train_one_cycle(session: Session, peak: float) -> None:
+    """One cycle of a fresh optimizer over what is left of the budget."""
     steps = session.steps_left
     optimizer = session.optimizer(peak)
     for step, batch in zip(range(steps), session.batches(), strict=False):
@@ -67,7 +61,31 @@ def fly_valley_one_cycle(session: Session) -> None:
         session.step(optimizer, batch)
 
 
+def fly_one_cycle(session: Session) -> None:
+    """One cycle at the session's lr."""
+    train_one_cycle(session, session.lr)
+
+
+def fly_valley_one_cycle(session: Session) -> None:
+    """Range test, valley, and one cycle.
+
+    Raises:
+        NoPickError: the range test has too few points.
+    """
+    pick = pick_fastai_valley(session)
+    session.notes.update(pick.notes())
+    train_one_cycle(session, pick.require())
+
+
 METHODS = (
+    Method(
+        name="fit_one_cycle",
+        title="fastai's one-cycle (rewritten), default lr",
+        fly=fly_one_cycle,
+        practice="fastai's fit_one_cycle at its defaults; lr 0.1 (SGD) or 1e-3 (AdamW)",
+        group="schedule",
+        lrs=DEFAULT_LRS,
+    ),
     Method(
         name="valley_one_cycle",
         title="fastai valley + one-cycle (rewritten)",
