@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lrpilot.bench.jobs import Job, plan
-from lrpilot.bench.protocol import ORACLE_SCHEDULES
 from lrpilot.bench.records import read_records
+from lrpilot.bench.schema import ORACLE_KINDS
 from lrpilot.bench.tasks.registry import tasks
 
 RECORDS = Path(__file__).parents[2] / "benchmarks" / "records" / "bench.jsonl"
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not RECORDS.exists(), reason="nothing is recorde
 
 def test_the_code_of_a_task_is_frozen_by_its_oracle() -> None:
     """A task that must change is another task: rename it, or record its oracle anew in the same commit."""
-    swept = [r for r in read_records(RECORDS) if r["method"] in ORACLE_SCHEDULES and r["task"] in tasks()]
+    swept = [r for r in read_records(RECORDS) if r["method"] in ORACLE_KINDS and r["task"] in tasks()]
     assert swept
     changed = {r["task"] for r in swept if plan(Job(**{field: r[field] for field in JOB_FIELDS})).run != r["run"]}
     assert changed == set()

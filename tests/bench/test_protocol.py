@@ -2,16 +2,23 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lrpilot.bench.jobs import Job
+from fake_attempts import seeming_record
+from lrpilot.bench.analysis.catalogue import registered
+from lrpilot.bench.analysis.oracle import oracle
+from lrpilot.bench.analysis.runs import load
+from lrpilot.bench.jobs import Job, plan
+from lrpilot.bench.ledger import Ledger
 from lrpilot.bench.methods.registry import get_method, methods
 from lrpilot.bench.protocol import (
     ALL_OF,
     GROUPS,
-    ORACLE_SCHEDULES,
     SUITES,
     best_of,
     oracle_sweep,
@@ -20,6 +27,7 @@ from lrpilot.bench.protocol import (
     sweep,
     wanted,
 )
+from lrpilot.bench.schema import ORACLE_KINDS, REFERENCE_KINDS, by_run, run_of
 from lrpilot.bench.tasks.registry import get_task, tasks
 from lrpilot.errors import SettingError
 
@@ -64,6 +72,38 @@ def test_the_winner_runs_on_five_seeds_once_every_point_has_a_record() -> None:
 
 def test_a_sweep_that_never_finished_has_no_winner() -> None:
     assert best_of(sweep(DIGITS, "linear"), lambda job: record(2.0, status="crashed")) is None
+
+
+@cache
+def sweep_of_digits() -> tuple[tuple[Job, str], ...]:
+    return tuple((job, plan(job).run) for job in oracle_sweep(DIGITS))
+
+
+ENDINGS = st.tuples(st.sampled_from([0.5, 0.6, 0.7, None]), st.sampled_from(["finished", "finished", "diverged"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    first=st.lists(ENDINGS, min_size=33, max_size=33),
+    again=st.lists(st.tuples(st.integers(0, 32), ENDINGS), max_size=40),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_runner_and_the_report_find_the_same_winner_whatever_was_recorded_twice(
+    first: list[Any], again: list[Any], order: Any
+) -> None:
+    points = [*enumerate(first), *again]
+    order.shuffle(points)
+    records = []
+    for at, (loss, status) in points:
+        job, run = sweep_of_digits()[at]
+        final = dict.fromkeys(("val_loss", "val_score", "test_loss", "test_score"), loss)
+        records.append(seeming_record(job, run, family="adamw", final=final, status=status))
+
+    ledger = Ledger(by_run(records))
+    best = best_of([job for job, _ in sweep_of_digits()], ledger.lookup)
+    found = oracle(load(records, registered(), current_run=run_of), "digits")
+
+    assert (found.kind, found.lr) == ((None, None) if best is None else (best.method, best.lr))
 
 
 # ---------------------------------------------------------------------- the other suites
@@ -160,6 +200,48 @@ def test_the_smoke_run_is_small_and_can_be_judged() -> None:
     assert jobs_of("smoke", task_names=["fashion_plain"]) == []
 
 
+def test_the_smoke_run_takes_the_seeds_that_are_asked_for() -> None:
+    jobs = jobs_of("smoke", lambda job: record(1.0), seeds=[7])
+    assert {job.seed for job in jobs if job.lr is None} == {7}
+    assert {job.seed for job in jobs if job.lr is not None} == {0, 7}, "the sweep stays at 0"
+
+
+# ---------------------------------------------------------------------- the other optimizer families
+
+
+@pytest.mark.parametrize("name", [*ALL_OF, "smoke"])
+def test_every_job_of_every_suite_is_of_the_family_that_is_asked_for(name: str) -> None:
+    picks = {"notes": {"schedule": "linear", "picked_lr": 1e-9}}
+    found = record(1.0) | picks
+    jobs = jobs_of(name, lambda job: found, task_names=["digits", "fashion_bn", "fashion_plain"], family="adamw")
+    assert jobs and {job.family for job in jobs} == {"adamw"}
+
+
+def test_a_sweep_of_another_family_is_over_its_own_grid() -> None:
+    task = get_task("fashion_bn")
+    second = task.families[1]
+    jobs = jobs_of("oracle", lambda job: record(1.0), task_names=["fashion_bn"], family=second.kind)
+    assert [job.lr for job in jobs[:11]] == list(second.oracle_lrs) != list(task.families[0].oracle_lrs)
+    assert len(jobs) == 33 + 5
+    assert {plan(job).kind for job in jobs} == {second.kind}
+
+
+def test_naming_the_first_family_changes_no_run() -> None:
+    plain = jobs_of("all", task_names=["digits"], method_names=["linear"])
+    named = jobs_of("all", task_names=["digits"], method_names=["linear"], family="adamw")
+    assert [plan(job).run for job in plain] == [plan(job).run for job in named]
+
+
+def test_a_task_that_lacks_the_family_is_refused_with_the_reason() -> None:
+    ledger = Ledger()
+    jobs = wanted(suites(["all"]), scope(task_names=["digits"], method_names=["linear"], family="sgd"), ledger.lookup)
+    account = ledger.account(jobs)
+    assert not account.missing and account.refused
+    assert {r.reason for r in account.refused} == {"The task 'digits' is trained with 'adamw', got 'sgd'."}
+    with pytest.raises(SettingError, match=r"An optimizer family must be one of adamw, sgd, got 'adam'"):
+        scope(family="adam")
+
+
 # ---------------------------------------------------------------------- what is asked for
 
 
@@ -196,5 +278,5 @@ def test_a_mistyped_name_is_met_with_the_closest() -> None:
         suites(["orakle"])
 
 
-def test_the_schedules_of_the_oracle_are_methods() -> None:
-    assert {*ORACLE_SCHEDULES, "constant"} <= methods().keys()
+def test_the_schedules_that_are_swept_are_methods() -> None:
+    assert {*ORACLE_KINDS, *REFERENCE_KINDS} <= methods().keys()

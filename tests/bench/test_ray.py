@@ -1,6 +1,8 @@
 """A Ray cluster does what processes do: the same records but for the time they took."""
 
 import os
+import socket
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -93,3 +95,24 @@ def test_a_local_ray_needs_a_number(address: str) -> None:
 def test_an_address_where_no_ray_is() -> None:
     with pytest.raises(SettingError, match=r"running Ray cluster, got 'auto'.*ray start --head"):
         RayPool("auto")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:99999999"])
+def test_an_address_where_nobody_listens_is_said_at_once(address: str) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # taken, but not listened to
+        address = address.format(held.getsockname()[1])
+        began = time.monotonic()
+        with pytest.raises(SettingError, match=rf"running Ray cluster, got '{address}'.*write local:2"):
+            RayPool(address)
+    assert time.monotonic() - began < ray_workers.PROBE_SECONDS + 1
+
+
+def test_somebody_who_listens_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ray_workers._probe(f"127.0.0.1:{port}")
+        monkeypatch.setattr(ray_workers, "CLIENT_PORT", port)
+        ray_workers._probe("ray://127.0.0.1")
+    for other in ("auto", "somewhere", "anyscale://cluster:1"):
+        ray_workers._probe(other)

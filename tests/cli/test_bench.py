@@ -14,6 +14,7 @@ import fake_attempts
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.locking import locked
 from lrpilot.bench.plugins import PLUGINS_VARIABLE, plugins, use_plugins
+from lrpilot.bench.protocol import SUITES
 from lrpilot.bench.records import append_record, read_records
 from lrpilot.bench.tasks.registry import tasks
 from lrpilot.bench.workers import Outcome
@@ -136,7 +137,7 @@ def test_list_names_everything_there_is() -> None:
     assert {"digits", "fake"} <= {row["name"] for row in made["tasks"]}
     assert [row["flag"] for row in made["tasks"] if row["name"] == "fake_large"] == ["--large"]
     assert all(row["practice"] for row in made["methods"])
-    assert {"oracle", "methods", "sanity", "start_lr", "horizon", "smoke"} == {row["name"] for row in made["suites"]}
+    assert {row["name"] for row in made["suites"]} == SUITES.keys()
 
     shown = call("list").stdout
     assert "digits" in shown and "linear" in shown and "oracle" in shown
@@ -178,7 +179,7 @@ def test_data_fetches_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lrpilot.bench.data.fetch.fetch_all", fetch_all)
     result = call("data", "king-james", "--folder", "there")
     assert result.exit_code == 0 and asked == [(["king-james"], Path("there"))]
-    assert "king-james" in result.stdout and "fetching" in result.stderr
+    assert "king-james" in result.stdout and "public domain" in result.stdout and "fetching" in result.stderr
     call("data")
     assert asked[1] == (None, None)
 
@@ -209,6 +210,12 @@ def test_help_comes_without_torch() -> None:
         (("--smoke", "run"), "--smoke is a run of its own, got 'run' too."),
         (("--out", "folder"), "--out belongs to --smoke"),
         (("data", "king_james"), "Did you mean 'king-james'?"),
+        (("run", "--family", "sdg"), "Did you mean 'sgd'?"),
+        (("status", "--family", "sdg"), "Did you mean 'sgd'?"),
+        (("run", "--device", "gpu"), "--device must be cpu, cuda, cuda:N or mps, got 'gpu'."),
+        (("run", "--device", "meta"), "--device must be cpu, cuda, cuda:N or mps, got 'meta'."),
+        (("run", "--device", "cuda:99"), "--device must be on this machine, got 'cuda:99'"),
+        (("report", "--plugin", "no_such_plugin"), "A plugin must be an importable module, got 'no_such_plugin'."),
     ],
 )
 def test_a_mistake_is_one_line_with_the_remedy(arguments: tuple[str, ...], said: str) -> None:
@@ -229,19 +236,76 @@ def test_two_benches_on_one_file_are_told_apart_at_once() -> None:
     ("content", "said"),
     [
         ('{"schema": 0, "run": "x"}\n', "Move that file away"),
-        ("not json\n", "got line 1 of r.jsonl"),
-        ('{"schema": 1, "run": "tor', ""),
+        ("not json\n", "line 1 of r.jsonl"),
+        ('{"schema": 1, "run": "abc"}\n', "got a record without task, method"),
+        ('{"schema": 1, "run": "tor', "must begin with a JSON object"),
+        ("my notes", "must begin with a JSON object"),
+        ("my notes\n".encode("utf-16").decode("latin-1"), "in UTF-8"),
     ],
-    ids=["other form", "damaged", "torn"],
+    ids=["other form", "damaged", "fields", "torn", "notes", "utf-16"],
 )
-def test_files_of_records_that_are_not_as_they_should_be(content: str, said: str) -> None:
-    Path("r.jsonl").write_text(content)
-    result = call("run", *FAKE, "--suite", "sanity", "--method", "linear", "--records", "r.jsonl")
-    assert result.exit_code == (2 if said else 0), result.stderr
-    assert said in result.stderr
-    assert Path("r.jsonl").read_text().startswith(content) == bool(said), "only a torn line is cut off"
-    if not said:
-        assert len(read_records(Path("r.jsonl"))) == 2
+@pytest.mark.parametrize("what", ["run", "status"])
+def test_a_file_of_something_else_is_refused_and_left_alone(what: str, content: str, said: str) -> None:
+    Path("r.jsonl").write_bytes(content.encode("latin-1"))
+    result = call(what, *FAKE, "--suite", "sanity", "--method", "linear", "--records", "r.jsonl")
+    assert result.exit_code == 2 and said in result.stderr and result.stderr.count("\n") == 1
+    assert Path("r.jsonl").read_bytes() == content.encode("latin-1")
+    assert [path.name for path in Path().iterdir()] == ["r.jsonl"]
+
+
+def test_a_torn_last_line_is_told_by_all_and_moved_away_by_the_one_that_writes() -> None:
+    asked = (*FAKE, "--suite", "sanity", "--method", "linear", "--records", "r.jsonl")
+    assert call("run", *asked).exit_code == 0
+    whole = Path("r.jsonl").read_bytes()
+    Path("r.jsonl").write_bytes(whole + b'{"schema": 1, "ru')
+
+    told = "The last line of r.jsonl is half done (17 bytes)"
+    assert told in call("status", *asked).stderr
+    assert told in call("report", "--plugin", "fake_bench", "--records", "r.jsonl").stderr
+    assert told in call("run", *asked).stderr
+    assert Path("r.jsonl").read_bytes() == whole + b'{"schema": 1, "ru', "nothing was missing, nothing is written"
+
+    result = call("run", *asked[:-2], "--records", "r.jsonl", "--suite", "methods", "--seeds", "5", "--json")
+    assert json.loads(result.stdout)["done"] == 1 and told in result.stderr
+    assert Path("r.jsonl.torn").read_bytes() == b'{"schema": 1, "ru\n'
+    assert len(read_records(Path("r.jsonl"))) == 3 and Path("r.jsonl").read_bytes().startswith(whole)
+
+
+def test_nothing_that_could_be_run_is_a_failure_with_each_reason_once() -> None:
+    asked = (*FAKE, "--suite", "methods", "--method", "fake_sgd_only", "--records", "r.jsonl")
+    result = call("run", *asked)
+    assert result.exit_code == 1 and result.stderr.count("trains with ['sgd']") == 1
+    result = call("run", *asked, "--json")
+    assert result.exit_code == 1 and len(json.loads(result.stdout)["not_run"]) == 3
+    assert call("status", *asked).exit_code == 0
+
+
+def test_a_reason_that_was_found_out_while_running_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Inline, timeout: float) -> list[Outcome]:
+        return [Outcome(self.jobs.pop(), reason="It rains.")]
+
+    monkeypatch.setattr(Inline, "collect", refuse)
+    result = call("run", *FAKE, "--suite", "methods", "--method", "fake_plain", "--records", "r.jsonl")
+    assert result.exit_code == 1 and result.stderr.count("It rains.") == 1
+    assert "not run (3): fake, fake_plain: as said above" in result.stderr
+
+
+def test_a_family_is_run_and_counted_where_the_task_has_it() -> None:
+    asked = ("--task", "fashion_bn", "--task", "digits", "--suite", "sanity", "--records", "r.jsonl")
+    assert document("run", *asked, "--family", "sgd")["done"] == 2
+    assert {record["family"] for record in read_records(Path("r.jsonl"))} == {"sgd"}
+    (row,) = document("status", *asked, "--family", "sgd")["suites"]
+    assert (row["done"], row["left"], row["cannot_run"]) == (2, 0, 2)
+    (row,) = document("status", *asked, "--family", "adamw")["suites"]
+    assert (row["done"], row["left"]) == (0, 4)
+
+
+def test_a_file_of_another_device_is_refused() -> None:
+    record = fake_attempts.seeming_record(Job("digits", "linear"), "0" * 16, machine={"device": "cuda"})
+    append_record(Path("r.jsonl"), record)
+    result = call("run", *FAKE, "--suite", "sanity", "--records", "r.jsonl")
+    assert result.exit_code == 2 and "got runs on cuda in r.jsonl and --device cpu" in result.stderr
+    assert len(read_records(Path("r.jsonl"))) == 1
 
 
 def test_seeds_as_people_write_them() -> None:

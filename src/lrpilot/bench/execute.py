@@ -14,11 +14,10 @@ from lrpilot.bench.curves import compact
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.methods.registry import get_method
 from lrpilot.bench.records import machine_facts
+from lrpilot.bench.schema import SCHEMA
 from lrpilot.bench.session import DivergedError, Session
 from lrpilot.bench.tasks.registry import get_task
 from lrpilot.errors import MissingDependencyError
-
-SCHEMA = 1  # raised when a record's fields change their meaning
 
 # Not the method's fault: these end the bench instead of being recorded.
 NOT_A_RESULT = (MissingDependencyError, ModuleNotFoundError, MemoryError)
@@ -86,7 +85,7 @@ def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
         "curve": session.curve.to_dict(),
         "weights": weights_digest(session.model),
         "seconds": round(seconds, 3),
-        "machine": machine_facts(),
+        "machine": machine_facts(device),
         "code": __version__,
     }
 

@@ -26,6 +26,7 @@ class Picker:
         rows: names among the pick's suggestions that the finder table shows, its own lr first; one search
             gives them all.
         packages: importable packages that it needs.
+        own: whether it is lrpilot's; figures and tables show it so.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Picker:
     pick: Callable[[Session], Pick]
     rows: tuple[str, ...]
     packages: tuple[str, ...] = ()
+    own: bool = False
 
 
 def search(session: Session, **settings: Any) -> Pick:
@@ -56,16 +58,25 @@ def search(session: Session, **settings: Any) -> Pick:
 
 
 PICKERS = {
-    "find_lr_decay": Picker("find_lr, target decay", "linear", partial(search, target="decay"), ("annealed",)),
-    "find_lr_decay_quick": Picker(
-        "find_lr, target decay, num_steps=5", "linear", partial(search, target="decay", num_steps=5), ("annealed",)
+    "find_lr_decay": Picker(
+        "find_lr, target decay", "linear", partial(search, target="decay"), ("annealed",), own=True
     ),
-    "find_lr_constant": Picker("find_lr, target constant", "constant", partial(search, target="constant"), PICKS),
+    "find_lr_decay_quick": Picker(
+        "find_lr, target decay, num_steps=5",
+        "linear",
+        partial(search, target="decay", num_steps=5),
+        ("annealed",),
+        own=True,
+    ),
+    "find_lr_constant": Picker(
+        "find_lr, target constant", "constant", partial(search, target="constant"), PICKS, own=True
+    ),
     "range_test": Picker(
         "find_lr, range test",
         "constant",
         partial(search, target="constant", method="range_test"),
         ("steepest", "minimum_over_10"),
+        own=True,
     ),
     "torch_lr_finder": Picker(
         "pytorch-lr-finder", "linear", pick_torch_lr_finder, ("steepest",), ("torch_lr_finder", "matplotlib")

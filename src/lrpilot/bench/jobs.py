@@ -8,12 +8,9 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lrpilot.errors import SettingError
-
-if TYPE_CHECKING:
-    from lrpilot.bench.tasks.task import Task
 
 # The registries load torch, so they are imported where they are used: a job travels without it.
 
@@ -111,13 +108,6 @@ def _start_lr(job: Job, default: float | None) -> float | None:
             raise SettingError(f"The method {job.method!r} takes no lr, got {job.lr or job.lr_factor}. Leave it out.")
         return None
     return float(f"{(job.lr if job.lr is not None else default * job.lr_factor):.6g}")
-
-
-def runs(task: "Task", method: str) -> bool:
-    """Whether a method can train a task's first family."""
-    from lrpilot.bench.methods.registry import get_method
-
-    return task.families[0].kind in get_method(method).families
 
 
 def digest(identity: Mapping[str, Any]) -> str:

@@ -2,35 +2,59 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lrpilot.bench.jobs import Job, Plan, plan
 from lrpilot.bench.records import read_records
+from lrpilot.bench.schema import SCHEMA, by_run, run_of, unfit
 from lrpilot.errors import DataError, SettingError
 
 Record = Mapping[str, Any]
-JOB_FIELDS = ("task", "method", "seed", "family", "lr", "horizon", "repeat")
 
 
 def read_runs(path: Path) -> dict[str, Record]:
-    """Records of the benchmark by run; the first where a run is there twice.
+    """Records of the benchmark by run; the newest where a run is there twice.
 
     Raises:
         DataError: the file holds something else, or records of another form.
     """
-    from lrpilot.bench.execute import SCHEMA
-
-    runs: dict[str, Record] = {}
-    for record in read_records(path):
-        if record.get("schema") != SCHEMA or "run" not in record:
+    records = read_records(path)
+    for number, record in enumerate(records, start=1):
+        reason = unfit(record)
+        if reason is not None:
             raise DataError(
-                f"Records of the benchmark must be of form {SCHEMA}, got {record.get('schema')!r} in {path}. "
+                f"Records of the benchmark must be of form {SCHEMA}, got {reason} in line {number} of {path}. "
                 "Move that file away, or name another one with --records."
             )
-        runs.setdefault(record["run"], record)
-    return runs
+    return by_run(records)
+
+
+def require_device(records: Iterable[Record], device: str, path: Path) -> None:
+    """Make sure that records are of one kind of device: a table that mixed two would compare devices, not methods.
+
+    Args:
+        records: those on record.
+        device: where further runs would train.
+        path: of the records, for the message.
+
+    Raises:
+        DataError: some are of another device.
+    """
+    kind = device.partition(":")[0]
+    others = {found for record in records if (found := device_of(record)) != kind}
+    if others:
+        raise DataError(
+            f"A file of records must be of one device, got runs on {', '.join(sorted(others))} in {path} "
+            f"and --device {device}. Name another file with --records."
+        )
+
+
+def device_of(record: Record) -> str:
+    """The kind of device that a run trained on; a CPU where the record names none."""
+    return str((record.get("machine") or {}).get("device", "cpu"))
 
 
 @dataclass(frozen=True)
@@ -79,11 +103,13 @@ class Ledger:
     def plan(self, job: Job) -> tuple[str, Plan] | str:
         """Its run and its plan; or the reason why it cannot be run."""
         found = self._found(job)
+        if isinstance(found, str):
+            return found
         barred = self._barred.get((job.task, None)) or self._barred.get((job.task, job.method))
-        return found if barred is None or isinstance(found, str) else barred
+        return barred or _lacking(job) or found
 
     def lookup(self, job: Job) -> Record | None:
-        """The record of a job's run, if there is one."""
+        """The record of a job's run, if there is one; also of what cannot be run here."""
         found = self._found(job)
         return None if isinstance(found, str) else self.records.get(found[0])
 
@@ -102,10 +128,12 @@ class Ledger:
         missing: dict[str, Plan] = {}
         refused: dict[Job, Refusal] = {}
         for job in jobs:
-            record, found = self.lookup(job), self.plan(job)
+            record = self.lookup(job)
             if record is not None:
                 done[record["run"]] = record
-            elif isinstance(found, str):
+                continue
+            found = self.plan(job)
+            if isinstance(found, str):
                 refused[job] = Refusal(job, found)
             else:
                 missing.setdefault(*found)
@@ -118,27 +146,30 @@ class Ledger:
 
 def is_current(record: Record) -> bool:
     """Whether the present code gives this record's run the same name."""
-    try:
-        return bool(plan(Job(**{name: record[name] for name in JOB_FIELDS})).run == record["run"])
-    except (KeyError, SettingError):
-        return False
+    return run_of(record) == str(record["run"])
 
 
 def _look_up(job: Job) -> tuple[str, Plan] | str:
-    from lrpilot.bench.methods.registry import get_method
-    from lrpilot.bench.tasks.registry import get_task
-
     try:
         planned = plan(job)
     except SettingError as error:
         return str(error)
+    return planned.run, planned
+
+
+def _lacking(job: Job) -> str | None:
+    """Which packages must be installed before the job can be run; None where all are."""
+    from lrpilot.bench.methods.registry import get_method
+    from lrpilot.bench.tasks.registry import get_task
+
     needed = (*get_task(job.task).packages, *get_method(job.method).packages)
     missing = [name for name in needed if not _importable(name)]
     if missing:
         return f"It needs {', '.join(missing)}, which cannot be imported. Get it with 'pip install lrpilot[peers]'."
-    return planned.run, planned
+    return None
 
 
+@cache
 def _importable(name: str) -> bool:
     try:
         return find_spec(name) is not None

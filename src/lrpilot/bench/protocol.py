@@ -15,21 +15,17 @@ from typing import Any
 from lrpilot.bench.jobs import Job
 from lrpilot.bench.methods.method import Method
 from lrpilot.bench.methods.registry import get_method, methods
+from lrpilot.bench.schema import LR_FACTORS, ORACLE_KINDS, REFERENCE_KINDS
 from lrpilot.bench.tasks.registry import get_task, tasks
-from lrpilot.bench.tasks.task import Task
+from lrpilot.bench.tasks.task import OptimizerFamily, Task
 from lrpilot.core.names import unknown_name
 
 Record = Mapping[str, Any]
 Lookup = Callable[[Job], Record | None]  # the record of a job's run, if there is one
 
-ORACLE_SCHEDULES = ("linear", "cosine", "wsd")
-REFERENCES = (
-    "constant",
-    "fit_one_cycle",
-)  # swept too, to judge the finders that are meant for them; no part of the oracle
 ORACLE_SEEDS = (0, 1, 2, 3, 4)
 SEEDS = (0, 1, 2)
-LR_FACTORS = (1 / 30, 30.0)  # 1 is the suite of methods
+FURTHER_FACTORS = tuple(factor for factor in LR_FACTORS if factor != 1)  # 1 is the suite of methods
 HORIZONS = (0.25, 1.0, 4.0)
 HORIZON_TASKS = ("fashion_plain", "diamonds")
 HORIZON_METHODS = ("find_decay_linear", "schedule_free", "prodigy_cosine", "linear")
@@ -51,12 +47,14 @@ class Scope:
             its method is not among them.
         seeds: in place of every suite's own; None for these.
         named: whether the tasks were asked for by name.
+        family: kind of the optimizer; None for every task's first.
     """
 
     tasks: tuple[Task, ...]
     methods: tuple[Method, ...]
     seeds: tuple[int, ...] | None = None
     named: bool = False
+    family: str | None = None
 
     @property
     def judged(self) -> tuple[Task, ...]:
@@ -67,6 +65,10 @@ class Scope:
         """Whether the method is asked for."""
         return any(method.name == name for method in self.methods)
 
+    def job(self, task: Task, method: str, **numbers: Any) -> Job:
+        """A job with the optimizer family that is asked for."""
+        return Job(task.name, method, family=self.family, **numbers)
+
 
 def scope(
     *,
@@ -74,6 +76,7 @@ def scope(
     method_names: Sequence[str] = (),
     seeds: Sequence[int] = (),
     large: bool = False,
+    family: str | None = None,
 ) -> Scope:
     """The part of the benchmark that is named; all of it where nothing is.
 
@@ -82,15 +85,23 @@ def scope(
         method_names: methods.
         seeds: in place of every suite's own.
         large: tasks that are made for a GPU too.
+        family: kind of the optimizer; None for every task's first. Jobs of tasks that lack it are refused.
 
     Raises:
         SettingError: an unknown name; the closest one is offered.
     """
     chosen_tasks = [get_task(name) for name in task_names] or [t for t in tasks().values() if large or not t.large]
     chosen_methods = [get_method(name) for name in method_names] or list(methods().values())
+    kinds = {one.kind for task in tasks().values() for one in task.families}
+    if family is not None and family not in kinds:
+        raise unknown_name("An optimizer family", family, kinds)
     chosen_methods.sort(key=lambda method: (GROUPS.index(method.group), not method.equal_compute))
     return Scope(
-        _once(chosen_tasks), _once(chosen_methods), tuple(dict.fromkeys(seeds)) or None, named=bool(task_names)
+        _once(chosen_tasks),
+        _once(chosen_methods),
+        tuple(dict.fromkeys(seeds)) or None,
+        named=bool(task_names),
+        family=family,
     )
 
 
@@ -101,14 +112,23 @@ def _once(entries: Sequence[Any]) -> tuple[Any, ...]:
 # ---------------------------------------------------------------------- the oracle
 
 
-def sweep(task: Task, method: str, *, horizon: float = 1.0) -> list[Job]:
-    """A method over the grid of lrs of the task's first family, at seed 0."""
-    return [Job(task.name, method, lr=lr, horizon=horizon) for lr in task.families[0].oracle_lrs]
+def sweep(task: Task, method: str, *, horizon: float = 1.0, family: str | None = None) -> list[Job]:
+    """A method over the grid of lrs of an optimizer family (the first where it is None), at seed 0.
+
+    For a task that lacks the family it is one job, which is refused with the reason.
+    """
+    job = Job(task.name, method, family=family, horizon=horizon)
+    chosen = _family(task, family)
+    return [job] if chosen is None else [replace(job, lr=lr) for lr in chosen.oracle_lrs]
 
 
-def oracle_sweep(task: Task) -> list[Job]:
+def _family(task: Task, kind: str | None) -> OptimizerFamily | None:
+    return next((family for family in task.families if kind in (None, family.kind)), None)
+
+
+def oracle_sweep(task: Task, *, family: str | None = None) -> list[Job]:
     """The full-budget sweep whose best point is the oracle: 11 peak lrs of 3 schedules."""
-    return [job for method in ORACLE_SCHEDULES for job in sweep(task, method)]
+    return [job for method in ORACLE_KINDS for job in sweep(task, method, family=family)]
 
 
 def best_of(jobs: Sequence[Job], lookup: Lookup) -> Job | None:
@@ -129,31 +149,35 @@ def _final_loss(record: Record) -> float:
 def oracle(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """For every task the sweep, then its best point on further seeds."""
     for task in within.judged:
-        yield from oracle_sweep(task)
-        best = best_of(oracle_sweep(task), lookup)
+        jobs = oracle_sweep(task, family=within.family)
+        yield from jobs
+        best = best_of(jobs, lookup)
         if best is not None:
             yield from (replace(best, seed=seed) for seed in within.seeds or ORACLE_SEEDS)
 
 
 def references(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """Sweeps of the other schedules that finders are meant for, and those schedules at picks no sweep can judge."""
-    for method in REFERENCES:
+    for method in REFERENCE_KINDS:
         for task in within.judged:
-            yield from sweep(task, method)
+            yield from sweep(task, method, family=within.family)
     finders = [method for method in methods().values() if method.group == "finder"]
     for seed in within.seeds or SEEDS:
         for finder in finders:
             for task in within.judged:
-                record = lookup(Job(task.name, finder.name, seed=seed))
-                yield from () if record is None else _unjudged(task, record["notes"], lookup)
+                record = lookup(within.job(task, finder.name, seed=seed))
+                notes = {} if record is None else record.get("notes") or {}
+                yield from _unjudged(task, within.family, notes, lookup)
 
 
-def _unjudged(task: Task, notes: Mapping[str, Any], lookup: Lookup) -> Iterator[Job]:
+def _unjudged(task: Task, family: str | None, notes: Mapping[str, Any], lookup: Lookup) -> Iterator[Job]:
     """The schedule that a finder is meant for, at those of its suggestions that no sweep can judge."""
     suggestions = notes.get("suggestions") or {}
     for lr in [notes.get("picked_lr"), *(suggestions.get(row) for row in notes.get("rows", ()))]:
-        if lr is not None and 0 < lr < math.inf and not _interpolable(sweep(task, notes["schedule"]), lr, lookup):
-            yield Job(task.name, notes["schedule"], lr=float(f"{lr:.6g}"))
+        if lr is None or not 0 < lr < math.inf:
+            continue
+        if not _interpolable(sweep(task, notes["schedule"], family=family), lr, lookup):
+            yield Job(task.name, notes["schedule"], family=family, lr=float(f"{lr:.6g}"))
 
 
 def _interpolable(swept: Sequence[Job], lr: float, lookup: Lookup) -> bool:
@@ -176,7 +200,7 @@ def every_method(within: Scope, lookup: Lookup) -> Iterator[Job]:
     for some in (others, schedules):
         for seed in within.seeds or SEEDS:
             for method in some:
-                yield from (Job(task.name, method.name, seed=seed) for task in within.judged)
+                yield from (within.job(task, method.name, seed=seed) for task in within.judged)
 
 
 def start_lr(within: Scope, lookup: Lookup) -> Iterator[Job]:
@@ -185,8 +209,8 @@ def start_lr(within: Scope, lookup: Lookup) -> Iterator[Job]:
         for method in within.methods:
             if method.lrs is None or not (method.group in ("default", "peer") or method.name == "linear"):
                 continue
-            for factor in LR_FACTORS:
-                yield from (Job(task.name, method.name, seed=seed, lr_factor=factor) for task in within.judged)
+            for factor in FURTHER_FACTORS:
+                yield from (within.job(task, method.name, seed=seed, lr_factor=factor) for task in within.judged)
 
 
 def horizon(within: Scope, lookup: Lookup) -> Iterator[Job]:
@@ -194,20 +218,21 @@ def horizon(within: Scope, lookup: Lookup) -> Iterator[Job]:
     chosen = [task for task in within.judged if task.name in HORIZON_TASKS]
     for length in HORIZONS:
         for task in chosen:
-            jobs = sweep(task, "linear", horizon=length)
+            jobs = sweep(task, "linear", horizon=length, family=within.family)
             yield from jobs
             best = best_of(jobs, lookup)
             if best is not None:
                 yield from (replace(best, seed=seed) for seed in within.seeds or SEEDS)
-            names = dict.fromkeys((*HORIZON_METHODS, task.families[0].default))
+            family = _family(task, within.family)
+            names = dict.fromkeys((*HORIZON_METHODS, *(() if family is None else (family.default,))))
             for seed in within.seeds or SEEDS:
-                yield from (Job(task.name, n, seed=seed, horizon=length) for n in names if n in methods())
+                yield from (within.job(task, n, seed=seed, horizon=length) for n in names if n in methods())
 
 
 def sanity(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """The same run twice, which must agree bit for bit."""
     for repeat in (0, 1):
-        yield from (Job(task.name, SANITY_METHOD, repeat=repeat) for task in within.judged)
+        yield from (within.job(task, SANITY_METHOD, repeat=repeat) for task in within.judged)
 
 
 def smoke(within: Scope, lookup: Lookup) -> Iterator[Job]:
@@ -216,12 +241,13 @@ def smoke(within: Scope, lookup: Lookup) -> Iterator[Job]:
     if task not in within.tasks:
         return
     names = [name for name in SMOKE_METHODS if name in methods()][:3]
-    yield from (Job(task.name, name, seed=seed) for seed in SMOKE_SEEDS for name in names)
-    jobs = sweep(task, "linear")
+    seeds = within.seeds or SMOKE_SEEDS
+    yield from (within.job(task, name, seed=seed) for seed in seeds for name in names)
+    jobs = sweep(task, "linear", family=within.family)
     yield from jobs
     best = best_of(jobs, lookup)
     if best is not None:
-        yield from (replace(best, seed=seed) for seed in SMOKE_SEEDS)
+        yield from (replace(best, seed=seed) for seed in seeds)
 
 
 @dataclass(frozen=True)

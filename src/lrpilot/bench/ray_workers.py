@@ -1,6 +1,7 @@
 """The same jobs on a Ray cluster: one Ray task a job; records are written by the parent as ever."""
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from lrpilot.bench.workers import Outcome, attempt
 from lrpilot.errors import LRPilotError, MissingDependencyError, SettingError
 
 LOCAL = "local"  # a Ray of this bench's own, on this machine; "local:2" with two workers
+CLIENT_PORT = 10001  # of ray://HOST
+PROBE_SECONDS = 5.0  # for a cluster to answer; Ray itself would try a dead address for minutes
 # Read by Ray when it is imported: no statistics leave the machine, and stderr belongs to the progress.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -122,16 +125,36 @@ def _connect(ray: Any, address: str, cores: int | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     own = {"include_dashboard": False, "num_cpus": cores}
     local = address.partition(":")[0] == LOCAL
+    if not local:
+        _probe(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
     try:
         ray.init(address=LOCAL if local else address, **quiet, **(own if local else {}))
     except LRPilotError:
         raise
     except Exception as error:  # Ray raises a class of its own for every way to fail
-        said = " ".join(str(error).split())[:200]
-        raise SettingError(
-            f"--ray must be the address of a running Ray cluster, got {address!r} ({said}). "
-            "Start one with 'ray start --head', or write local:2."
-        ) from error
+        raise _no_cluster(address, error) from error
+
+
+def _probe(address: str) -> None:
+    """Make sure that somebody listens at HOST:PORT; any other form is left to Ray, which refuses it at once."""
+    scheme, _, place = address.rpartition("://")
+    host, _, port = place.rpartition(":")
+    if scheme == "ray" and not host:
+        host, port = place, str(CLIENT_PORT)
+    if scheme not in ("", "ray") or not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> SettingError:
+    said = " ".join(str(error).split())[:200]
+    return SettingError(
+        f"--ray must be the address of a running Ray cluster, got {address!r} ({said}). "
+        "Start one with 'ray start --head', or write local:2."
+    )
 
 
 def _since(began: float) -> float:

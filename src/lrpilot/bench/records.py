@@ -11,6 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,20 @@ Say = Callable[[str], None]
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one line to ``path``, whole or not at all, after cutting off a line that a killed writer left half done.
+    """Add one line to ``path``, whole or not at all.
+
+    A line that a killed writer left half done is moved to the end of ``path``.torn before (see
+    :func:`torn_warning`); nothing is ever thrown away.
 
     Raises:
         ValueError: the record holds a non-finite number, which JSON cannot; use :func:`finite`.
-        DataError: the line could not be written (a full disk, say); the file is as it was before.
+        DataError: the line could not be written (a full disk, say), or the file holds something else than
+            records; it is as it was before.
     """
     line = (json.dumps(record, allow_nan=False) + "\n").encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(path)
+        _mend_last_line(path)
         _append_whole(path, line)
     except OSError as error:
         raise DataError(
@@ -56,37 +61,93 @@ def _append_whole(path: Path, line: bytes) -> None:
         os.close(handle)
 
 
-def _cut_torn_line(path: Path) -> None:
+def _mend_last_line(path: Path) -> None:
+    """End the file with a line end: after a good last line, or by moving a torn one away."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         if file.read(1) == b"\n":
             return
-    text = path.read_bytes()
-    os.truncate(path, text.rfind(b"\n") + 1)
+    _, torn = _read(path)
+    if not torn:
+        _append_whole(path, b"\n")
+        return
+    _append_whole(torn_path(path), torn + b"\n")
+    os.truncate(path, path.stat().st_size - len(torn))
 
 
 def read_records(path: Path) -> list[Record]:
-    """Every whole line of ``path``; none where the file does not exist.
+    """Every record of ``path``, a last one without its line end too; none where the file does not exist.
+
+    A torn last line is no record; :func:`torn_warning` tells of it.
 
     Raises:
-        DataError: a whole line is not a JSON object.
+        DataError: the file cannot be read, or a line of it is not a JSON object.
     """
-    if not path.exists():
-        return []
-    lines = path.read_text().split("\n")
-    return [_parse(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+    return _read(path)[0]
 
 
-def _parse(path: Path, number: int, line: str) -> Record:
+def torn_path(path: Path) -> Path:
+    """Where torn lines of ``path`` are kept."""
+    return path.with_name(f"{path.name}.torn")
+
+
+def torn_warning(path: Path) -> str | None:
+    """A sentence about a last line that a killed writer left half done; None where there is none.
+
+    Raises:
+        DataError: as of :func:`read_records`.
+    """
+    torn = _read(path)[1]
+    if not torn:
+        return None
+    return (
+        f"The last line of {path} is half done ({len(torn)} bytes), as a killed writer leaves it: it does not count, "
+        f"and goes to {torn_path(path)} when the next record is written."
+    )
+
+
+def _read(path: Path) -> tuple[list[Record], bytes]:
+    """The records, and the torn last line, which only a file of records can have."""
     try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"Every line must be a JSON object, got line {number} of {path}. Delete that line.") from error
+        *lines, last = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [], b""
+    except OSError as error:
+        raise DataError(
+            f"Records need a file that can be read, got {path} ({error.strerror}). Name another one."
+        ) from error
+    records = [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+    if last:
+        with suppress(DataError):
+            return [*records, _parse(path, len(lines) + 1, last)], b""
+    if last and not records:
+        raise DataError(
+            f"A file of records must begin with a JSON object in its first line, got {_shown(last)} in {path}. "
+            "Name another file; this one is left as it is."
+        )
+    return records, last
+
+
+def _parse(path: Path, number: int, line: bytes) -> Record:
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are
+        raise DataError(
+            f"Every line must be a JSON object in UTF-8, got {_shown(line)} in line {number} of {path}. "
+            "Delete that line, or name another file."
+        ) from error
     if not isinstance(record, dict):
-        raise DataError(f"Every line must be a JSON object, got {line[:40]!r} at line {number} of {path}.")
+        raise DataError(
+            f"Every line must be a JSON object, got {_shown(line)} in line {number} of {path}. "
+            "Delete that line, or name another file."
+        )
     return record
+
+
+def _shown(line: bytes) -> str:
+    return repr(line[:40].decode("utf-8", errors="replace"))
 
 
 def finite(value: float | None) -> float | None:
@@ -104,16 +165,25 @@ def thinned(values: Sequence[float], at_most: int = 50) -> list[tuple[int, float
     return [(i, finite(values[i])) for i in picks]
 
 
-def machine_facts() -> dict[str, Any]:
-    """What the seconds in a record depend on: processors, threads and versions (no host names)."""
+def machine_facts(device: str = "cpu") -> dict[str, Any]:
+    """What the seconds in a record depend on: processors, threads and versions (no host names).
+
+    Args:
+        device: where the model is trained. Where that is no CPU the facts name its kind ("cuda"), and the GPU.
+    """
     import torch
 
+    kind = torch.device(device).type
+    other = {} if kind == "cpu" else {"device": kind}
+    if kind == "cuda" and torch.cuda.is_available():
+        other["gpu"] = torch.cuda.get_device_name(device)
     return {
         "cpu_count": os.cpu_count(),
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        **other,
     }
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from lrpilot import __version__
 from lrpilot.bench.jobs import Job, Plan
-from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs
+from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs, require_device
 from lrpilot.bench.progress import Pace, Silence, Watch, latest_line
 from lrpilot.bench.protocol import Lookup
 from lrpilot.bench.records import append_record, machine_facts
+from lrpilot.bench.schema import SCHEMA
 from lrpilot.bench.workers import Outcome, Pool
 
 Wants = Callable[[Lookup], list[Job]]
@@ -40,6 +41,7 @@ class Summary:
         refused: what could not be run.
         statuses: how many of the wanted runs ended how.
         seconds: wall time.
+        warned: reasons of refusals that the watch was told while the bench was running.
     """
 
     done: int
@@ -48,6 +50,12 @@ class Summary:
     refused: tuple[Refusal, ...]
     statuses: Counter[str]
     seconds: float
+    warned: frozenset[str] = frozenset()
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether nothing that was wanted could be run, and nothing of it was there."""
+        return bool(self.refused) and self.done + self.present == 0
 
 
 class Bench:
@@ -58,14 +66,19 @@ class Bench:
         wants: the jobs wanted, in order, given the records so far.
         pool: where they are run.
         watch: told about every run.
+        device: where the pool trains.
 
     Raises:
-        DataError: the file holds something else than records of the benchmark.
+        DataError: the file holds something else than records of the benchmark, or some of another device.
     """
 
-    def __init__(self, path: Path, wants: Wants, pool: Pool, *, watch: Watch | None = None) -> None:
+    def __init__(
+        self, path: Path, wants: Wants, pool: Pool, *, watch: Watch | None = None, device: str = "cpu"
+    ) -> None:
         self.path = path
         self._ledger = Ledger(read_runs(path))
+        require_device(self._ledger.records.values(), device, path)
+        self._device = device
         self._wants = wants
         self._pool = pool
         self._watch = watch or Silence()
@@ -74,6 +87,7 @@ class Bench:
         self._deaths: Counter[Job] = Counter()
         self._running: dict[Job, tuple[str, Plan]] = {}
         self._done = 0
+        self._warned: set[str] = set()
 
     def run(self) -> Summary:
         """Run what is missing until nothing more is wanted.
@@ -113,7 +127,7 @@ class Bench:
         if outcome.death is not None:
             self._deaths[job] += 1
             if self._deaths[job] == TRIES:
-                record = death_record(plan, outcome.death, outcome.seconds)
+                record = death_record(plan, outcome.death, outcome.seconds, device=self._device)
         if record is not None and record["run"] != run:
             outcome, record = replace(outcome, reason=OTHER_CODE), None
         if outcome.reason is not None:
@@ -131,7 +145,9 @@ class Bench:
             return  # it was under way when another was refused for the same reason
         method = None if outcome.blame == "task" else outcome.job.method
         self._ledger.bar(outcome.job.task, method, reason)
-        self._watch.warn(f"not run: {' '.join(filter(None, (outcome.job.task, method)))}: {reason}")
+        if reason not in self._warned:  # the same one may hold for many methods
+            self._warned.add(reason)
+            self._watch.warn(f"not run: {' '.join(filter(None, (outcome.job.task, method)))}: {reason}")
 
     def _tell(self, account: Account, latest: str) -> None:
         plans = account.missing  # those running among them
@@ -149,19 +165,20 @@ class Bench:
             refused=account.refused,
             statuses=Counter(str(record["status"]) for record in account.done),
             seconds=seconds,
+            warned=frozenset(self._warned),
         )
 
 
-def death_record(plan: Plan, death: str, seconds: float) -> dict[str, Any]:
+def death_record(plan: Plan, death: str, seconds: float, *, device: str = "cpu") -> dict[str, Any]:
     """The record of a run that took its worker with it, every time: a crash, with nothing measured.
 
     Args:
         plan: of the run.
         death: how the worker ended.
         seconds: how long it lived.
+        device: where it trained.
     """
     from lrpilot.bench.curves import Curve
-    from lrpilot.bench.execute import SCHEMA
     from lrpilot.bench.methods.registry import get_method
 
     method = get_method(plan.job.method)
@@ -186,6 +203,6 @@ def death_record(plan: Plan, death: str, seconds: float) -> dict[str, Any]:
         "curve": Curve().to_dict(),
         "weights": None,
         "seconds": round(seconds, 3),
-        "machine": machine_facts(),
+        "machine": machine_facts(device),
         "code": __version__,
     }

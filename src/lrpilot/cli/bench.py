@@ -12,6 +12,7 @@ from lrpilot.cli.bench_lists import data, list_, status
 from lrpilot.cli.bench_options import (
     RECORDS,
     Device,
+    Family,
     Large,
     MethodNames,
     Plugins,
@@ -22,6 +23,8 @@ from lrpilot.cli.bench_options import (
     SuiteNames,
     TaskNames,
     asked,
+    check_device,
+    tell_torn,
 )
 from lrpilot.cli.bench_report import report, write_report
 from lrpilot.cli.options import Json, Out
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from lrpilot.bench.runner import Summary
     from lrpilot.bench.workers import Pool
 
+NOTHING_RUN = 1  # exit status where nothing of what was wanted could be run
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 bench = typer.Typer(name="bench", add_completion=False, pretty_exceptions_enable=False)
@@ -68,6 +72,7 @@ def run(
     task: TaskNames = None,
     method: MethodNames = None,
     seeds: SeedTexts = None,
+    family: Family = None,
     large: Large = False,
     processes: Processes = None,
     ray: RayAddress = None,
@@ -77,12 +82,14 @@ def run(
     json: Json = False,
 ) -> None:
     """Run what has no record yet. Stop it at any time: the next one goes on where it ended."""
-    suites, within = asked(suite, task, method, seeds, large=large, plugin=plugin)
+    suites, within = asked(suite, task, method, seeds, large=large, plugin=plugin, family=family)
     summary = run_suites(suites, within, records, processes=processes, ray=ray, device=device, quiet=json)
     if json:
         say_json({"records": records, **_plain(summary)})
     else:
         _tell(summary, records)
+    if summary.in_vain:
+        raise typer.Exit(NOTHING_RUN)
 
 
 def run_smoke(out: Path | None) -> None:
@@ -108,17 +115,21 @@ def run_suites(
     """Run what the suites miss, and write it down.
 
     Raises:
+        SettingError: there is no such device.
         LRPilotError: the file cannot be used or written, or the workers do not start.
     """
+    check_device(device, here=ray is None)
     from lrpilot.bench.locking import locked
     from lrpilot.bench.protocol import wanted
     from lrpilot.bench.runner import Bench
 
     with locked(records):
+        tell_torn(records)
         pool = _pool(processes, ray, device)
         watch = _watch(quiet=quiet)
         try:
-            return Bench(records, lambda lookup: wanted(suites, within, lookup), pool, watch=watch).run()
+            wants = partial(wanted, suites, within)
+            return Bench(records, wants, pool, watch=watch, device=device).run()
         except KeyboardInterrupt:
             watch.close()
             note(f"Stopped; what was running is dropped. Every finished run is in {records}: the same command goes on.")
@@ -165,7 +176,8 @@ def _tell(summary: "Summary", records: Path) -> None:
     for reason in dict.fromkeys(refusal.reason for refusal in summary.refused):
         jobs = [refusal.job for refusal in summary.refused if refusal.reason == reason]
         where = f"{_few('task', (job.task for job in jobs))}, {_few('method', (job.method for job in jobs))}"
-        note(f"not run ({len(jobs)}): {where}: {reason}", style="yellow")
+        said = "as said above" if reason in summary.warned else reason
+        note(f"not run ({len(jobs)}): {where}: {said}", style="yellow")
 
 
 def _few(what: str, names: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ import typer
 
 from lrpilot.cli.bench_options import (
     RECORDS,
+    Family,
     Large,
     MethodNames,
     Plugins,
@@ -16,6 +17,7 @@ from lrpilot.cli.bench_options import (
     TaskNames,
     asked,
     load_plugins,
+    tell_torn,
 )
 from lrpilot.cli.options import Json
 from lrpilot.cli.report import note, say, say_json, table
@@ -57,13 +59,15 @@ def status(
     task: TaskNames = None,
     method: MethodNames = None,
     seeds: SeedTexts = None,
+    family: Family = None,
     large: Large = False,
     records: Records = RECORDS,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Show what of the benchmark is on record, what is left, and the core hours that it will take."""
-    suites, within = asked(suite, task, method, seeds, large=large, plugin=plugin)
+    suites, within = asked(suite, task, method, seeds, large=large, plugin=plugin, family=family)
+    tell_torn(records)
     from lrpilot.bench.ledger import Ledger, read_runs
     from lrpilot.bench.progress import Pace
     from lrpilot.bench.protocol import wanted
@@ -111,7 +115,8 @@ def data(
     ] = None,
 ) -> None:
     """Fetch the data sets that are missing, and check those that are there."""
-    from lrpilot.bench.data.fetch import fetch_all
+    from lrpilot.bench.data.fetch import DATA_SETS, fetch_all
 
     found = fetch_all(names or None, folder=folder, say=note)
-    say(table(("data set", "place"), [(name, str(place)) for name, place in found.items()], numbers=False))
+    rows = [(one.name, one.licence, str(found[one.name])) for one in DATA_SETS if one.name in found]
+    say(table(("data set", "licence", "place"), rows, numbers=False))

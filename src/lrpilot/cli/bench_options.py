@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrpilot.cli.report import note
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
     from lrpilot.bench.protocol import Scope, Suite
 
 RECORDS = Path("benchmarks/records/bench.jsonl")
+DEVICE_KINDS = ("cpu", "cuda", "mps")
 
 SuiteNames = Annotated[
     list[str] | None, typer.Option("--suite", metavar="NAME", help="What to run; repeatable.", show_default="all")
@@ -34,10 +36,14 @@ Records = Annotated[Path, typer.Option("--records", metavar="FILE", help="File o
 Processes = Annotated[
     int | None, typer.Option("--processes", metavar="N", min=1, help="Runs at a time.", show_default="one a core")
 ]
+Family = Annotated[
+    str | None,
+    typer.Option("--family", metavar="KIND", help="Optimizer family: sgd, adamw.", show_default="each task's first"),
+]
 RayAddress = Annotated[
     str | None, typer.Option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, ray://HOST:PORT, local:2.")
 ]
-Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where models train: cpu, cuda.")]
+Device = Annotated[str, typer.Option("--device", metavar="DEVICE", help="Where models train: cpu, cuda, cuda:1, mps.")]
 
 
 def asked(
@@ -48,6 +54,7 @@ def asked(
     *,
     large: bool,
     plugin: Sequence[str] | None,
+    family: str | None = None,
 ) -> "tuple[tuple[Suite, ...], Scope]":
     """The suites and the scope that were asked for, with plugins loaded.
 
@@ -58,7 +65,7 @@ def asked(
     from lrpilot.bench.protocol import scope, suites
 
     numbers = [number for text in seeds or () for number in parse_seeds(text)]
-    within = scope(task_names=task or (), method_names=method or (), seeds=numbers, large=large)
+    within = scope(task_names=task or (), method_names=method or (), seeds=numbers, large=large, family=family)
     return suites(suite or ("all",)), within
 
 
@@ -70,6 +77,44 @@ def load_plugins(names: Sequence[str] | None) -> None:
         if not {"", str(Path.cwd())} & set(sys.path):
             sys.path.insert(0, str(Path.cwd()))  # as `python -m` does; workers inherit it
         use_plugins(names)
+
+
+def check_device(name: str, *, here: bool = True) -> None:
+    """Make sure that models can train on a device.
+
+    Args:
+        name: as torch writes it.
+        here: whether on this machine; that a cluster has it is the cluster's business.
+
+    Raises:
+        SettingError: there is no such device.
+    """
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in DEVICE_KINDS:
+        raise SettingError(f"--device must be cpu, cuda, cuda:N or mps, got {name!r}. Write one of these.")
+    if not here or device.type == "cpu":
+        return
+    there = torch.cuda.device_count() if device.type == "cuda" else int(torch.backends.mps.is_available())
+    if (device.index or 0) >= there:
+        raise SettingError(f"--device must be on this machine, got {name!r} where torch finds {there}. Write cpu.")
+
+
+def tell_torn(records: Path) -> None:
+    """Say on stderr where the last line of a file of records is half done.
+
+    Raises:
+        DataError: the file cannot be read, or holds something else.
+    """
+    from lrpilot.bench.records import torn_warning
+
+    warning = torn_warning(records)
+    if warning is not None:
+        note(warning, style="yellow")
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
+from lrpilot.cli.bench_options import RECORDS, Plugins, load_plugins, tell_torn
 from lrpilot.cli.report import say
 from lrpilot.errors import SettingError
 
-RECORDS = Path("benchmarks/records/bench.jsonl")
 OUT = Path("benchmark.html")
 MARKDOWN_NAME = "benchmark.md"
 
@@ -22,8 +22,10 @@ def report(
         Path | None,
         typer.Option("--markdown", metavar="FOLDER", help=f"Write {MARKDOWN_NAME}, its words and tables, there too."),
     ] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Make a page of all records: tables, figures, failures and what was not run."""
+    load_plugins(plugin)
     write_report(records, out, markdown=markdown)
 
 
@@ -40,6 +42,7 @@ def write_report(records: Path, out: Path, *, markdown: Path | None = None, suit
         DataError: nothing to report on.
         SettingError: a place that cannot be written.
     """
+    tell_torn(records)
     from lrpilot.bench.report.html_page import html_page
     from lrpilot.bench.report.markdown_page import markdown_page
     from lrpilot.bench.report.page import read_bench

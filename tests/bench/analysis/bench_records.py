@@ -20,7 +20,9 @@ METHODS = (
     MethodFacts("tlf", "range test", "peer", lrs=DEFAULTS),
     MethodFacts("ours", "ours", "lrpilot"),
     MethodFacts("ours_free", "ours, free", "lrpilot", equal_compute=False),
-    MethodFacts("pick_ours", "our pick", "finder", equal_compute=False, finder=FinderFacts("linear", ("a", "b"))),
+    MethodFacts(
+        "pick_ours", "our pick", "finder", equal_compute=False, finder=FinderFacts("linear", ("a", "b"), own=True)
+    ),
 )
 FAMILY = FamilyFacts("sgd", "nothing", GRID)
 CATALOGUE = Catalogue(

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import bench, oracle_records, record, seeded
 
-from lrpilot.bench.analysis.compare import all_rows, default_loss, headlines, pairwise, peer_to_beat
+from lrpilot.bench.analysis.compare import all_rows, compare, default_loss, headlines, peer_to_beat
 from lrpilot.bench.analysis.rows import method_rows
 from lrpilot.errors import SettingError
 
@@ -35,11 +35,30 @@ def test_headline_by_hand() -> None:
     )
     assert gen.regret == pytest.approx(1.0) and gen.worst == ("t", pytest.approx(2.0))
     assert gen.compute == pytest.approx(1.1) and gen.seconds == pytest.approx(1.0)
-    assert (gen.wins, gen.ties, gen.losses, gen.failures, gen.runs, gen.missing) == (1, 0, 1, 0, 6, ())
+    assert (gen.wins, gen.ties, gen.losses, gen.undecided) == (0, 0, 0, 2), "three seeds are no claim"
+    assert (gen.failed_tasks, gen.failures, gen.runs, gen.missing) == (0, 0, 6, ())
     assert gen.profile is not None and [gen.profile.at(tau) for tau in (0.4, 0.5, 2.0)] == [0.0, 0.5, 1.0]
     assert prodigy.missing == ("u",) and prodigy.profile is not None and prodigy.profile.count == 1
     assert ours.regret == math.inf and ours.finished_regret == pytest.approx(1.0)
     assert (ours.failures, ours.runs, ours.missing) == (1, 3, ("t",))
+    assert (ours.wins, ours.ties, ours.losses, ours.failed_tasks, ours.undecided) == (0, 0, 0, 1, 0)
+
+
+def test_claims_are_counted_failures_and_few_seeds_are_not() -> None:
+    bars = [1.0 + 0.1 * seed for seed in range(5)]
+    doubled, halved, near = ([bar * factor for bar in bars] for factor in (2.0, 0.5, 1.05))
+    read = bench(
+        *(oracle_records(task) for task in ("t", "u")),
+        seeded("t", "gen", doubled) + seeded("u", "gen", halved),
+        seeded("t", "tlf", near) + seeded("u", "tlf", [*halved[:4], math.inf]),
+        seeded("t", "prodigy", doubled[:4]) + seeded("u", "prodigy", doubled[:1]),
+        seeded("t", "ours", [bar * (1.5 if seed % 2 else 0.5) for seed, bar in enumerate(bars)]),
+    )
+    counts = {h.method: (h.wins, h.ties, h.losses, h.failed_tasks, h.undecided) for h in headlines(all_rows(read))}
+    assert counts["gen"] == (1, 0, 1, 0, 0)
+    assert counts["tlf"] == (0, 0, 0, 1, 1), "5 % at five seeds is no claim, and a failure no tie"
+    assert counts["prodigy"] == (0, 0, 0, 0, 2), "nor is a single seed"
+    assert counts["ours"] == (0, 1, 0, 0, 0)
 
 
 def test_the_best_comes_first_and_failures_behind() -> None:
@@ -70,7 +89,8 @@ def test_no_records_no_headline() -> None:
 
 def test_pairs_by_hand() -> None:
     read = bench(seeded("t", "gen", [1.0, 1.0, 1.0]), seeded("t", "ours", [2.0, 2.0, 2.2]))
-    there, back = pairwise(method_rows(read, "t"))
+    gen, ours = method_rows(read, "t")
+    there, back = compare(gen, ours), compare(ours, gen)
     assert (there.method, there.other, there.verdict) == ("gen", "ours", "win")
     assert (back.method, back.other, back.verdict) == ("ours", "gen", "loss")
     assert there.ratio is not None and back.ratio is not None
@@ -83,7 +103,8 @@ def test_pairs_of_no_common_seed_and_of_failures_only() -> None:
     apart = bench([record("t", "gen", 1.0), record("t", "ours", 1.0, seed=1)])
     failed = bench(seeded("t", "gen", [math.inf]), seeded("t", "ours", [math.inf]))
     for read in (apart, failed):
-        assert [(pair.ratio, pair.verdict) for pair in pairwise(method_rows(read, "t"))] == [(None, None)] * 2
+        pair = compare(*method_rows(read, "t"))
+        assert (pair.ratio, pair.verdict, pair.standing) == (None, None, None)
 
 
 def test_the_peer_to_beat_and_its_ties() -> None:
@@ -100,7 +121,6 @@ def test_the_peer_to_beat_and_its_ties() -> None:
     assert (found.best, found.ties, found.reason) == ("gen", ("prodigy",), "")
     assert found.regret is not None and found.regret.ratio is not None
     assert found.regret.ratio.mean == pytest.approx(1.2)
-    assert {pair.other: pair.verdict for pair in found.pairs} == {"prodigy": "tie", "tlf": "win"}
     assert peer_to_beat(method_rows(read, "t"), groups=("lrpilot",)).best == "ours", "free probes do not compete"
 
 
@@ -108,7 +128,8 @@ def test_a_peer_that_failed_is_no_tie() -> None:
     read = bench(oracle_records(seeds=3), seeded("t", "gen", times(1.2)), seeded("t", "tlf", [1.0, 1.0, math.inf]))
     found = peer_to_beat(method_rows(read, "t"))
     assert (found.best, found.ties) == ("gen", ())
-    assert found.pairs[0].verdict == "tie", "the seeds do not say so, the failure does"
+    gen, tlf = method_rows(read, "t")
+    assert compare(gen, tlf).verdict == "tie", "the seeds do not say so, the failure does"
 
 
 def test_where_every_peer_failed_the_finished_seeds_decide() -> None:

@@ -27,6 +27,7 @@ def test_by_hand() -> None:
     read = bench(SWEPT, [pick(GRID[5], b=GRID[6]), pick(GRID[4], seed=1, b=GRID[7], cost=60.0), pick(GRID[3], seed=2)])
     own, other = finder_rows(read, "t")
     assert (own.method, own.title, own.suggestion, own.schedule) == ("pick_ours", "our pick", "a", "linear")
+    assert own.own and other.own
     assert own.lrs == {0: GRID[5], 1: GRID[4], 2: GRID[3]} and own.reasons == {}
     assert own.lr == pytest.approx(GRID[4]) and own.spread == pytest.approx(4.0)
     assert {seed: regret.value for seed, regret in own.regrets.items()} == pytest.approx({0: 1.0, 1: 2**0.5, 2: 2.0})

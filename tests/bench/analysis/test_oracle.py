@@ -2,14 +2,23 @@
 
 import math
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import GRID, bench, oracle_records, record, swept
 
+from lrpilot.bench.analysis.catalogue import registered
 from lrpilot.bench.analysis.oracle import oracle, sweep
+from lrpilot.bench.analysis.runs import load
+from lrpilot.bench.jobs import Job, plan
+from lrpilot.bench.protocol import best_of, oracle_sweep
+from lrpilot.bench.schema import ORACLE_KINDS, by_run
+from lrpilot.bench.tasks.registry import get_task
 
 
 def test_by_hand() -> None:
@@ -89,6 +98,34 @@ def test_a_winner_that_fails_on_most_seeds_sets_no_target() -> None:
     more = [record("t", "cosine", math.inf, seed=seed, lr=GRID[4]) for seed in (1, 2)]
     found = oracle(bench(oracle_records(seeds=1), more), "t")
     assert found.target is None and found.mean_loss == math.inf
+
+
+KNOWN = registered()
+LRS = KNOWN.task("digits").family().oracle_lrs
+POINTS = [(kind, lr) for kind in ORACLE_KINDS for lr in LRS]
+ENDS = st.tuples(st.sampled_from([1.0, 1.5, 2.0, None]), st.sampled_from(["finished", "diverged", "crashed"]))
+
+
+@cache
+def plan_run(kind: str, lr: float) -> str:
+    return plan(Job("digits", kind, lr=lr)).run
+
+
+@given(st.lists(ENDS, min_size=len(POINTS), max_size=len(POINTS)), st.lists(st.tuples(st.sampled_from(POINTS), ENDS)))
+def test_the_runner_and_the_analysis_pick_the_same_winner(
+    ends: list[tuple[float | None, str]], again: list[tuple[tuple[str, float], tuple[float | None, str]]]
+) -> None:
+    """What is run on further seeds is what is reported: with ties, failures, and points recorded again."""
+    made = []
+    for (kind, lr), (loss, status) in [*zip(POINTS, ends, strict=True), *again]:
+        plain = record("digits", kind, 1.0, lr=float(f"{lr:.6g}"), status=status, run=plan_run(kind, lr))
+        made.append(
+            plain | {"family": KNOWN.task("digits").family().kind, "final": plain["final"] | {"val_loss": loss}}
+        )
+    on_record = by_run(made)
+    job = best_of(oracle_sweep(get_task("digits")), lambda job: on_record.get(plan_run(job.method, job.lr or 0.0)))
+    found = oracle(load(made, KNOWN), "digits")
+    assert (found.kind, found.lr) == ((None, None) if job is None else (job.method, job.lr))
 
 
 def test_another_family_and_horizon_have_their_own() -> None:

@@ -13,10 +13,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import CATALOGUE, GRID, bench, record, seeded, swept
 
-from lrpilot.bench.analysis.catalogue import registered, run_of, runs_of
-from lrpilot.bench.analysis.runs import load
+from lrpilot.bench.analysis.catalogue import registered, runs_of
+from lrpilot.bench.analysis.rows import method_rows
+from lrpilot.bench.analysis.runs import UNTRAINED, load
 from lrpilot.bench.analysis.sanity import not_run, sanity
 from lrpilot.bench.analysis.sweeps import horizon_rows, start_lr_rows
+from lrpilot.bench.schema import FIELDS, by_run, run_of, unfit
 from lrpilot.errors import SettingError
 
 
@@ -61,6 +63,32 @@ def test_a_failed_run_has_no_loss_whatever_it_ended_with(status: str) -> None:
     run = bench([record("t", "gen", 3.0, status=status, error="ValueError: no")]).runs("t", "gen")[0]
     assert (run.loss, run.test_loss, run.score, run.test_score) == (math.inf, math.inf, None, None)
     assert run.failed
+
+
+def test_a_method_that_spent_its_budget_before_training_has_failed() -> None:
+    spent = [record("t", "ours", 10.0, seed=seed, kept_steps=0, compute=1.042) for seed in (0, 1)]
+    crashed = record("t", "ours", 10.0, seed=2, kept_steps=0, status="crashed", error="ValueError: no")
+    read = bench(spent, [crashed, record("t", "pick_ours", 10.0, kept_steps=0)])
+    assert [run.status for run in read.runs("t", "ours").values()] == [UNTRAINED, UNTRAINED, "crashed"]
+    assert all(run.failed and run.loss == math.inf for run in read.runs("t", "ours").values())
+    assert read.runs("t", "pick_ours")[0].status == "finished", "a finder is not to train"
+    (row,) = method_rows(read, "t")
+    assert [failure.status for failure in row.failures] == [UNTRAINED, UNTRAINED, "crashed"]
+
+
+def test_what_a_record_needs() -> None:
+    whole = record("t", "gen", 0.5)
+    assert unfit(whole) is None
+    for name in FIELDS:
+        assert unfit({key: value for key, value in whole.items() if key != name}) == f"a record without {name}"
+    assert unfit({"schema": 1, "run": "abc"} | dict.fromkeys(FIELDS[1:-1], 0)) == "a record without settings"
+    assert unfit({}) == unfit(whole | {"schema": 2}) == "not a record of schema 1"
+
+
+def test_of_records_by_run_the_newest_counts_as_in_the_analysis() -> None:
+    records = [record("t", "gen", loss, seed=seed) for loss, seed in ((0.5, 0), (0.6, 1), (0.4, 0))]
+    kept = {r["seed"]: r["final"]["val_loss"] for r in by_run(records).values()}
+    assert kept == {seed: run.loss for seed, run in bench(records).runs("t", "gen").items()} == {0: 0.4, 1: 0.6}
 
 
 def test_of_a_run_recorded_twice_the_newest_counts() -> None:
@@ -136,6 +164,7 @@ def test_unknown_names() -> None:
 def test_the_analysis_loads_no_torch() -> None:
     code = (
         "import sys\n"
+        "import lrpilot.bench.schema\n"
         "from lrpilot.bench.analysis import compare, finders, sanity, sweeps\n"
         "print(sorted({'torch', 'scipy', 'matplotlib'} & set(sys.modules)))"
     )
@@ -150,6 +179,8 @@ def test_the_registered_catalogue() -> None:
     assert catalogue.methods["linear"].lr_for("adamw") == 1e-3
     finders = [method for method in catalogue.methods.values() if method.group == "finder"]
     assert finders and all(method.finder is not None and method.finder.suggestions for method in finders)
+    ours = {method.name for method in finders if method.finder is not None and method.finder.own}
+    assert ours == {"pick_find_lr_decay", "pick_find_lr_decay_quick", "pick_find_lr_constant", "pick_range_test"}
 
 
 def test_runs_of_jobs_and_of_records_agree() -> None:

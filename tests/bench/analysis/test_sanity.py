@@ -32,6 +32,7 @@ def test_all_is_well() -> None:
         pytest.param(swept("t", "wsd", best_lr=GRID[10]), id="the best lr is at an end"),
         pytest.param([record("t", "gen", 1.0, counted={"forwards": 801, "backwards": 800})], id="a pass undeclared"),
         pytest.param([record("u", "gen", 1.0)], id="a task without a sweep"),
+        pytest.param([record("t", "gen", 1.0, compute=1.0101)], id="more than its budget and a step"),
     ],
 )
 def test_what_is_wrong_is_seen(wrong: list[dict[str, Any]]) -> None:
@@ -61,9 +62,23 @@ def test_repeats_are_of_one_run() -> None:
     assert [(check.method, check.seed, check.equal) for check in found.repeats] == [("linear", 0, True)]
 
 
-def test_a_difference_of_repeats_shows_both_digests() -> None:
-    (check,) = sanity(bench([REPEATED[0], record("t", "linear", 1.5, repeat=1, weights="bb")])).repeats
-    assert (check.equal, check.digests) == (False, ("aa", "bb"))
+def test_one_step_above_the_budget_is_allowed_and_free_probes_are_not_at_equal_compute() -> None:
+    allowed = [record("t", "gen", 1.0, compute=1.01), record("t", "ours_free", 1.0, compute=1.5)]
+    budget = sanity(bench(allowed)).budget
+    assert (budget.runs, budget.over, budget.untrained, budget.examples) == (1, 0, 0, ())
+
+
+def test_runs_above_the_budget_are_told_the_worst_first() -> None:
+    over = [record("t", "gen", 1.0, seed=seed, compute=1.0 + 0.02 * seed) for seed in range(6)]
+    budget = sanity(bench(over)).budget
+    assert (budget.runs, budget.over, len(budget.examples)) == (6, 5, 3)
+    assert budget.examples[0] == "gen on t, seed 5: 1.1000"
+
+
+def test_what_is_spent_before_training_is_counted_apart() -> None:
+    """A failure already: no table compares it at equal compute."""
+    budget = sanity(bench([record("t", "ours", 10.0, kept_steps=0, compute=1.042)])).budget
+    assert (budget.runs, budget.over, budget.untrained) == (0, 0, 1)
 
 
 def test_mismatched_costs_are_told() -> None:

@@ -338,13 +338,23 @@ class Recorder:
         self.heard.append(metrics)
 
 
-def test_validation_losses_come_at_regular_steps_and_are_paid_for() -> None:
-    # Budget 180, every 6th step costs 18 + 300 / 32 = 27.375: six rounds are 164.25, then 5 steps of 3 fit.
+@pytest.mark.parametrize(
+    ("batches", "rounds", "steps", "samples"),
+    [
+        # Budget 180, every 6th step costs 18 + 300 / 32 = 27.375: six rounds are 164.25, then 5 steps of 3 fit.
+        (100, 6, 41, 300),
+        # Every 6th step costs 18 + 2: eight rounds are 160, then 6 steps of 3, after which nothing more could be trained.
+        (2, 8, 54, 64),
+    ],
+)
+def test_validation_losses_come_at_regular_steps_and_are_paid_for(
+    batches: int, rounds: int, steps: int, samples: int
+) -> None:
     session = open_session(get_method("plateau"), "sgd")
     recorder = Recorder()
-    fly_on_validation(session, session.optimizer(0.1), recorder, evaluations=10)
-    assert (len(recorder.heard), session.kept_steps) == (6, 41)
-    assert session.declared.forwards == 41 * 32 + 6 * 300
+    fly_on_validation(session, session.optimizer(0.1), recorder, evaluations=10, eval_batches=batches)
+    assert (len(recorder.heard), session.kept_steps) == (rounds, steps)
+    assert session.declared.forwards == steps * 32 + rounds * samples
 
 
 def test_plateau_lowers_an_lr_that_cannot_improve() -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -51,9 +52,10 @@ def test_one_seed_has_no_interval_and_no_verdict() -> None:
 
 
 def test_a_regret_shows_its_interval_and_verdict() -> None:
-    seen = Interval(0.95, 0.91, 0.99, 3)
+    seen = Interval(0.95, 0.91, 0.99, 10)
     cell = ratio_cell(Regret(seen, {}, seen, "win"))
     assert (cell.words, cell.small, cell.mark) == ("0.950", "0.910 to 0.990", "win")
+    assert ratio_cell(Regret(replace(seen, count=9), {}, seen, "win")).mark == "maybe-win"
 
 
 def test_a_failure_is_shown_whatever_the_verdict() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.bench.stats.aggregates import geometric_mean, performance_profiles, ratios_to_best
+from lrpilot.bench.stats.aggregates import geometric_mean, performance_profiles
 from lrpilot.errors import SettingError
 
 POSITIVE = st.lists(st.floats(0.01, 100), min_size=1, max_size=9)
@@ -61,15 +61,3 @@ def test_profiles_count(ratios: dict[str, dict[str, float]], taus: list[float]) 
         seen = [profile.at(tau) for tau in sorted(taus)]
         assert seen == [sum(ratio <= tau for ratio in mine) / len(mine) for tau in sorted(taus)]
         assert seen == sorted(seen)
-
-
-@given(COSTS, st.floats(0.01, 100))
-def test_ratios_to_the_best(costs: dict[str, dict[str, float]], unit: float) -> None:
-    ratios = ratios_to_best(costs)
-    tasks = {task for by_task in costs.values() for task in by_task}
-    for task in tasks:
-        seen = [by_task[task] for by_task in ratios.values() if task in by_task]
-        assert min(seen) in (1.0, math.inf)
-        assert (min(seen) == math.inf) == all(math.isinf(c[task]) for c in costs.values() if task in c)
-    scaled = ratios_to_best({m: {t: cost * unit for t, cost in c.items()} for m, c in costs.items()})
-    assert all(scaled[m] == pytest.approx(ratios[m]) for m in ratios)

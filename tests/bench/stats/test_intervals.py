@@ -8,7 +8,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lrpilot.bench.stats.intervals import Interval, paired_interval, ratio_interval, t_interval, verdict
+from lrpilot.bench.stats.intervals import (
+    Interval,
+    Verdict,
+    paired_interval,
+    ratio_interval,
+    standing,
+    t_interval,
+    verdict,
+)
 from lrpilot.errors import SettingError
 
 LOGS = st.lists(st.floats(-3, 3), min_size=2, max_size=8)
@@ -126,6 +134,31 @@ def test_verdicts() -> None:
     assert verdict(Interval(1.0, 0.1, 2.0, 3)) == "loss"
     assert verdict(Interval(-1.0, -2.0, 0.0, 3)) == "tie"
     assert verdict(paired_interval([0.0, 0.0, 0.0])) == "tie"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "ratio", "said"),
+    [
+        (1, 2.0, "unknown"),
+        (2, 2.0, "maybe-loss"),
+        (4, 2.0, "maybe-loss"),
+        (5, 2.0, "loss"),
+        (5, 1.1, "loss"),
+        (5, 1.09, "maybe-loss"),
+        (9, 1.09, "maybe-loss"),
+        (10, 1.09, "loss"),
+        (5, math.inf, "loss"),
+    ],
+)
+def test_how_many_seeds_make_a_claim(seeds: int, ratio: float, said: str) -> None:
+    assert standing(Interval(ratio, 1.01, math.inf, seeds), "loss") == said
+
+
+@given(st.integers(2, 12), st.floats(0.5, 2.0), st.sampled_from(["win", "tie", "loss"]))
+def test_a_standing_is_its_verdict_provisional_or_not(seeds: int, ratio: float, said: Verdict) -> None:
+    here, more = (standing(Interval(ratio, 0.0, 3.0, count), said) for count in (seeds, seeds + 1))
+    assert {here, more} <= {said, f"maybe-{said}"}
+    assert here != said or more == said, "more seeds take no claim away"
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [0.1, math.nan]])

@@ -1,6 +1,7 @@
 """The protocol's quantities: numbers by hand, the symmetries, and every way to be undefined."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,6 @@ from lrpilot.bench.stats.measures import (
     gap_closed,
     interpolated_loss,
     log_regrets,
-    regret,
     time_to_target,
 )
 from lrpilot.errors import SettingError
@@ -21,17 +21,15 @@ ORACLE = {0: 0.10, 1: 0.11, 2: 0.09}
 DEFAULT = {0: 0.20, 1: 0.21, 2: 0.19}
 
 
-def test_regret_by_hand() -> None:
-    assert regret({0: 0.2, 1: 0.3, 5: 1.0}, {1: 0.2, 0: 0.4, 2: 0.1}) == {
-        0: pytest.approx(0.5),
-        1: pytest.approx(1.5),
-    }
+def test_log_regrets_by_hand() -> None:
+    got = log_regrets({0: 0.2, 1: 0.3, 5: 1.0}, {1: 0.2, 0: 0.4, 2: 0.1})
+    assert got == pytest.approx({0: math.log(0.5), 1: math.log(1.5)})
 
 
 @given(LOSSES, LOSSES, st.floats(0.1, 10))
-def test_regret_does_not_depend_on_the_unit(losses: dict[int, float], bar: dict[int, float], unit: float) -> None:
-    scaled = regret({k: v * unit for k, v in losses.items()}, {k: v * unit for k, v in bar.items()})
-    assert scaled == pytest.approx(regret(losses, bar))
+def test_a_regret_does_not_depend_on_the_unit(losses: dict[int, float], bar: dict[int, float], unit: float) -> None:
+    scaled = log_regrets({k: v * unit for k, v in losses.items()}, {k: v * unit for k, v in bar.items()})
+    assert scaled == pytest.approx(log_regrets(losses, bar), abs=1e-9)
 
 
 @given(LOSSES, LOSSES)
@@ -43,7 +41,6 @@ def test_log_regrets_change_their_sign_with_the_sides(a: dict[int, float], b: di
 def test_failures_in_regrets() -> None:
     got = log_regrets({0: math.inf, 1: 0.1, 2: math.inf}, {0: 0.1, 1: math.inf, 2: math.inf})
     assert got == {0: math.inf, 1: -math.inf}, "where both failed nothing is compared"
-    assert regret({0: math.inf}, {0: 0.1}) == {0: math.inf}
 
 
 @pytest.mark.parametrize("loss", [0.0, -0.1, math.nan])
@@ -57,6 +54,48 @@ def test_gap_by_hand() -> None:
     assert gap_closed(ORACLE, ORACLE, DEFAULT).value == pytest.approx(0.0)
     assert gap_closed(DEFAULT, ORACLE, DEFAULT).value == pytest.approx(1.0)
     assert gap_closed({1: 0.31}, ORACLE, DEFAULT).value == pytest.approx(2.0), "on the one seed in common"
+
+
+def test_the_gaps_interval_by_hand() -> None:
+    # a = 0.05, 0.03, 0.01 and b = 0.1 each: g = 0.3, a - g b = 0.02, 0, -0.02 with standard deviation 0.02, so the
+    # half width is 4.30265 x 0.02 / sqrt(3) / 0.1.
+    got = gap_closed({0: 0.15, 1: 0.14, 2: 0.10}, ORACLE, DEFAULT)
+    half = 4.302652729911275 * 0.02 / math.sqrt(3) / 0.1
+    assert got.value == pytest.approx(0.3) and got.interval is not None
+    assert (got.interval.low, got.interval.high) == pytest.approx((0.3 - half, 0.3 + half))
+    assert got.interval.count == 3
+
+
+def test_a_gap_without_spread_and_one_of_a_single_seed() -> None:
+    half_way = {seed: (ORACLE[seed] + DEFAULT[seed]) / 2 for seed in ORACLE}
+    sure = gap_closed(half_way, ORACLE, DEFAULT).interval
+    assert sure is not None and (sure.low, sure.high) == pytest.approx((0.5, 0.5))
+    alone = gap_closed({1: 0.16}, ORACLE, DEFAULT).interval
+    assert alone is not None and (alone.low, alone.high, alone.count) == (-math.inf, math.inf, 1)
+    assert gap_closed({0: math.inf, 1: 0.1}, ORACLE, DEFAULT).interval is None, "a failure has no spread"
+
+
+def test_the_gaps_interval_covers_the_truth_as_often_as_it_says() -> None:
+    draw, trials, covered = random.Random(9), 2000, 0
+    for _ in range(trials):
+        seeds = range(6)
+        level = [draw.gauss(1.0, 0.1) for _ in seeds]  # common to a seed: pairing takes it out
+        bar = {seed: level[seed] + draw.gauss(0.0, 0.02) for seed in seeds}
+        default = {seed: level[seed] + draw.gauss(0.4, 0.05) for seed in seeds}
+        own = {seed: level[seed] + draw.gauss(0.1, 0.05) for seed in seeds}
+        interval = gap_closed(own, bar, default).interval
+        assert interval is not None
+        covered += interval.low <= 0.25 <= interval.high
+    assert covered / trials == pytest.approx(0.95, abs=0.02)
+
+
+@given(st.lists(st.floats(0.05, 0.5), min_size=3, max_size=3), st.floats(-0.02, 5), st.floats(0.1, 10))
+def test_neither_a_constant_nor_a_unit_moves_the_gaps_interval(own: list[float], added: float, unit: float) -> None:
+    method = dict(enumerate(own))
+    there = [{seed: (loss + added) * unit for seed, loss in each.items()} for each in (method, ORACLE, DEFAULT)]
+    one, other = (gap_closed(*losses, confidence=0.5).interval for losses in ((method, ORACLE, DEFAULT), there))
+    assert one is not None and other is not None
+    assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=1e-6)
 
 
 @given(st.floats(0.05, 0.5), st.floats(-0.02, 5))

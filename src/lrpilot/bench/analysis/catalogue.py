@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lrpilot.bench.methods.method import Method
     from lrpilot.bench.tasks.task import Task
 
+FINDER_GROUP = "finder"  # methods that pick an lr and train nothing: finder table only
+
 
 @dataclass(frozen=True)
 class FamilyFacts:
@@ -61,10 +63,12 @@ class FinderFacts:
     Attributes:
         schedule: kind that the pick is meant for.
         suggestions: names among its suggestions that the finder table shows, its own pick first.
+        own: whether it is lrpilot's.
     """
 
     schedule: str
     suggestions: tuple[str, ...]
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,11 @@ class MethodFacts:
     lrs: Mapping[str, float] | None = None
     equal_compute: bool = True
     finder: FinderFacts | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains anything; a finder alone does not."""
+        return self.group != FINDER_GROUP
 
     def lr_for(self, kind: str) -> float | None:
         """Its documented default lr with a family of that kind; None for a method that takes no lr."""
@@ -134,28 +143,14 @@ def task_facts(task: "Task") -> TaskFacts:
 def method_facts(method: "Method") -> MethodFacts:
     """What the analysis must know of a method."""
     finder = None
-    if method.group == "finder":
+    if method.group == FINDER_GROUP:
         from lrpilot.bench.finder_picks import PICKERS
 
         picker = PICKERS.get(method.settings.get("picker", ""))
-        finder = None if picker is None else FinderFacts(picker.schedule, tuple(picker.rows))
+        finder = None if picker is None else FinderFacts(picker.schedule, tuple(picker.rows), picker.own)
     return MethodFacts(
         method.name, method.title, method.group, method.practice, method.lrs, method.equal_compute, finder
     )
-
-
-def run_of(record: Mapping[str, Any]) -> str | None:
-    """The run that the registered task and method would make of a record's job today (loads torch).
-
-    None where the task or the method is gone, or cannot be combined any more.
-    """
-    from lrpilot.bench.jobs import Job, plan
-
-    names = ("task", "method", "seed", "family", "lr", "horizon", "repeat")
-    try:
-        return plan(Job(**{name: record[name] for name in names})).run
-    except (SettingError, KeyError):
-        return None
 
 
 def runs_of(jobs: "Iterable[Job]") -> dict[str, dict[str, Any]]:

@@ -3,12 +3,19 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 from lrpilot.bench.analysis.rows import MethodRow, Regret, method_rows
 from lrpilot.bench.analysis.runs import Bench
 from lrpilot.bench.stats.aggregates import Profile, geometric_mean, performance_profiles
-from lrpilot.bench.stats.intervals import Interval, Verdict, paired_interval, ratio_interval, verdict
+from lrpilot.bench.stats.intervals import (
+    Interval,
+    Standing,
+    Verdict,
+    paired_interval,
+    ratio_interval,
+    standing,
+    verdict,
+)
 from lrpilot.bench.stats.measures import log_regrets
 from lrpilot.bench.stats.power import seeds_needed
 from lrpilot.errors import SettingError
@@ -27,10 +34,13 @@ class Headline:
         finished_regret: geometric mean over the seeds that finished.
         compute: geometric mean of its total compute ÷ a plain run's; None where it spent nothing.
         seconds: geometric mean of its seconds ÷ a plain run's; None where not known for any task.
-        wins: tasks on which it beats the oracle; ``ties`` and ``losses`` alike.
+        wins: tasks on which it beats the oracle; ``ties`` and ``losses`` alike. A task on which a run failed,
+            or with too few seeds for a claim, is in none of them.
+        failed_tasks: tasks on which a run failed.
+        undecided: tasks with too few seeds for a claim and no failure.
         missing: tasks (of those with a row for any method) on which it has no regret: its mean stands on
             the others only.
-        failures: runs that diverged or crashed.
+        failures: runs that diverged, crashed or spent their budget before training.
         runs: all of its runs.
         profile: share of tasks by regret; None where it has no regret.
     """
@@ -48,6 +58,8 @@ class Headline:
     wins: int
     ties: int
     losses: int
+    failed_tasks: int
+    undecided: int
     missing: tuple[str, ...]
     failures: int
     runs: int
@@ -74,6 +86,11 @@ class Pair:
     log_ratios: tuple[float, ...]
 
     @property
+    def standing(self) -> Standing | None:
+        """The verdict as it may be called with this many seeds; None where there is none."""
+        return None if self.ratio is None or self.verdict is None else standing(self.ratio, self.verdict)
+
+    @property
     def seeds_needed(self) -> int | None:
         """Seeds to tell them apart with power 0.8, by the spread seen; None where there is no telling."""
         return seeds_needed(self.log_ratios)
@@ -86,8 +103,8 @@ class ToBeat:
     Attributes:
         best: the peer of the smallest mean regret; None where no peer has one.
         regret: its regret.
-        ties: peers that it does not beat, those with a failed run left out (unless ``best`` has one too).
-        pairs: it against every other peer.
+        ties: peers whose interval against it holds 0, those with a failed run left out (unless ``best`` has one
+            too).
         reason: why ``best`` is None, else "".
     """
 
@@ -95,7 +112,6 @@ class ToBeat:
     best: str | None
     regret: Regret | None
     ties: tuple[str, ...]
-    pairs: tuple[Pair, ...]
     reason: str = ""
 
 
@@ -151,7 +167,8 @@ def _headline(
 ) -> Headline:
     first = rows[0]
     worst = max(regrets, key=lambda task: regrets[task]) if regrets else None
-    verdicts = [row.regret.verdict for row in rows]
+    whole = [row.regret.standing for row in rows if not row.failures and row.regret.standing is not None]
+    wins, ties, losses = (whole.count(said) for said in ("win", "tie", "loss"))
     return Headline(
         method=first.method,
         title=first.title,
@@ -163,9 +180,11 @@ def _headline(
         finished_regret=_mean(row.regret.finished.mean for row in rows if row.regret.finished is not None),
         compute=_mean(row.compute for row in rows if row.compute > 0.0),
         seconds=_mean(row.seconds.value for row in rows if row.seconds.value),
-        wins=verdicts.count("win"),
-        ties=verdicts.count("tie"),
-        losses=verdicts.count("loss"),
+        wins=wins,
+        ties=ties,
+        losses=losses,
+        failed_tasks=sum(bool(row.failures) for row in rows),
+        undecided=len(whole) - wins - ties - losses,
         missing=tuple(task for task in tasks if task not in regrets),
         failures=sum(len(row.failures) for row in rows),
         runs=sum(len(row.seeds) for row in rows),
@@ -176,11 +195,6 @@ def _headline(
 def _mean(values: Iterable[float]) -> float | None:
     numbers = list(values)
     return geometric_mean(numbers) if numbers else None
-
-
-def pairwise(rows: Sequence[MethodRow]) -> tuple[Pair, ...]:
-    """Every ordered pair of different methods of one task."""
-    return tuple(compare(row, other) for row, other in permutations(rows, 2))
 
 
 def compare(row: MethodRow, other: MethodRow) -> Pair:
@@ -212,12 +226,11 @@ def peer_to_beat(rows: Sequence[MethodRow], *, groups: tuple[str, ...] = ("peer"
     peers = [row for row in rows if row.group in groups and row.equal_compute]
     judged = [row for row in peers if row.regret.ratio is not None]
     if not judged:
-        return ToBeat(task, None, None, (), (), peers[0].regret.reason if peers else "no peer was run")
+        return ToBeat(task, None, None, (), peers[0].regret.reason if peers else "no peer was run")
     best = min(judged, key=_standing)
-    pairs = tuple(compare(best, row) for row in peers if row is not best)
-    rivals = {row.method for row in peers if not row.failures or best.failures}
-    ties = tuple(pair.other for pair in pairs if pair.verdict == "tie" and pair.other in rivals)
-    return ToBeat(task, best.method, best.regret, ties, pairs)
+    rivals = [row for row in peers if row is not best and (not row.failures or best.failures)]
+    ties = tuple(row.method for row in rivals if compare(best, row).verdict == "tie")
+    return ToBeat(task, best.method, best.regret, ties)
 
 
 def _standing(row: MethodRow) -> tuple[float, float]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from lrpilot.bench.analysis.catalogue import FinderFacts
 from lrpilot.bench.analysis.oracle import SWEEP_SEED, Sweep, sweep
-from lrpilot.bench.analysis.rows import FINDER_GROUP
 from lrpilot.bench.analysis.runs import Bench, Run
 from lrpilot.bench.stats.aggregates import geometric_mean
 from lrpilot.bench.stats.measures import Measured, interpolated_loss
@@ -21,6 +20,7 @@ class FinderRow:
         title: how tables call it.
         suggestion: which of its suggestions ("" where the table shows but one).
         schedule: the kind that the pick is meant for.
+        own: whether the finder is lrpilot's.
         lrs: picked, natural units, by seed; None where it picked none.
         reasons: why it picked none, by seed.
         lr: geometric mean of the picks; None where there is none.
@@ -40,6 +40,7 @@ class FinderRow:
     title: str
     suggestion: str
     schedule: str
+    own: bool
     lrs: dict[int, float | None]
     reasons: dict[int, str]
     lr: float | None
@@ -63,7 +64,7 @@ def finder_rows(bench: Bench, task: str, *, family: str | None = None) -> tuple[
     rows = []
     for name, facts in bench.catalogue.methods.items():
         runs = bench.runs(task, name, family=kind)
-        finder = _finder(runs, facts.finder) if facts.group == FINDER_GROUP else None
+        finder = _finder(runs, facts.finder) if not facts.trains else None
         if finder is not None:
             swept = sweep(bench, task, finder.schedule, family=kind)
             rows += [_row(bench, runs, finder, suggestion, swept) for suggestion in finder.suggestions]
@@ -74,7 +75,7 @@ def _finder(runs: dict[int, Run], known: FinderFacts | None) -> FinderFacts | No
     """What a finder's runs say it is for; where they all crashed, what is known of it."""
     for run in runs.values():
         if "schedule" in run.notes and run.notes.get("rows"):
-            return FinderFacts(run.notes["schedule"], tuple(run.notes["rows"]))
+            return FinderFacts(run.notes["schedule"], tuple(run.notes["rows"]), known is not None and known.own)
     return known if runs else None
 
 
@@ -91,6 +92,7 @@ def _row(bench: Bench, runs: dict[int, Run], finder: FinderFacts, suggestion: st
         title=bench.catalogue.methods[first.method].title,
         suggestion=suggestion if len(finder.suggestions) > 1 else "",
         schedule=finder.schedule,
+        own=finder.own,
         lrs=lrs,
         reasons={seed: _reason(runs[seed]) for seed, lr in lrs.items() if lr is None},
         lr=geometric_mean(picks) if picks else None,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lrpilot.bench.analysis.runs import Bench
+from lrpilot.bench.schema import ORACLE_KINDS
 
-KINDS = ("linear", "cosine", "wsd")  # methods whose sweeps make the oracle
 SWEEP_SEED = 0
 TARGET_FACTOR = 1.02
 
@@ -69,7 +69,7 @@ class Oracle:
 
 
 def oracle(
-    bench: Bench, task: str, *, family: str | None = None, horizon: float = 1.0, kinds: Sequence[str] = KINDS
+    bench: Bench, task: str, *, family: str | None = None, horizon: float = 1.0, kinds: Sequence[str] = ORACLE_KINDS
 ) -> Oracle:
     """The best of schedules x lrs at seed 0, with its losses on every seed recorded.
 

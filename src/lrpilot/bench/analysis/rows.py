@@ -8,16 +8,25 @@ from typing import Any
 
 from lrpilot.bench.analysis.oracle import Oracle, oracle
 from lrpilot.bench.analysis.runs import Bench, Run, same
-from lrpilot.bench.stats.intervals import Interval, Verdict, exp, paired_interval, ratio_interval, t_interval, verdict
+from lrpilot.bench.stats.intervals import (
+    Interval,
+    Standing,
+    Verdict,
+    exp,
+    paired_interval,
+    ratio_interval,
+    standing,
+    t_interval,
+    verdict,
+)
 from lrpilot.bench.stats.measures import Measured, gap_closed, log_regrets, time_to_target
 
-FINDER_GROUP = "finder"  # methods that pick an lr and train nothing: finder table only
 PLAIN = ("constant", "linear")  # methods that do a plain step and nothing else: the unit of seconds
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that diverged or crashed."""
+    """A run that diverged, crashed or spent its budget before training."""
 
     seed: int
     status: str
@@ -42,6 +51,11 @@ class Regret:
     finished: Interval | None
     verdict: Verdict | None
     reason: str = ""
+
+    @property
+    def standing(self) -> Standing | None:
+        """The verdict as it may be called with this many seeds; None where there is none."""
+        return None if self.ratio is None or self.verdict is None else standing(self.ratio, self.verdict)
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,7 @@ class MethodRow:
         time_to_target: median of compute ÷ a plain run's; inf where half of the seeds missed, or more.
         times_to_target: by seed.
         misses: seeds that did not reach the target, failures among them; None where there is no target.
-        failures: runs that diverged or crashed.
+        failures: runs that diverged, crashed or spent their budget before training.
         notes: what the method noted, by seed.
     """
 
@@ -102,9 +116,7 @@ def method_rows(bench: Bench, task: str, *, family: str | None = None) -> tuple[
     facts = bench.catalogue.task(task).family(family)
     bar = oracle(bench, task, family=facts.kind)
     default = final_losses(bench.runs(task, facts.default, family=facts.kind))
-    names = [
-        name for name in bench.methods(task, family=facts.kind) if bench.catalogue.methods[name].group != FINDER_GROUP
-    ]
+    names = [name for name in bench.methods(task, family=facts.kind) if bench.catalogue.methods[name].trains]
     return tuple(_row(bench, name, bar, default) for name in names)
 
 
@@ -145,7 +157,7 @@ def final_losses(runs: Mapping[int, Run]) -> dict[int, float]:
 
 
 def failures_of(runs: Mapping[int, Run]) -> tuple[Failure, ...]:
-    """The runs that diverged or crashed."""
+    """The runs that failed."""
     return tuple(Failure(run.seed, run.status, run.error) for run in runs.values() if run.failed)
 
 

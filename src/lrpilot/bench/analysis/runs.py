@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from lrpilot.bench.analysis.catalogue import Catalogue
+from lrpilot.bench.schema import unfit
 
-SCHEMA = 1  # of the records that this module reads
 SAME = 1e-4  # relative: lrs and factors are recorded with six digits
+UNTRAINED = "spent before training"  # status of a run whose method had no step left to train with
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Run:
         lr: started from, natural units; None for a method that takes none.
         lr_factor: ``lr`` ÷ the method's default; 1 where it takes none.
         steps: budget in plain training steps.
-        status: "finished", "diverged" or "crashed".
+        status: "finished", "diverged", "crashed", or UNTRAINED, whatever its record says.
         compute: total ÷ a plain run.
         record: everything, as recorded.
     """
@@ -53,7 +54,7 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Diverged or crashed."""
+        """Diverged, crashed, or spent its budget before training."""
         return self.status != "finished"
 
     @property
@@ -165,7 +166,7 @@ def load(
     Args:
         records: in the order of their file, oldest first.
         catalogue: records of tasks and methods that it lacks are left out.
-        current_run: what run a record's job would be today (``catalogue.run_of``); records of other
+        current_run: what run a record's job would be today (``schema.run_of``); records of other
             runs, made by an earlier version of their task or method, are left out. None keeps, of each
             method on each task, the newest version and settings, and of each job the newest run.
     """
@@ -185,18 +186,10 @@ def load(
     return Bench(catalogue, tuple(read), tuple(left_out))
 
 
-FIELDS = (
-    *("run", "task", "method", "family", "seed", "lr", "lr_factor", "horizon", "repeat", "steps", "status"),
-    *("final", "curve", "compute", "seconds", "declared", "counted", "weights", "version", "settings"),
-)
-
-
 def _unfit(record: Mapping[str, Any], catalogue: Catalogue) -> str | None:
-    if record.get("schema") != SCHEMA:
-        return f"not a record of schema {SCHEMA}"
-    missing = [name for name in FIELDS if name not in record]
-    if missing:
-        return f"a record without {', '.join(missing)}"
+    reason = unfit(record)
+    if reason is not None:
+        return reason
     task = catalogue.tasks.get(record["task"])
     if task is None:
         return "its task is not registered"
@@ -212,8 +205,10 @@ def _left_out(record: Mapping[str, Any], reason: str) -> LeftOut:
 
 
 def _run(record: Mapping[str, Any], catalogue: Catalogue) -> Run:
-    final, failed = record["final"], record["status"] != "finished"
-    default = catalogue.methods[record["method"]].lr_for(record["family"])
+    method, final = catalogue.methods[record["method"]], record["final"]
+    status = _status(record, trains=method.trains)
+    failed = status != "finished"
+    default = method.lr_for(record["family"])
     return Run(
         run=record["run"],
         task=record["task"],
@@ -225,7 +220,7 @@ def _run(record: Mapping[str, Any], catalogue: Catalogue) -> Run:
         horizon=record["horizon"],
         repeat=record["repeat"],
         steps=record["steps"],
-        status=record["status"],
+        status=status,
         error=record.get("error"),
         loss=math.inf if failed else _or_inf(final["val_loss"]),
         score=None if failed else final["val_score"],
@@ -235,6 +230,12 @@ def _run(record: Mapping[str, Any], catalogue: Catalogue) -> Run:
         seconds=record["seconds"],
         record=record,
     )
+
+
+def _status(record: Mapping[str, Any], *, trains: bool) -> str:
+    """A method that is to train and did not has failed in a way of its own, whatever its untrained loss was."""
+    spent = trains and record["kept_steps"] == 0 and record["status"] != "crashed"
+    return UNTRAINED if spent else str(record["status"])
 
 
 def _or_inf(loss: float | None) -> float:

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lrpilot.bench.analysis.oracle import KINDS, sweep
-from lrpilot.bench.analysis.runs import Bench, Run
+from lrpilot.bench.analysis.oracle import sweep
+from lrpilot.bench.analysis.runs import UNTRAINED, Bench, Run
+from lrpilot.bench.schema import ORACLE_KINDS
 
 EXAMPLES = 3  # mismatches told in words
 
@@ -34,7 +35,6 @@ class RepeatCheck:
     lr: float | None
     repeats: int
     equal: bool
-    digests: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,23 @@ class CostCheck:
 
 
 @dataclass(frozen=True)
+class BudgetCheck:
+    """Whether the runs of the methods at equal compute stayed within the budget, but for one plain step.
+
+    Attributes:
+        runs: those that finished; one that failed is compared with nothing.
+        over: those that spent more.
+        untrained: runs that spent their budget before training, which are failures.
+        examples: up to three of ``over`` in words, the worst first.
+    """
+
+    runs: int
+    over: int
+    untrained: int
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Sanity:
     """The panel.
 
@@ -63,12 +80,14 @@ class Sanity:
         inside: by task and schedule.
         repeats: for every run that was repeated.
         costs: by method.
+        budget: of all runs that are compared at equal compute.
         holds: whether every check was made and holds: at least one repeat, every sweep complete.
     """
 
     inside: tuple[InsideCheck, ...]
     repeats: tuple[RepeatCheck, ...]
     costs: tuple[CostCheck, ...]
+    budget: BudgetCheck
     holds: bool
 
 
@@ -88,17 +107,19 @@ class NotRun:
 
 
 def sanity(bench: Bench) -> Sanity:
-    """Check the oracle grids, the repeats and the cost counters."""
-    inside = tuple(_inside(bench, task, kind) for task in bench.tasks() for kind in KINDS)
+    """Check the oracle grids, the repeats, the cost counters and the budgets."""
+    inside = tuple(_inside(bench, task, kind) for task in bench.tasks() for kind in ORACLE_KINDS)
     repeats = _repeats(bench.all_runs)
     costs = tuple(_cost(name, runs) for name in bench.catalogue.methods if (runs := _countable(bench, name)))
+    budget = _budget(bench)
     holds = (
         bool(inside and repeats and costs)
         and all(check.inside for check in inside)
         and all(check.equal for check in repeats)
         and not any(check.mismatches for check in costs)
+        and not budget.over
     )
-    return Sanity(inside, repeats, costs, holds)
+    return Sanity(inside, repeats, costs, budget, holds)
 
 
 def _inside(bench: Bench, task: str, kind: str) -> InsideCheck:
@@ -125,10 +146,8 @@ def _repeats(runs: Iterable[Run]) -> tuple[RepeatCheck, ...]:
 
 
 def _repeat(runs: list[Run]) -> RepeatCheck:
-    first, digests = runs[0], tuple(str(run.record["weights"]) for run in runs)
-    return RepeatCheck(
-        first.task, first.method, first.seed, first.lr, len(runs), len(set(digests)) == 1, tuple(sorted(set(digests)))
-    )
+    first, digests = runs[0], {run.record["weights"] for run in runs}
+    return RepeatCheck(first.task, first.method, first.seed, first.lr, len(runs), len(digests) == 1)
 
 
 def _countable(bench: Bench, method: str) -> list[Run]:
@@ -155,6 +174,23 @@ def _mismatch(run: Run) -> str:
         if declared.get(name) != counted.get(name)
     )
     return f"{run.task}, seed {run.seed}: {'; '.join(differences)}"
+
+
+def _budget(bench: Bench) -> BudgetCheck:
+    equal = [run for run in bench.all_runs if bench.catalogue.methods[run.method].equal_compute]
+    finished = [run for run in equal if not run.failed]
+    over = sorted((run for run in finished if run.compute > allowed(run.steps)), key=lambda run: -run.compute)
+    return BudgetCheck(
+        len(finished),
+        len(over),
+        sum(run.status == UNTRAINED for run in equal),
+        tuple(f"{run.method} on {run.task}, seed {run.seed}: {run.compute:.4f}" for run in over[:EXAMPLES]),
+    )
+
+
+def allowed(steps: int) -> float:
+    """Total compute ÷ a plain run's that still counts as equal: one plain step more, and rounding."""
+    return 1.0 + 1.0 / steps + 1e-9
 
 
 def not_run(expected: Mapping[str, Mapping[str, Any]], bench: Bench) -> tuple[NotRun, ...]:

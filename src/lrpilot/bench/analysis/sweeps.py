@@ -4,13 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lrpilot.bench.analysis.oracle import oracle
-from lrpilot.bench.analysis.rows import FINDER_GROUP, Failure, Regret, failures_of, final_losses, regret_of
+from lrpilot.bench.analysis.rows import Failure, Regret, failures_of, final_losses, regret_of
 from lrpilot.bench.analysis.runs import Bench, Run, same
+from lrpilot.bench.schema import HORIZON_KINDS, LR_FACTORS
 from lrpilot.bench.stats.intervals import Interval, Verdict, paired_interval, ratio_interval, t_interval, verdict
 from lrpilot.bench.stats.measures import log_regrets
-
-LR_FACTORS = (1 / 30, 1.0, 30.0)
-SWEPT = ("linear",)  # at a horizon other than 1 only this schedule is swept
 
 
 @dataclass(frozen=True)
@@ -23,9 +21,7 @@ class StartLrRow:
         seeds: with a record.
         losses: by seed; inf where the run failed.
         regret: against the oracle.
-        change: loss ÷ the method's own from its default lr, over paired seeds; None where it has no such
-            runs.
-        failures: runs that diverged or crashed.
+        failures: runs that failed.
     """
 
     task: str
@@ -37,7 +33,6 @@ class StartLrRow:
     seeds: tuple[int, ...]
     losses: dict[int, float]
     regret: Regret
-    change: Interval | None
     failures: tuple[Failure, ...]
 
 
@@ -55,7 +50,7 @@ class HorizonRow:
         against: loss ÷ that of the ``reference`` at the same horizon, over paired seeds; None without.
         reference: method that ``against`` compares with.
         verdict: of ``against``.
-        failures: runs that diverged or crashed.
+        failures: runs that failed.
     """
 
     task: str
@@ -88,7 +83,6 @@ def start_lr_rows(
     bar = oracle(bench, task, family=family)
     rows = []
     for name in _varied(bench, task, family, lambda run: run.record["lr_factor"]):
-        own = final_losses(bench.runs(task, name, family=family))
         for factor in factors:
             runs = bench.runs(task, name, family=family, lr_factor=factor)
             if not runs:
@@ -105,7 +99,6 @@ def start_lr_rows(
                     seeds=tuple(runs),
                     losses=losses,
                     regret=regret_of(losses, bar),
-                    change=_ratio(losses, own),
                     failures=failures_of(runs),
                 )
             )
@@ -125,7 +118,7 @@ def horizon_rows(
     """
     names = _varied(bench, task, family, lambda run: run.horizon)
     horizons = sorted({run.horizon for name in names for run in bench.every(task, name, family=family)})
-    bars = {horizon: oracle(bench, task, family=family, horizon=horizon, kinds=SWEPT) for horizon in horizons}
+    bars = {horizon: oracle(bench, task, family=family, horizon=horizon, kinds=HORIZON_KINDS) for horizon in horizons}
     rows = []
     for name in names:
         for horizon, bar in bars.items():
@@ -160,15 +153,9 @@ def _varied(bench: Bench, task: str, family: str | None, read: Callable[[Run], f
     return [
         name
         for name, facts in bench.catalogue.methods.items()
-        if facts.group != FINDER_GROUP
-        and any(not same(read(run), 1.0) for run in bench.every(task, name, family=family))
+        if facts.trains and any(not same(read(run), 1.0) for run in bench.every(task, name, family=family))
     ]
 
 
 def _log_ratios(losses: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
     return list(log_regrets(losses, other).values())
-
-
-def _ratio(losses: Mapping[int, float], other: Mapping[int, float]) -> Interval | None:
-    log_ratios = _log_ratios(losses, other)
-    return ratio_interval(log_ratios) if log_ratios else None

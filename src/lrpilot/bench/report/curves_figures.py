@@ -70,7 +70,7 @@ def _draw_picks(panel: Panel, findings: Findings, task: str) -> list[Key]:
     marks: list[tuple[Group, float, str]] = []
     for pick in findings.finders[task]:
         if pick.lr is not None:
-            group: Group = "lrpilot" if is_ours(pick) else "peer"
+            group: Group = "lrpilot" if pick.own else "peer"
             marks.append((group, pick.lr, f"{finder_name(pick)}: {lr_text(pick.lr)}"))
     for row in findings.rows[task]:
         if row.group == "schedule" and row.lr is not None and row.method in SWEEP_STYLES:
@@ -83,11 +83,6 @@ def _draw_picks(panel: Panel, findings: Findings, task: str) -> list[Key]:
     for group, lr, title in sorted(set(marks)):
         panel.foot(lr, f"s-{group}", MARKERS[group], title=title)
     return [Key(f"s-{g}", words[g], MARKERS[g], line=False) for g in words if any(m[0] == g for m in marks)]
-
-
-def is_ours(pick: FinderRow) -> bool:
-    """Whether a finder is lrpilot's own."""
-    return pick.method.startswith(("find_", "pick_find_", "pick_range_test"))
 
 
 def finder_name(pick: FinderRow) -> str:
@@ -140,8 +135,8 @@ def loss_figure(findings: Findings, task: str) -> Figure | None:
     return Figure(
         f"{task}: loss against total compute",
         panel.svg(),
-        "The best method of each group by regret; thick: the seed of median final loss, thin: the other seeds. A curve "
-        "that starts late has paid for its probes first.",
+        "The best method of each group by regret (of lrpilot its entry, where it finished); thick: the seed of median "
+        "final loss, thin: the other seeds. A curve that starts late has paid for its probes first.",
         (*keys, *((Key("s-rest", GROUP_WORDS["rest"]),) if others else ())),
     )
 

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Mark = Literal["win", "tie", "loss", "fail", "good", "bad", "unknown", "missing"]
+Mark = Literal[
+    "win", "tie", "loss", "maybe-win", "maybe-tie", "maybe-loss", "fail", "good", "bad", "unknown", "missing"
+]
 Group = Literal["oracle", "lrpilot", "peer", "schedule", "default", "rest"]
 
 MARK_SIGNS: dict[Mark, str] = {
     "win": "▲",
     "tie": "=",
     "loss": "▽",
+    "maybe-win": "(▲)",
+    "maybe-tie": "(=)",
+    "maybe-loss": "(▽)",
     "fail": "✕",
     "good": "✓",
     "bad": "✕",

@@ -35,6 +35,11 @@ GROUP_WORDS: dict[Group, str] = {
 }
 
 
+# lrpilot's one entry to the comparison with peers, named before any run of the benchmark's methods, so that it
+# is not chosen from several by the runs that judge it.
+ENTRY = "find_decay_quick_linear"
+
+
 @dataclass(frozen=True)
 class Findings:
     """What the records say.
@@ -51,7 +56,7 @@ class Findings:
         horizons: horizon sweeps by task.
         to_beat: the best peer by task.
         defaults: what doing nothing loses, by task.
-        duels: lrpilot's best method against the best peer, by task; tasks without either are left out.
+        duels: lrpilot's entry against the best peer, by task; tasks without either are left out.
         missing: what was planned and not run; None where no plan is known.
     """
 
@@ -74,22 +79,38 @@ class Findings:
         """Tasks on which a method has a plain run: those that means over tasks are about."""
         return tuple(task for task in self.tasks if self.rows[task])
 
+    @property
+    def comparisons(self) -> int:
+        """Intervals on the page that could make a win or a loss: of two seeds or more, without a failure."""
+        regrets = [row.regret.ratio for rows in self.rows.values() for row in rows if not row.failures]
+        budgets = [row for rows in self.horizons.values() for row in rows if not row.failures]
+        regrets += [row.regret.ratio for row in budgets]
+        regrets += [row.against for row in budgets if row.method != row.reference]
+        regrets += [pair.ratio for pair in self.duels.values()]
+        return sum(ratio is not None and ratio.count > 1 for ratio in regrets)
+
     def best_of(self, task: str) -> dict[Group, MethodRow]:
-        """Of each group the method of the smallest mean regret on a task; groups without one are left out."""
+        """Of each group the method of the smallest mean regret on a task; of lrpilot its entry, where it finished.
+
+        Groups without a finite regret are left out.
+        """
         found: dict[Group, MethodRow] = {}
         for group in GROUPS:
             rows = [row for row in self.rows[task] if row.group == group and row.equal_compute]
-            ranked = sorted((_regret(row), i) for i, row in enumerate(rows) if math.isfinite(_regret(row)))
-            if ranked:
-                found[group] = rows[ranked[0][1]]
+            finite = [row for row in rows if math.isfinite(_regret(row))]
+            if finite:
+                found[group] = min(finite, key=lambda row: (row.method != ENTRY, _regret(row)))
         return found
 
     def best_heads(self) -> dict[Group, Headline]:
-        """Of each group the method of the best geometric mean, among those run on every task if there are any."""
+        """Of each group the method of the best geometric mean, among those run on every task if there are any.
+
+        Of lrpilot its entry, where that was run on every task.
+        """
         found: dict[Group, Headline] = {}
         for group in GROUPS:
             heads = [h for h in self.heads if h.group == group and h.equal_compute and h.regret is not None]
-            for head in sorted(heads, key=lambda h: (len(h.missing), h.regret)):
+            for head in sorted(heads, key=lambda h: (len(h.missing), h.method != ENTRY, h.regret)):
                 found.setdefault(group, head)
         return found
 
@@ -127,8 +148,6 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
 
 
 def _duel(rows: Sequence[MethodRow], beat: ToBeat) -> Pair | None:
-    ours = [row for row in rows if row.group == "lrpilot" and row.equal_compute]
+    ours = next((row for row in rows if row.method == ENTRY), None)
     peer = next((row for row in rows if row.method == beat.best), None)
-    if not ours or peer is None:
-        return None
-    return compare(min(ours, key=_regret), peer)
+    return None if ours is None or peer is None else compare(ours, peer)

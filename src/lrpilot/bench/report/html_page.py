@@ -131,7 +131,8 @@ def _row(table: Table, row: Row) -> str:
 def _cell(cell: Cell, wordy: str) -> str:
     sign = ""
     if cell.mark is not None:
-        sign = f'<span class="sign {cell.mark}" role="img" aria-label="{cell.mark}">{MARK_SIGNS[cell.mark]}</span> '
+        said = cell.mark.replace("maybe-", "provisional ")
+        sign = f'<span class="sign {cell.mark}" role="img" aria-label="{said}">{MARK_SIGNS[cell.mark]}</span> '
     words = words_html(cell.words)
     small = f"<small>{escape(cell.small)}</small>" if cell.small else ""
     return f"<td{wordy}>{sign}{f'<b>{words}</b>' if cell.best else words}{small}</td>"

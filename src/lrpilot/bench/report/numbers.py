@@ -3,7 +3,7 @@
 import math
 
 from lrpilot.bench.analysis.rows import MethodRow, Regret
-from lrpilot.bench.report.document import Cell, Mark
+from lrpilot.bench.report.document import Cell
 from lrpilot.bench.stats.intervals import Interval
 from lrpilot.bench.stats.measures import Measured
 
@@ -89,16 +89,15 @@ def ratio_cell(regret: Regret, *, failed: str = "", best: bool = False) -> Cell:
         return Cell(INFINITE if regret.ratio is not None else NOTHING, small=failed + rest, mark="fail")
     if regret.ratio is None:
         return Cell(NOTHING, small=short(regret.reason))
-    # One seed has no spread: its tie would be no finding.
-    mark: Mark | None = regret.verdict if regret.ratio.count > 1 else "unknown"
-    return Cell(ratio_text(regret.ratio.mean), small=interval_text(regret.ratio), mark=mark, best=best)
+    return Cell(ratio_text(regret.ratio.mean), small=interval_text(regret.ratio), mark=regret.standing, best=best)
 
 
 def measured_cell(measured: Measured, *, digits: str = "ratio") -> Cell:
-    """A number, or a dash with the reason below."""
+    """A number with its interval, where it has one; or a dash with the reason below."""
     if measured.value is None:
         return Cell(NOTHING, small=short(measured.reason))
-    return Cell(ratio_text(measured.value) if digits == "ratio" else loss_text(measured.value))
+    small = interval_text(measured.interval) if measured.interval is not None else ""
+    return Cell(ratio_text(measured.value) if digits == "ratio" else loss_text(measured.value), small=small)
 
 
 def short(reason: str, at_most: int = 40) -> str:

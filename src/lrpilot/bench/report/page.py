@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lrpilot.bench.analysis.catalogue import registered, run_of, runs_of
+from lrpilot.bench.analysis.catalogue import registered, runs_of
 from lrpilot.bench.analysis.runs import Bench, load
 from lrpilot.bench.records import read_records
 from lrpilot.bench.report import part_closing, part_finders, part_headline, part_peers, part_reading, part_robust
@@ -13,6 +13,7 @@ from lrpilot.bench.report.document import Document
 from lrpilot.bench.report.findings import Findings, find
 from lrpilot.bench.report.numbers import hours_text
 from lrpilot.bench.report.part_tasks import tasks
+from lrpilot.bench.schema import by_run, run_of, unfit
 from lrpilot.errors import DataError
 
 TITLE = "Learning rates at equal total compute"
@@ -51,14 +52,14 @@ def planned(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[
     from lrpilot.bench.ledger import Ledger
     from lrpilot.bench.protocol import scope, suites, wanted
 
-    ledger = Ledger({str(record["run"]): record for record in records if "run" in record})
+    ledger = Ledger(by_run(record for record in records if unfit(record) is None))
     return runs_of(wanted(suites(names), scope(), ledger.lookup))
 
 
 def document(findings: Findings) -> Document:
     """What the report says."""
     sections = (
-        part_reading.reading(),
+        part_reading.reading(findings),
         part_reading.sanity_panel(findings),
         part_headline.headline(findings),
         part_peers.peers(findings),

@@ -12,8 +12,9 @@ from lrpilot.bench.report.document import Block, Bullets, Cell, Code, Paragraph,
 from lrpilot.bench.report.findings import Findings
 from lrpilot.bench.report.numbers import INFINITE, NOTHING, factor_text, hours_text, lr_text, many, ratio_text
 from lrpilot.bench.report.part_headline import group_of
+from lrpilot.bench.schema import ORACLE_KINDS, REFERENCE_KINDS
 
-SWEPT = ("linear", "cosine", "wsd", "constant", "one_cycle")  # methods that are swept over lrs far beyond what works
+SWEPT = (*ORACLE_KINDS, *REFERENCE_KINDS)  # methods that are swept over lrs far beyond what works
 
 
 # ------------------------------------------------------------------ cost
@@ -120,8 +121,10 @@ def not_run(findings: Findings) -> Section:
     if findings.missing is None:
         words = "The plan of the benchmark was not at hand, so what is missing cannot be listed."
         return Section("not-run", "What was not run", (Paragraph(words),))
+    large = tuple(_large(findings))
     if not findings.missing:
-        return Section("not-run", "What was not run", (Paragraph("Everything that was planned is on record."),))
+        done = Paragraph("Everything that was planned is on record.")
+        return Section("not-run", "What was not run", (done, *large))
     words = f"{len(findings.missing):,} planned runs have no record. Nothing above was guessed for them."
     groups: dict[tuple[str, str], Counter[str]] = {}
     for run in findings.missing:
@@ -141,7 +144,16 @@ def not_run(findings: Findings) -> Section:
     )
     columns = ("method", "part", "runs", "on tasks (runs)")
     table = Table("Planned runs without a record", columns, rows, frozenset({1, 3}), folded=f"All {len(rows)} groups")
-    return Section("not-run", "What was not run", (Paragraph(words), table))
+    return Section("not-run", "What was not run", (Paragraph(words), table, *large))
+
+
+def _large(findings: Findings) -> Iterable[Block]:
+    """The tasks made for a GPU that have no run: no plan names them unless asked to."""
+    tasks = [name for name, task in findings.bench.catalogue.tasks.items() if task.large and name not in findings.tasks]
+    if tasks:
+        named = tuple(part for name in tasks for part in (", ", Code(name)))[1:]
+        of = "task was" if len(tasks) == 1 else "tasks were"
+        yield Paragraph((f"{len(tasks)} large {of} not run at all: ", *named, "; needs ", Code("--large"), "."))
 
 
 def _on_tasks(tasks: Counter[str]) -> str:

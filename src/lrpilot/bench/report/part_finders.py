@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from lrpilot.bench.analysis.finders import FinderRow
-from lrpilot.bench.report.curves_figures import finder_name, is_ours
+from lrpilot.bench.report.curves_figures import finder_name
 from lrpilot.bench.report.document import (
     Block,
     Bullets,
@@ -141,7 +141,7 @@ def _line(name: str, picks: Sequence[FinderRow]) -> tuple[tuple[float, str], For
     mean = geometric_mean(ratio for _, ratio in ratios) if ratios else None
     row = ForestRow(
         f"{name} ({schedule_name(picks[0].schedule)})",
-        "lrpilot" if is_ours(picks[0]) else "peer",
+        "lrpilot" if picks[0].own else "peer",
         mean,
         tuple((ratio, f"{task}: {factor_text(ratio)}") for task, ratio in ratios),
         f"×{distance:.2g}" if distances else NOTHING,
@@ -179,4 +179,4 @@ def _row(task: str, row: FinderRow) -> Row:
         Cell(ratio_text(row.worst.value)),
         measured_cell(row.compute),
     )
-    return Row(finder_name(row), cells, "lrpilot" if is_ours(row) else "peer")
+    return Row(finder_name(row), cells, "lrpilot" if row.own else "peer")

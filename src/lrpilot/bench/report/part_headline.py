@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lrpilot.bench.analysis.compare import Headline
 from lrpilot.bench.report.document import Block, Cell, Figure, Gallery, Group, Key, Paragraph, Row, Section, Table
-from lrpilot.bench.report.findings import GROUP_WORDS, GROUPS, Findings
+from lrpilot.bench.report.findings import ENTRY, GROUP_WORDS, GROUPS, Findings
 from lrpilot.bench.report.forest import MARKERS, ForestRow, forest
 from lrpilot.bench.report.numbers import INFINITE, NOTHING, many, of_text, ratio_text, regret_cell
 from lrpilot.bench.report.svg import Panel, x_scale, y_scale
@@ -14,11 +14,12 @@ from lrpilot.bench.stats.aggregates import Profile, performance_profiles
 
 NOTE = (
     "Regret with its 95 % interval over paired seeds; bold: the smallest of a column. Compute and seconds are ÷ "
-    "those of a plain run. The bar at the left tells the group, as in the figures."
+    "those of a plain run. ▲ / = / ▽ / ✕ counts tasks: won, tied, lost against the oracle, and with a failed run; "
+    "below it the tasks with too few seeds for a claim, which are in none of these. The bar at the left tells the "
+    "group, as in the figures."
 )
 FOREST_TOP = 5.0  # regrets beyond are arrows at the edge
 PROFILE_TOP = 2.0
-NARROW: dict[str, Group] = {"schedule": "schedule", "default": "default", "peer": "peer", "lrpilot": "lrpilot"}
 
 
 def headline(findings: Findings) -> Section:
@@ -28,7 +29,11 @@ def headline(findings: Findings) -> Section:
         words = "No method has a run that can be judged yet: there is no plain run, or no oracle to compare with."
         return Section("headline", "All methods over all tasks", (Paragraph(words),))
     blocks: list[Block] = [Paragraph(_answer(findings, everywhere), lead=True), _forest(everywhere, findings)]
-    blocks.append(Gallery((_profile(findings), _time_profile(findings))))
+    drawn = tuple(figure for figure in (_profile(findings), _time_profile(findings)) if figure is not None)
+    if drawn:
+        blocks.append(Gallery(drawn))
+    else:
+        blocks.append(Paragraph("No method was run on every task yet, so there is no profile over tasks."))
     tables = (
         (everywhere, "Methods at equal total compute, run on every task"),
         (partly, "Not run on every task (or without an oracle there): their means stand on fewer tasks"),
@@ -46,7 +51,7 @@ def headline(findings: Findings) -> Section:
 
 def group_of(head_group: str) -> Group:
     """The group as figures know it."""
-    return NARROW.get(head_group, "rest")
+    return next((group for group in GROUPS if group == head_group), "rest")
 
 
 def _apart(heads: Sequence[Headline]) -> tuple[list[Headline], list[Headline], list[Headline]]:
@@ -63,23 +68,28 @@ def _answer(findings: Findings, heads: Sequence[Headline]) -> str:
     best = ranked[0]
     words = (
         f"Over {many(count, 'task')} the smallest mean regret of a method run on all of them is "
-        f"{ratio_text(best.regret)}: {best.title} ({GROUP_WORDS[group_of(best.group)]}), with {_score(best)} against "
-        "the oracle."
+        f"{ratio_text(best.regret)}: {best.title} ({GROUP_WORDS[group_of(best.group)]}; against the oracle "
+        f"{_score(best)})."
     )
-    ours = next((h for h in ranked if h.group == "lrpilot"), None)
+    ours = next((h for h in heads if h.method == ENTRY), None)
     if ours is not None and ours is not best:
-        words += f" lrpilot's best is {ours.title}, at {ratio_text(ours.regret)} ({_score(ours)})."
+        words += f" lrpilot's entry, {ours.title}, is at {ratio_text(ours.regret)} ({_score(ours)})."
     elif ours is None and any(h.group == "lrpilot" for h in heads):
-        words += " No method of lrpilot finished every run."
+        words += " lrpilot's entry was not run on all of them."
     return words
 
 
 def _score(head: Headline) -> str:
-    return f"{many(head.wins, 'win')}, {many(head.ties, 'tie')} and {many(head.losses, 'loss')}"
+    """Against the oracle, in words."""
+    parts = [(head.wins, many(head.wins, "win")), (head.ties, many(head.ties, "tie"))]
+    parts += [(head.losses, many(head.losses, "loss")), (head.failed_tasks, f"{head.failed_tasks} with failed runs")]
+    parts += [(head.undecided, f"{head.undecided} undecided, with too few seeds for a claim")]
+    return ", ".join(words for number, words in parts if number) or "nothing to compare"
 
 
-def _score_text(head: Headline) -> str:
-    return f"{head.wins} / {head.ties} / {head.losses}"
+def _score_cell(head: Headline) -> Cell:
+    counts = f"{head.wins} / {head.ties} / {head.losses} / {head.failed_tasks}"
+    return Cell(counts, small=f"{head.undecided} undecided" if head.undecided else "")
 
 
 # ------------------------------------------------------------------ figures
@@ -105,10 +115,13 @@ def _forest_row(head: Headline) -> ForestRow:
     return ForestRow(head.title, group_of(head.group), head.regret, dots, ratio_text(head.regret), warning)
 
 
-def _profile(findings: Findings) -> Figure:
-    best = findings.best_heads()
+def _profile(findings: Findings) -> Figure | None:
+    """Of the methods run on every task: a share of fewer tasks would be another quantity."""
+    drawn = [h for h in findings.heads if h.profile is not None and h.equal_compute and not h.missing]
+    if not drawn:
+        return None
+    best = {group: head for group, head in findings.best_heads().items() if head in drawn}
     chosen = {head.method for head in best.values()}
-    drawn = [h for h in findings.heads if h.profile is not None and h.equal_compute]
     low = min([0.98, *(h.profile.taus[0] / 1.02 for h in drawn if h.profile is not None and h.profile.taus)])
     panel = Panel(
         "profile",
@@ -129,20 +142,23 @@ def _profile(findings: Findings) -> Figure:
         "Performance profile: on how many tasks is a method that close?",
         panel.svg(),
         "Each line climbs by one task's share where its regret is reached; further up and further left is better. A "
-        "line that ends below 1 failed on a task, or lies beyond the panel. Coloured: the best of each group by "
-        "geometric mean.",
+        "line that ends below 1 failed on a task, or lies beyond the panel. Drawn: methods run on every task; "
+        "coloured: of each group the best by geometric mean, of lrpilot its entry.",
         (*keys, Key("s-oracle level", "oracle")),
     )
 
 
-def _time_profile(findings: Findings) -> Figure:
-    """On what share of tasks the target is reached, against the compute spent."""
+def _time_profile(findings: Findings) -> Figure | None:
+    """On what share of tasks the target is reached, against the compute spent; of methods run on every task."""
     times: dict[str, dict[str, float]] = {}
     for task, rows in findings.rows.items():
         for row in rows:
             if row.equal_compute and row.time_to_target.value is not None:
                 times.setdefault(row.method, {})[task] = row.time_to_target.value
-    profiles = performance_profiles(times)
+    aimed = [task for task in findings.judged if findings.oracles[task].target is not None]
+    profiles = performance_profiles({name: of for name, of in times.items() if aimed and len(of) == len(aimed)})
+    if not profiles:
+        return None
     best = {group: head for group, head in findings.best_heads().items() if head.method in profiles}
     chosen = {head.method for head in best.values()}
     panel = Panel(
@@ -163,7 +179,8 @@ def _time_profile(findings: Findings) -> Figure:
         "Time to target: how much compute until the oracle's loss?",
         panel.svg(),
         "The target is the oracle's median final loss × 1.02; a task counts once the median seed has reached it. "
-        "The same methods as on the left; a line that never rises has missed the target on every task.",
+        "Methods run on every task, coloured as in the profile of regrets; a line that never rises has missed the "
+        "target on every task.",
         tuple(keys),
     )
 
@@ -189,7 +206,7 @@ def _table(findings: Findings, heads: Sequence[Headline], caption: str) -> Table
     ranks = {task: _smallest(findings, task, {h.method for h in heads}) for task in tasks}
     lines = []
     for head in heads:
-        cells = [_mean_cell(head, best=head.method == best), _worst_cell(head), Cell(_score_text(head))]
+        cells = [_mean_cell(head, best=head.method == best), _worst_cell(head), _score_cell(head)]
         cells += [Cell(ratio_text(head.compute)), Cell(ratio_text(head.seconds)), _failed_cell(head)]
         for task in tasks:
             row = rows[task].get(head.method)
@@ -197,7 +214,7 @@ def _table(findings: Findings, heads: Sequence[Headline], caption: str) -> Table
                 Cell("not run", mark="missing") if row is None else regret_cell(row, best=ranks[task] == head.method)
             )
         lines.append(Row(head.title, tuple(cells), group_of(head.group)))
-    columns = ("method", "regret, mean", "worst task", "▲ / = / ▽", "compute", "seconds", "failed runs", *tasks)
+    columns = ("method", "regret, mean", "worst task", "▲ / = / ▽ / ✕", "compute", "seconds", "failed runs", *tasks)
     return Table(caption, columns, tuple(lines))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lrpilot.bench.analysis.compare import Pair
 from lrpilot.bench.report.document import Cell, Code, Paragraph, Row, Section, Table
-from lrpilot.bench.report.findings import Findings
+from lrpilot.bench.report.findings import ENTRY, Findings
 from lrpilot.bench.report.numbers import INFINITE, NOTHING, interval_text, ratio_cell, ratio_text, short
 
 
@@ -12,11 +12,15 @@ def peers(findings: Findings) -> Section:
     """The section."""
     lead = (
         "The peer of smallest mean regret on each task, at equal total compute, and the peers that its seeds cannot "
-        "tell from it. Beside it lrpilot's best method there, compared over the same seeds."
+        "tell from it. Beside it lrpilot's one entry, compared over the same seeds."
     )
     caveat = (
-        "Both were chosen as the best of several on the very runs they are compared by, so a small difference means "
-        "little; the last column says how many seeds would tell it with power 0.8, by the spread seen."
+        "The peer was chosen as the best of several on the very runs that it is compared by, which is to its favour. "
+        "lrpilot's entry was named in advance, one for all tasks: ",
+        Code(ENTRY),
+        ". It joined the benchmark after the cost of find_lr's default search was known from another record, and "
+        "before any run of the benchmark's methods. The last column says how many seeds would tell the two apart with "
+        "power 0.8, by the spread seen.",
     )
     rows = tuple(_peer_row(findings, task) for task in findings.to_beat)
     if not rows:
@@ -26,7 +30,7 @@ def peers(findings: Findings) -> Section:
         "best peer",
         "its regret",
         "cannot be told from it",
-        "lrpilot's best",
+        "lrpilot's entry",
         "÷ best peer",
         "seeds needed",
     )
@@ -44,7 +48,7 @@ def _peer_row(findings: Findings, task: str) -> Row:
         Cell(titles[beat.best].title),
         ratio_cell(beat.regret, failed=f"{len(failed)} failed" if failed else ""),
         Cell(", ".join(titles[name].title for name in beat.ties) or "none"),
-        Cell(titles[duel.method].title if duel is not None else NOTHING),
+        Cell(titles[duel.method].title if duel is not None else "not run"),
         _pair_cell(duel),
         Cell(_seeds(duel)),
     )
@@ -54,8 +58,7 @@ def _peer_row(findings: Findings, task: str) -> Row:
 def _pair_cell(pair: Pair | None) -> Cell:
     if pair is None or pair.ratio is None:
         return Cell(NOTHING)
-    mark = pair.verdict if pair.ratio.count > 1 else "unknown"
-    return Cell(ratio_text(pair.ratio.mean), small=interval_text(pair.ratio), mark=mark)
+    return Cell(ratio_text(pair.ratio.mean), small=interval_text(pair.ratio), mark=pair.standing)
 
 
 def _seeds(pair: Pair | None) -> str:

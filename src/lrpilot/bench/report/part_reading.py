@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable
 
-from lrpilot.bench.analysis.sanity import InsideCheck
+from lrpilot.bench.analysis.sanity import BudgetCheck, InsideCheck
 from lrpilot.bench.report.document import Block, Bullets, Cell, Code, Paragraph, Row, Section, Strong, Table
 from lrpilot.bench.report.findings import Findings
 from lrpilot.bench.report.numbers import lr_text, many
 
 
-def reading() -> Section:
+def reading(findings: Findings) -> Section:
     """How to read the page."""
+    count = findings.comparisons
+    chance = f" Of the {many(count, 'comparison')} on this page" if count > 1 else " Of 100 comparisons"
+    chance += f" about {round(0.05 * (count if count > 1 else 100), 1):g} would be marked ▲ or ▽, in brackets or not, "
+    chance += "if no method differed from what it is compared with."
     question = (
         "The question of a user: if I had not chosen a learning rate, and had paid for nothing but this one run, "
         "how far would I be from the best that a sweep could have found?"
@@ -29,7 +33,9 @@ def reading() -> Section:
         (
             Strong("▲ win, = tie, ▽ loss"),
             " are against the oracle. A win needs all of the interval below 1, a loss all of it above; anything "
-            "else is a tie. One seed has no interval: it counts as a tie and is marked ?.",
+            "else is a tie. In brackets, (▲) (=) (▽), they are provisional: fewer than 5 seeds, or fewer than 10 where "
+            "the difference is under 10 %. Provisional marks are not counted as wins, ties or losses, nor is a task "
+            "with a failed run (✕) or with one seed, which has no interval and is marked ?." + chance,
         ),
         (
             Strong("Equal total compute"),
@@ -39,13 +45,14 @@ def reading() -> Section:
         ),
         (
             Strong("✕ failures"),
-            " (diverged: a non-finite loss, or a final loss above the initial one; crashed: an error) make a regret "
-            "infinite. They are counted, never left out.",
+            " (diverged: a non-finite loss, or a final loss above the initial one; crashed: an error; spent before "
+            "training: a search left no step to train with) make a regret infinite. They are counted, never left out.",
         ),
         (
             Strong("Gap closed"),
             " places a loss between the oracle (0) and the framework default (1); unlike regret it does not depend "
-            "on the loss that no training can remove.",
+            "on the loss that no training can remove. It is a ratio of means over seeds, with its 95 % interval over "
+            "paired seeds below.",
         ),
     )
     return Section("reading", "What is measured", (Paragraph(question, lead=True), Bullets(items)))
@@ -61,7 +68,7 @@ def sanity_panel(findings: Findings) -> Section:
     blocks: list[Block] = [
         Paragraph(verdict, lead=True),
         Table(
-            "Three checks of the records themselves",
+            "Four checks of the records themselves",
             ("check", "found", "of", "in words"),
             tuple(_summary_rows(findings)),
             frozenset({3}),
@@ -93,6 +100,21 @@ def _summary_rows(findings: Findings) -> Iterable[Row]:
     yield _check_row(
         "The declared passes are those that hooks counted, exactly", runs - wrong, runs, told, bad=bool(wrong)
     )
+    yield _budget_row(panel.budget)
+
+
+def _budget_row(budget: BudgetCheck) -> Row:
+    told = f"Above: {'; '.join(budget.examples)}." if budget.over else ""
+    if budget.untrained:
+        spent = f"{many(budget.untrained, 'more run')} spent the budget before training and failed by that."
+        told = f"{told} {spent}" if told else f"holds everywhere; {spent}"
+    return _check_row(
+        "At equal compute no run spends more than its budget and one step",
+        budget.runs - budget.over,
+        budget.runs,
+        told,
+        bad=bool(budget.over),
+    )
 
 
 def _check_row(what: str, holds: int, total: int, told: str, *, bad: bool) -> Row:
@@ -100,7 +122,7 @@ def _check_row(what: str, holds: int, total: int, told: str, *, bad: bool) -> Ro
         return Row(what, (Cell(f"{holds:,}", mark="bad"), Cell(f"{total:,}"), Cell(told)))
     if holds < total or total == 0:
         return Row(what, (Cell(f"{holds:,}", mark="unknown"), Cell(f"{total:,}"), Cell(told or "No record to check.")))
-    return Row(what, (Cell(f"{holds:,}", mark="good"), Cell(f"{total:,}"), Cell("holds everywhere")))
+    return Row(what, (Cell(f"{holds:,}", mark="good"), Cell(f"{total:,}"), Cell(told or "holds everywhere")))
 
 
 def _inside_table(findings: Findings) -> Table:

@@ -33,6 +33,7 @@ from lrpilot.bench.report.numbers import (
 from lrpilot.bench.report.part_headline import group_of
 from lrpilot.bench.report.svg import Panel, x_scale, y_scale
 from lrpilot.bench.stats.aggregates import geometric_mean
+from lrpilot.bench.stats.intervals import standing
 
 TOP = 6.0  # regrets beyond are arrows at the edge
 
@@ -249,7 +250,7 @@ def _horizon_table(task: str, rows: Sequence[HorizonRow], findings: Findings) ->
     note = (
         "Regret is against an oracle swept at that budget, where there is one. The third column of each budget "
         f"compares with the {reference} schedule at its default lr over paired seeds: ▲ wins, ▽ loses, = cannot be "
-        "told."
+        "told; in brackets while the seeds are too few for a claim."
     )
     return Table(f"{task}: final loss and regret by budget ÷ the task's", columns, tuple(lines), note=note)
 
@@ -259,7 +260,7 @@ def _horizon_cells(row: HorizonRow | None) -> tuple[Cell, Cell, Cell]:
         return Cell("not run", mark="missing"), Cell(NOTHING), Cell(NOTHING)
     failed = of_text(len(row.failures), len(row.seeds), "failed") if row.failures else ""
     against = Cell(NOTHING)
-    if row.against is not None and row.method != row.reference:
-        mark = row.verdict if row.against.count > 1 else "unknown"
+    if row.against is not None and row.verdict is not None and row.method != row.reference:
+        mark = standing(row.against, row.verdict)
         against = Cell(ratio_text(row.against.mean), small=interval_text(row.against), mark=mark)
     return Cell(loss_text(row.loss.mean)), ratio_cell(row.regret, failed=failed), against

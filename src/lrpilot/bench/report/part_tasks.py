@@ -19,6 +19,7 @@ from lrpilot.bench.report.numbers import (
 )
 from lrpilot.bench.report.part_headline import group_of
 
+GAP_NOTE = "The interval of the gap closed is that of a ratio of means over paired seeds. "
 OPTIMIZERS = {"sgd": "SGD with momentum", "adamw": "AdamW"}
 
 
@@ -81,9 +82,9 @@ def _table(findings: Findings, task: str, rows: tuple[MethodRow, ...]) -> Table:
     )  # fmt: skip
     note = ("" if gap else f"Gap closed is not given: {reasons.pop()}. ") + (
         f"Sorted by regret; of the {facts.score_name}, {facts.score_better} is better. "
-        "Losses, scores and test values are means over seeds; scores and test values over those that "
-        "finished. Time to target: total compute until the validation loss first reaches the target; ∞ where most "
-        "seeds never do. Compute, seconds and time to target are ÷ a plain run's."
+        f"{GAP_NOTE if gap else ''}Losses, scores and test values are means over seeds; scores and test values over "
+        "those that finished. Time to target: total compute until the validation loss first reaches the target; ∞ "
+        "where most seeds never do. Compute, seconds and time to target are ÷ a plain run's."
     )
     return Table(f"{task}: every method", columns, lines, folded=f"All {len(lines)} methods on {task}", note=note)
 

@@ -41,30 +41,14 @@ def geometric_mean(values: Iterable[float]) -> float:
     return exp(math.fsum(math.log(number) for number in numbers) / len(numbers))
 
 
-def ratios_to_best(costs: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Each cost ÷ the smallest of its task; inf stays inf.
-
-    Args:
-        costs: positive, by method, then by task.
-    """
-    best: dict[str, float] = {}
-    for by_task in costs.values():
-        for task, cost in by_task.items():
-            best[task] = min(cost, best.get(task, math.inf))
-    return {
-        method: {task: cost / best[task] if math.isfinite(cost) else math.inf for task, cost in by_task.items()}
-        for method, by_task in costs.items()
-    }
-
-
 def performance_profiles(ratios: Mapping[str, Mapping[str, float]]) -> dict[str, Profile]:
     """rho_m(tau): the share of tasks on which method m's ratio is at most tau.
 
     Source: Dolan and Moré, "Benchmarking optimization software with performance profiles", 2002.
 
     Args:
-        ratios: by method, then by task; inf for a failure. :func:`ratios_to_best` makes the paper's; regrets
-            compare with the oracle instead. A method stands on the tasks it has, and is left out without any.
+        ratios: by method, then by task; inf for a failure. The paper's are to the best of each task; regrets
+            are to the oracle. A method stands on the tasks it has, and is left out without any.
     """
     return {method: _profile(list(by_task.values())) for method, by_task in ratios.items() if by_task}
 

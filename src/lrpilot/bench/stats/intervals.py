@@ -15,6 +15,12 @@ from typing import Literal
 from lrpilot.errors import SettingError
 
 Verdict = Literal["win", "tie", "loss"]
+Standing = Literal["win", "tie", "loss", "maybe-win", "maybe-tie", "maybe-loss", "unknown"]
+PROVISIONAL: dict[Verdict, Standing] = {"win": "maybe-win", "tie": "maybe-tie", "loss": "maybe-loss"}
+
+CLAIM_SEEDS = 5  # the protocol's least for a claim
+CLOSE_SEEDS = 10  # and for one about less than CLOSE
+CLOSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -122,3 +128,22 @@ def verdict(interval: Interval) -> Verdict:
     if interval.high < 0.0:
         return "win"
     return "loss" if interval.low > 0.0 else "tie"
+
+
+def standing(ratio: Interval, said: Verdict) -> Standing:
+    """A verdict as it may be called: the verdict itself, or what it is until there are seeds enough for a claim.
+
+    A claim needs 5 seeds, one about a difference under 10 % needs 10; ties too, or a method would collect them
+    by having few seeds.
+
+    Args:
+        ratio: the interval of ratios that the verdict is about; its mean is the difference.
+        said: the verdict.
+
+    Returns:
+        "maybe-..." where the seeds are too few, "unknown" where there is but one, which has no interval.
+    """
+    if ratio.count < 2:
+        return "unknown"
+    needed = CLOSE_SEEDS if abs(ratio.mean - 1.0) < CLOSE else CLAIM_SEEDS
+    return said if ratio.count >= needed else PROVISIONAL[said]

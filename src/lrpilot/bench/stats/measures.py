@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from lrpilot.bench.stats.intervals import exp, paired_interval, verdict
+from lrpilot.bench.stats.intervals import Interval, paired_interval, t_interval, verdict
 from lrpilot.errors import SettingError
 
 
@@ -18,10 +18,12 @@ class Measured:
     Attributes:
         value: may be inf (a failure, a miss); None where it is undefined or not measured.
         reason: a few words where ``value`` is None, else "".
+        interval: of the value, over seeds; None where it is not known.
     """
 
     value: float | None
     reason: str = ""
+    interval: Interval | None = None
 
 
 def log_regrets(losses: Mapping[int, float], reference: Mapping[int, float]) -> dict[int, float]:
@@ -44,23 +46,20 @@ def log_regrets(losses: Mapping[int, float], reference: Mapping[int, float]) -> 
     return {seed: math.log(a) - math.log(b) for seed, (a, b) in pairs.items() if math.isfinite(min(a, b))}
 
 
-def regret(losses: Mapping[int, float], oracle: Mapping[int, float]) -> dict[int, float]:
-    """Final loss ÷ the oracle's, by seed; arguments as for :func:`log_regrets`."""
-    return {seed: exp(log_ratio) for seed, log_ratio in log_regrets(losses, oracle).items()}
-
-
 def gap_closed(
     losses: Mapping[int, float], oracle: Mapping[int, float], default: Mapping[int, float], *, confidence: float = 0.95
 ) -> Measured:
     """(L - L_oracle) ÷ (L_default - L_oracle), of means over the seeds that all three have.
 
-    0 is the oracle, 1 is the default: lower is better. Adding a constant to all losses leaves it alone.
+    0 is the oracle, 1 is the default: lower is better. Adding a constant to all losses leaves it alone. Its
+    interval is that of a ratio of paired means g = mean a ÷ mean b: the t interval of the seeds' a - g b, ÷ mean b
+    (linearised; the noise test keeps b away from 0). A failure makes it infinite and leaves it without interval.
 
     Args:
         losses: final loss by seed; inf where the run failed.
         oracle: the same of the oracle.
         default: the same of what a user who does nothing gets.
-        confidence: at which the default must lose against the oracle for the ratio to be defined.
+        confidence: of the interval; the default must lose against the oracle at it for the ratio to be defined.
     """
     log_ratios = log_regrets(default, oracle)
     if not log_ratios:
@@ -75,7 +74,12 @@ def gap_closed(
     mean, bar, start = (statistics.fmean(each[seed] for seed in seeds) for each in (losses, oracle, default))
     if start <= bar:  # worse over its own seeds, not over these
         return Measured(None, "the default is not worse than the oracle on these seeds")
-    return Measured((mean - bar) / (start - bar))
+    if math.isinf(mean):
+        return Measured(math.inf)
+    gap, width = (mean - bar) / (start - bar), start - bar
+    residuals = [losses[seed] - oracle[seed] - gap * (default[seed] - oracle[seed]) for seed in seeds]
+    around = t_interval(residuals, confidence=confidence)  # of mean 0
+    return Measured(gap, interval=Interval(gap, gap + around.low / width, gap + around.high / width, len(seeds)))
 
 
 def time_to_target(compute: Sequence[float], val_loss: Sequence[float | None], target: float) -> float:

@@ -1,0 +1,49 @@
+"""What a record of the benchmark is, and the few lists that both its runner and its reader go by; free of torch."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lrpilot.errors import SettingError
+
+SCHEMA = 1  # raised when a record's fields change their meaning
+JOB_FIELDS = ("task", "method", "seed", "family", "lr", "horizon", "repeat")  # what a run can be planned from again
+FIELDS = (
+    *("run", *JOB_FIELDS, "lr_factor", "steps", "kept_steps", "status"),
+    *("final", "curve", "compute", "seconds", "declared", "counted", "weights", "version", "settings"),
+)
+
+ORACLE_KINDS = ("linear", "cosine", "wsd")  # schedules whose sweeps make the oracle; the first of equals wins
+REFERENCE_KINDS = ("constant", "fit_one_cycle")  # swept too, to judge the finders that are meant for them
+HORIZON_KINDS = ("linear",)  # all that is swept with another budget than the task's
+LR_FACTORS = (1 / 30, 1.0, 30.0)  # of the start-lr sweep; 1 is the plain run
+
+
+def unfit(record: Mapping[str, Any]) -> str | None:
+    """Why something is no record of the benchmark, in a few words; None where it is one."""
+    if record.get("schema") != SCHEMA:
+        return f"not a record of schema {SCHEMA}"
+    missing = [name for name in FIELDS if name not in record]
+    return f"a record without {', '.join(missing)}" if missing else None
+
+
+def by_run(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Records by their run; of a run that was recorded twice the newest counts.
+
+    Args:
+        records: of this schema, oldest first.
+    """
+    return {str(record["run"]): record for record in records}
+
+
+def run_of(record: Mapping[str, Any]) -> str | None:
+    """The run that the registered task and method would make of a record's job today (loads torch).
+
+    None where the task or the method is gone, or cannot be combined any more. A record is current where this
+    is the run that it names.
+    """
+    from lrpilot.bench.jobs import Job, plan
+
+    try:
+        return plan(Job(**{name: record[name] for name in JOB_FIELDS})).run
+    except (SettingError, KeyError):
+        return None
