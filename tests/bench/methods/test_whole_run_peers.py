@@ -343,7 +343,7 @@ class Recorder:
     [
         # Budget 180, every 6th step costs 18 + 300 / 32 = 27.375: six rounds are 164.25, then 5 steps of 3 fit.
         (100, 6, 41, 300),
-        # Every 6th step costs 18 + 2: eight rounds are 160, then 6 steps of 3, after which nothing more could be trained.
+        # Every 6th step costs 18 + 2: eight rounds are 160, then 6 steps of 3 leave nothing to train with.
         (2, 8, 54, 64),
     ],
 )
