@@ -13,7 +13,7 @@ from lrpilot.core.found import LengthPick
 from lrpilot.core.peak import pick_peak, safe_lr, suggest_peak
 from lrpilot.core.stop import Stop, StopReason
 from lrpilot.core.trend import length_trend
-from lrpilot.core.trials import Tried, best_of, give_up, read_trial
+from lrpilot.core.trials import Tried, best_of, gained_nothing, give_up, read_trial, standard_error
 
 START = 2.3
 QUARTERS = [10.0 ** (k / 4) for k in range(-12, 5)]
@@ -36,9 +36,38 @@ def pick(num_steps: int, lr: float, *, width: float = 0.2, losses: dict[float, f
 # ------------------------------------------------------------------- trials
 
 
+def test_the_error_of_a_trial_by_hand() -> None:
+    # differences 1, 1, 3: their median 1, x 1.4826 / sqrt(2) the scatter of one loss, / sqrt(4) that of the mean
+    assert standard_error((1.0, 2.0, 1.0, 4.0)) == pytest.approx(1.4826 / math.sqrt(2) / 2)
+    assert standard_error((3.0, 1.0)) == 0.0
+
+
+@pytest.mark.parametrize("slope", [0.0, -0.02])
+def test_the_error_is_that_of_noise_about_a_slow_fall(slope: float) -> None:
+    noise = np.random.default_rng(0).normal(0.0, 0.3, size=400)
+    losses = [2.0 + slope * i + e for i, e in enumerate(noise)]
+    assert standard_error(losses) == pytest.approx(0.3 / 20, rel=0.15)
+
+
+@given(st.floats(1e-3, 1e3), st.floats(-1e3, 1e3), st.floats(0.0, 2.0))
+def test_whether_something_was_gained_does_not_depend_on_units(scale: float, shift: float, gain: float) -> None:
+    losses = (2.0, 1.5, 2.2, 1.8, 2.1)
+    here = Progress(0, None)
+
+    def nothing(scale: float, shift: float) -> bool:
+        seen = TrialLosses(here, tuple(scale * (y + shift) for y in losses), scale * (2.0 - gain + shift), None)
+        return gained_nothing([read_trial(0.1, seen)], scale * (2.0 + shift))
+
+    error = standard_error(losses)
+    if abs(gain - 2 * error) > 1e-6:
+        assert nothing(scale, shift) == nothing(1.0, 0.0) == (gain < 2 * error)
+
+
 def test_a_trial_that_was_stopped_or_is_not_finite_has_diverged() -> None:
     here = Progress(0, None)
-    assert read_trial(0.1, TrialLosses(here, (2.0, 1.0, 1.5), 1.2, None)) == Tried(0.1, 1.2, 1.0, 2.0)
+    assert read_trial(0.1, TrialLosses(here, (2.0, 1.0, 1.5), 1.2, None)) == Tried(
+        0.1, 1.2, 1.0, 2.0, standard_error((2.0, 1.0, 1.5))
+    )
     for seen in (
         TrialLosses(here, (2.0, math.nan), None, StopReason.NON_FINITE),
         TrialLosses(here, (2.0, 90.0), None, StopReason.ABORTED),

@@ -34,11 +34,11 @@ class FinderRun:
         return [trial.shape(0) for trial in self.trials]
 
 
-def observe(trial: Trial, loss: float, start: float) -> TrialLosses:
-    """Training losses on a straight line from the start loss to the held-out one."""
+def observe(trial: Trial, loss: float, start: float, batch_noise: float = 0.0) -> TrialLosses:
+    """Training losses on a straight line from the start loss to the held-out one, by turns above and below it."""
     if not math.isfinite(loss):
         return TrialLosses(HERE, (start,) * max(1, trial.steps // 2) + (math.nan,), None, StopReason.NON_FINITE)
-    losses = [start + (loss - start) * i / trial.steps for i in range(trial.steps)]
+    losses = [start + (loss - start) * i / trial.steps + batch_noise * (-1) ** i for i in range(trial.steps)]
     state = StopState()
     for i, seen in enumerate(losses):
         state, stop = check_stop(trial.stop, state, seen)
@@ -47,7 +47,9 @@ def observe(trial: Trial, loss: float, start: float) -> TrialLosses:
     return TrialLosses(HERE, tuple(losses), loss, None)
 
 
-def fly(policy: Policy, curve: Curve, *, start: float = 2.3, through_json: bool = False) -> FinderRun:
+def fly(
+    policy: Policy, curve: Curve, *, start: float = 2.3, batch_noise: float = 0.0, through_json: bool = False
+) -> FinderRun:
     """Ask and tell until Done; with ``through_json`` the state is saved and loaded before every call."""
 
     def saved(state: Any) -> Any:
@@ -67,7 +69,7 @@ def fly(policy: Policy, curve: Curve, *, start: float = 2.3, through_json: bool 
             state = policy.tell(state, HeldOut(HERE, start))
             continue
         assert isinstance(action, Trial) and action.evaluate == "end"
-        seen = observe(action, curve(action.shape(0), action.steps), start)
+        seen = observe(action, curve(action.shape(0), action.steps), start, batch_noise)
         run.trials.append(action)
         run.steps += len(seen.losses)
         state = policy.tell(state, seen)

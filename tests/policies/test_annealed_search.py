@@ -56,6 +56,24 @@ def test_finds_the_peak(fly_finder: FlyFinder, peak: float) -> None:
     assert run.found.start_loss == START
 
 
+def shallow(lr: float, steps: int) -> float:
+    """A clear minimum at 1e-6, a thousandth deep: what noise does in the first steps of a fine-tuning."""
+    return START - 1e-3 * (1 - (math.log10(lr) + 6) ** 2)
+
+
+def test_a_gain_below_the_scatter_of_batches_is_no_suggestion(fly_finder: FlyFinder) -> None:
+    assert fly_finder(AnnealedSearch(), shallow, batch_noise=1e-4).found.lr == pytest.approx(1e-6, rel=0.1)
+    found = fly_finder(AnnealedSearch(), shallow, batch_noise=0.05).found
+    assert found.code is FindCode.WITHIN_NOISE and "num_steps" in found.status
+    assert found.lr is None and found.interval is None and set(found.suggestions.values()) == {None}
+    assert found.lengths and found.lrs, "the evidence stays"
+
+
+def test_a_real_gain_is_one_through_any_scatter_of_batches(fly_finder: FlyFinder) -> None:
+    quiet, noisy = (fly_finder(AnnealedSearch(), landscape(0.01), batch_noise=noise).found for noise in (0.0, 0.3))
+    assert noisy.lr == quiet.lr
+
+
 def test_every_trial_is_annealed_and_lengths_follow_each_other(fly_finder: FlyFinder) -> None:
     run = fly_finder(AnnealedSearch(), landscape(0.1))
     lengths = [trial.steps for trial in run.trials]

@@ -51,6 +51,16 @@ def test_finds_the_window(fly_finder: FlyFinder, best: float) -> None:
     assert found.start_loss == START
 
 
+def test_a_gain_below_the_scatter_of_batches_is_no_suggestion_but_in_the_papers_setting(fly_finder: FlyFinder) -> None:
+    def shallow(lr: float, steps: int) -> float:
+        return 2.3 - 1e-3 * (1 - (math.log10(lr) + 4) ** 2)
+
+    assert fly_finder(StepSampling(), shallow, batch_noise=1e-4).found.code is FindCode.OK
+    found = fly_finder(StepSampling(), shallow, batch_noise=0.05).found
+    assert found.code is FindCode.WITHIN_NOISE and found.lr is None
+    assert fly_finder(StepSampling.paper(), shallow, batch_noise=0.05).found.lr is not None
+
+
 def test_the_first_lrs_are_half_a_decade_apart_and_every_trial_is_constant(fly_finder: FlyFinder) -> None:
     run = fly_finder(StepSampling(num_steps=7), training(1.0))
     assert run.lrs[:15] == pytest.approx([10.0 ** (-7 + i / 2) for i in range(15)])

@@ -12,6 +12,7 @@ from lrpilot.bench.session import Session
 from lrpilot.find import find_lr
 from lrpilot.policies.step_sampling import PICKS
 
+NOISE_CHECK = "2"  # since find_lr refuses where the best trial gained no more than single batches scatter by
 UNUSED_LR = 1e-3  # an optimizer needs one; find_lr does not look at it
 
 
@@ -27,6 +28,7 @@ class Picker:
             gives them all.
         packages: importable packages that it needs.
         own: whether it is lrpilot's; figures and tables show it so.
+        version: of the methods that use it; raised when what it picks changes.
     """
 
     title: str
@@ -35,6 +37,7 @@ class Picker:
     rows: tuple[str, ...]
     packages: tuple[str, ...] = ()
     own: bool = False
+    version: str = "1"
 
 
 def search(session: Session, **settings: Any) -> Pick:
@@ -59,7 +62,12 @@ def search(session: Session, **settings: Any) -> Pick:
 
 PICKERS = {
     "find_lr_decay": Picker(
-        "find_lr, target decay", "linear", partial(search, target="decay"), ("annealed",), own=True
+        "find_lr, target decay",
+        "linear",
+        partial(search, target="decay"),
+        ("annealed",),
+        own=True,
+        version=NOISE_CHECK,
     ),
     "find_lr_decay_quick": Picker(
         "find_lr, target decay, num_steps=5",
@@ -67,9 +75,15 @@ PICKERS = {
         partial(search, target="decay", num_steps=5),
         ("annealed",),
         own=True,
+        version=NOISE_CHECK,
     ),
     "find_lr_constant": Picker(
-        "find_lr, target constant", "constant", partial(search, target="constant"), PICKS, own=True
+        "find_lr, target constant",
+        "constant",
+        partial(search, target="constant"),
+        PICKS,
+        own=True,
+        version=NOISE_CHECK,
     ),
     "range_test": Picker(
         "find_lr, range test",

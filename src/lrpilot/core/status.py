@@ -20,6 +20,10 @@ class FindCode(Enum):
         "No reliable suggestion: the loss hardly moved at any lr. "
         "Train longer per trial (num_steps), or check that loss and optimizer belong to this model."
     )
+    WITHIN_NOISE = (
+        "No reliable suggestion: what the best lr gained in a trial is within the scatter of single batches. "
+        "Train longer per trial (num_steps), or use larger batches."
+    )
     RISING = (
         "No reliable suggestion: every lr made the loss worse than no training at all. "
         "Lower min_lr, or train longer per trial (num_steps)."

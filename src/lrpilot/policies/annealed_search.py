@@ -27,7 +27,16 @@ from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import annealed
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
-from lrpilot.core.trials import Tried, check_num_steps, check_range, expect_trial, give_up, is_real, read_trial
+from lrpilot.core.trials import (
+    Tried,
+    check_num_steps,
+    check_range,
+    expect_trial,
+    gained_nothing,
+    give_up,
+    is_real,
+    read_trial,
+)
 from lrpilot.errors import SettingError
 
 DECADE = 4  # positions
@@ -214,7 +223,13 @@ class AnnealedSearch(Policy):
             losses=curve.losses,
             start_loss=state.start_loss,
         )
-        return self._with_lr(empty, state.picks, curve.start_loss) if state.picks else empty
+        if not state.picks:
+            return empty
+        found = self._with_lr(empty, state.picks, curve.start_loss)
+        if gained_nothing(state.tried, curve.start_loss):
+            # The evidence stays; what it suggests does not.
+            return replace(found, lr=None, code=FindCode.WITHIN_NOISE, interval=None, suggestions=empty.suggestions)
+        return found
 
     def _with_lr(self, found: FoundLR, picks: tuple[LengthPick, ...], start_loss: float) -> FoundLR:
         lr, interval = suggest_peak(picks, start_loss, min_lr=self.min_lr)

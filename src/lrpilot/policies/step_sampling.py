@@ -16,6 +16,7 @@ from lrpilot.core.curve import SIGNIFICANT, LRCurve
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
+from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import (
     Tried,
@@ -24,6 +25,7 @@ from lrpilot.core.trials import (
     check_range,
     check_whole,
     expect_trial,
+    gained_nothing,
     give_up,
     is_real,
     read_trial,
@@ -71,6 +73,8 @@ class StepSampling(Policy):
             Wittmann's rule.
         fit_minimum: read the curve's minimum off a parabola through its bottom; False takes the lowest
             Trial, as published.
+        require_gain: no suggestion where the best Trial gained no more than single batches scatter by;
+            False, as published, suggests whenever the curve has a minimum.
     """
 
     trains: ClassVar[bool] = False
@@ -82,11 +86,12 @@ class StepSampling(Policy):
     max_trials: int = 60
     pick: Pick = "log_midpoint"
     fit_minimum: bool = True
+    require_gain: bool = True
 
     @classmethod
     def paper(cls) -> "StepSampling":
         """The published setting: 20 steps, half-decade grid, the lowest Trial as the minimum, method 1."""
-        return cls(fit_minimum=False)
+        return cls(fit_minimum=False, require_gain=False)
 
     def __post_init__(self) -> None:
         check_range(self.min_lr, self.max_lr)
@@ -185,12 +190,14 @@ class StepSampling(Policy):
 
     def _result(self, state: StepSamplingState) -> FoundLR:
         curve = self._curve(state)
-        suggestions = curve.suggestions(fitted=self.fit_minimum)
+        code, suggestions = curve.code, curve.suggestions(fitted=self.fit_minimum)
+        if self.require_gain and code.has_lr and gained_nothing(state.tried, curve.start_loss):
+            code, suggestions = FindCode.WITHIN_NOISE, dict.fromkeys(suggestions)
         return FoundLR(
             lr=suggestions[self.pick],
             target="constant",
             method=self.name,
-            code=curve.code,
+            code=code,
             window=curve.window(fitted=self.fit_minimum),
             interval=None,
             suggestions=suggestions,

@@ -42,9 +42,9 @@ def fly_nowhere(session: Session, *, picker: str) -> Notes:
 
 def _own(name: str, title: str, picker: str, practice: str, **schedule: object) -> tuple[Method, Method]:
     """A method of lrpilot, and the same with its search free of charge."""
-    settings = {"picker": picker, **schedule}
+    settings, version = {"picker": picker, **schedule}, PICKERS[picker].version
     return (
-        Method(name, title, fly_pick, practice, "lrpilot", settings),
+        Method(name, title, fly_pick, practice, "lrpilot", settings, version),
         Method(
             f"{name}_free",
             f"{title}, search free",
@@ -52,6 +52,7 @@ def _own(name: str, title: str, picker: str, practice: str, **schedule: object) 
             practice,
             "lrpilot",
             {**settings, "free": True},
+            version,
             equal_compute=False,
         ),
     )
@@ -59,7 +60,8 @@ def _own(name: str, title: str, picker: str, practice: str, **schedule: object) 
 
 def _peer(name: str, title: str, picker: str, practice: str) -> Method:
     settings = {"picker": picker, "kind": "linear", "warmup": WARMUP}
-    return Method(name, title, fly_pick, practice, "peer", settings, packages=PICKERS[picker].packages)
+    chosen = PICKERS[picker]
+    return Method(name, title, fly_pick, practice, "peer", settings, chosen.version, packages=chosen.packages)
 
 
 def _alone(name: str, picker: Picker) -> Method:
@@ -70,6 +72,7 @@ def _alone(name: str, picker: Picker) -> Method:
         f"the finder at its defaults; its pick is meant for a {picker.schedule.replace('_', '-')} schedule",
         "finder",
         {"picker": name},
+        picker.version,
         packages=picker.packages,
         equal_compute=False,
     )
