@@ -16,9 +16,11 @@ from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.annealed_search import AnnealedSearch
+from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.range_test import RangeTest
 from lrpilot.policies.schedule import Schedule
 from lrpilot.policies.step_sampling import StepSampling
+from lrpilot.policies.weighted_factors import WeightedFactors
 from lrpilot.testing import CHECKS
 from lrpilot.testing.conformance import (
     check_is_deterministic,
@@ -50,6 +52,14 @@ POLICIES: dict[str, Policy] = {
     "step_sampling_minimum": StepSampling(pick="minimum"),
     "annealed_search": AnnealedSearch(),
     "range_test": RangeTest(),
+    "lr_tuner": LRTuner(overhead=1.0, window=4),
+    "lr_tuner_within_its_share": LRTuner(),
+    "lr_tuner_linear": LRTuner(0.5, overhead=None, window=5, exploit="linear"),
+    "lr_tuner_paper": LRTuner.paper("mnist"),
+    "lr_tuner_paper_no_explore": LRTuner(0.0, clip=1e-3, superbatch=10, window=3, saturation=2.0, overhead=None),
+    "weighted_factors": WeightedFactors(),
+    "weighted_factors_seven_often": WeightedFactors(7, window=4, batches=3),
+    "weighted_factors_paper": WeightedFactors.paper(window=6),
     "script_of_every_action": Script(),
     "script_beginning_with_a_search": Script(True),
 }

@@ -212,6 +212,21 @@ def test_a_line_is_read_on_the_same_batches_for_every_factor() -> None:
         assert after < middle < before, "and the noise of a batch is common to its row"
 
 
+def test_an_index_names_the_same_batch_of_a_line_throughout() -> None:
+    read = (
+        Train(constant(1e-12), 1),
+        Line((0.0,), batches=4),
+        Line((1.0,), batches=2, first=2),
+        Trial(constant(0.1), 3),
+        Train(constant(1e-12), 5),
+        Line((1.0,), batches=1, first=3),
+    )
+    seen = told(SimulatedScript(read), NOISY)
+    whole, part, later = [o.losses for o in seen if isinstance(o, LineLosses)]
+    assert part == (pytest.approx(whole[2]), pytest.approx(whole[3]))
+    assert later == (pytest.approx(whole[3]),), "after other steps and measurements too"
+
+
 def test_a_line_before_its_step_is_refused() -> None:
     with pytest.raises(PolicyError, match="needs a kept step after it was armed"):
         SimulatedSubstrate(NOISY).line(Line((1.0,)))

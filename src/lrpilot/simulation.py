@@ -39,8 +39,9 @@ class SimulationResult:
 class SimulatedSubstrate:
     """Implements :class:`lrpilot.core.flight.Substrate` on a landscape.
 
-    Trials and Lines draw their batches from a stream of their own, the same for every measurement between
-    two kept steps: candidates are paired, and the noise of the training itself is left as it was.
+    Trials draw their batches from a stream of their own, the same for every Trial between two kept steps, and
+    batch i of a Line is the same batch at every step: candidates are paired, and the noise of the training
+    itself is left as it was.
 
     Args:
         landscape: what is trained on.
@@ -110,9 +111,9 @@ class SimulatedSubstrate:
         """Losses along the step of the armed Line, batches x factors."""
         if self._endpoints is None:
             raise PolicyError("A Line needs a kept step after it was armed, got none. Call step() first.")
-        rng = self._probe_rng()
         points = [self.landscape.mix(self._endpoints, (1.0 - s, s)) for s in action.factors]
-        batches = [self.landscape.draw(rng) for _ in range(action.batches)]
+        indices = range(action.first, action.first + action.batches)
+        batches = [self.landscape.draw(np.random.default_rng([self._seed, 2, i])) for i in indices]
         self.cost += Cost(forwards=len(points) * len(batches), lines=1)
         return tuple(tuple(self.landscape.loss(point, batch) for point in points) for batch in batches)
 

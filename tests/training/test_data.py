@@ -374,6 +374,19 @@ def test_every_take_gives_the_same_batches(max_bytes: int, cycle: bool) -> None:
     assert len({tuple(x) for _, x in longest[:5]}) == 5
 
 
+@pytest.mark.parametrize("max_bytes", [0, 40, 10_000])
+@pytest.mark.parametrize("cycle", [True, False])
+def test_a_take_may_begin_anywhere(max_bytes: int, cycle: bool) -> None:
+    whole = list(Replay(BatchSource(noisy(), seed=0, name="d"), seed=4, cycle=cycle).take(9))
+    replay = Replay(BatchSource(noisy(), seed=0, name="d"), seed=4, cycle=cycle, max_bytes=max_bytes)
+    for first, count in ((2, 2), (0, 3), (7, 2), (4, 5), (0, 9), (3, 1)):
+        taken = list(replay.take(count, first=first))
+        expected = whole[first : first + count]
+        assert [b["x"].tolist() for b in taken] == [b["x"].tolist() for b in expected], (first, count)
+    left = [b["id"].item() for b in Replay(BatchSource(noisy(), seed=0, name="d"), seed=4, cycle=False).take(first=3)]
+    assert left == [3.0, 4.0]
+
+
 def test_a_take_that_is_given_up_half_way_changes_nothing() -> None:
     replay = Replay(BatchSource(noisy(), seed=0, name="d"), seed=4)
     reference = [b["x"].tolist() for b in Replay(BatchSource(noisy(), seed=0, name="d"), seed=4).take(7)]

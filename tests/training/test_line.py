@@ -140,6 +140,29 @@ def test_several_batches_are_paired_and_the_same_for_every_factor() -> None:
     assert substrate.line(Line((1.0,), batches=1)) == ((table[0][1],),), "further Lines cost no step"
 
 
+@pytest.mark.parametrize("max_bytes", [0, 2**20])
+def test_a_line_may_begin_at_any_batch(max_bytes: int) -> None:
+    training = make_training(model=make_model(dropout=0.4))
+    training.probe_data.train._room = max_bytes  # read again, or kept
+    substrate = LiveSubstrate(training)
+    taken_step(training, substrate, make_batches()[0])
+    whole = substrate.line(Line((0.5, 1.0), batches=6))
+    # The dropout masks belong to the batch, whichever Line reads it.
+    assert substrate.line(Line((0.5, 1.0), batches=2, first=3)) == whole[3:5]
+    assert substrate.line(Line((1.0,), first=5)) == ((whole[5][1],),)
+
+
+def test_the_ends_of_a_step_are_read_whatever_the_optimizer() -> None:
+    model = make_model()
+    training = make_training(model=model, optimizer=torch.optim.ASGD(model.parameters(), lr=0.1))
+    substrate = LiveSubstrate(training)
+    taken_step(training, substrate, make_batches()[0])
+    ((before, after),) = substrate.line(Line((0.0, 1.0)))
+    assert before != after and substrate.cost.backwards == 0, "nothing has to be linear for that"
+    with pytest.raises(NonlinearStepError):
+        substrate.line(Line((0.0, 0.5)))
+
+
 def test_weights_are_back_even_if_a_loss_fails_or_ctrl_c_comes() -> None:
     for how in (RuntimeError, KeyboardInterrupt):
         training = make_training()
@@ -181,7 +204,7 @@ def test_memory_is_two_copies_of_the_trainable_parameters(factors: int) -> None:
     training = make_training(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
     substrate = LiveSubstrate(training)
     taken_step(training, substrate, make_batches()[0])
-    substrate.line(Line((0.0, 1.0)))  # what is made on first use
+    substrate.line(Line((0.0, 0.5)))  # what is made on first use
     substrate.release_line()
     held_before = live_tensors()  # held on to, so that no address is used again
     known = {t.data_ptr() for t in held_before}

@@ -51,16 +51,21 @@ class Line:
     Attributes:
         factors: the s to read, any order; 0 is before the step, 1 after it.
         batches: number of fixed batches, the same for every factor (the losses are paired).
+        first: index of the first of them. An index names the same batch throughout the training, so that
+            a further Line can add batches to the last one, and a later one can read the same again.
     """
 
     factors: tuple[float, ...]
     batches: int = 1
+    first: int = 0
 
     def __post_init__(self) -> None:
         if not self.factors:
             raise SettingError("A Line needs at least one factor, got none. Give for example (0.5, 1.0, 1.5).")
         if self.batches < 1:
             raise SettingError(f"batches must be >= 1, got {self.batches}.")
+        if self.first < 0:
+            raise SettingError(f"first must be >= 0, got {self.first}. Batches are counted from 0.")
 
 
 @record

@@ -17,8 +17,11 @@ from lrpilot.policies.schedule_shapes import SCHEDULES
 # "module:attribute"; the attribute may be dotted, for a class's own presets ("module:Class.preset").
 METHODS: dict[str, str] = {
     "annealed_search": "lrpilot.policies.annealed_search:AnnealedSearch",
+    "lr_tuner": "lrpilot.policies.lr_tuner:LRTuner",
     "range_test": "lrpilot.policies.range_test:RangeTest",
     "step_sampling": "lrpilot.policies.step_sampling:StepSampling",
+    "weighted_factors": "lrpilot.policies.weighted_factors:WeightedFactors",
+    "weighted_factors_paper": "lrpilot.policies.weighted_factors:WeightedFactors.paper",
 }
 
 

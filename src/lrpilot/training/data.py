@@ -41,22 +41,24 @@ class Replay:
         self._kept: list[Any] = []
         self._whole = False
 
-    def take(self, count: int | None = None) -> Iterator[Any]:
-        """The first ``count`` batches (None: all of one epoch), each a copy.
+    def take(self, count: int | None = None, *, first: int = 0) -> Iterator[Any]:
+        """``count`` batches (None: all of one epoch) from index ``first`` on, each a copy.
 
         Copies because a step may pop keys from its batch, or write into its tensors.
 
         Raises:
             DataError: the source yields nothing.
         """
-        kept = self._kept[:count]
-        for batch in kept:
+        end = None if count is None else first + count
+        kept = self._kept[:end]
+        for batch in kept[first:]:
             yield copy_batch(batch)
-        if self._whole or len(kept) == count:
+        if self._whole or len(kept) == end:
             return
-        for index, batch in enumerate(islice(self._stream(), len(kept), count), start=len(kept)):
+        for index, batch in enumerate(islice(self._stream(), len(kept), end), start=len(kept)):
             self._keep(index, batch)
-            yield copy_batch(batch)
+            if index >= first:
+                yield copy_batch(batch)
 
     def _stream(self) -> Iterator[Any]:
         while True:

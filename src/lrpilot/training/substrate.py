@@ -245,23 +245,24 @@ class LiveSubstrate:
         endpoints = self._endpoints
         if endpoints is None:
             raise StepError("A Line is read after a step, but none was taken since it was armed.")
-        self._require_linear_step()
+        if not set(action.factors) <= {0.0, 1.0}:  # where the weights really were, whatever the optimizer
+            self._require_linear_step()
         self.meter.count(lines=1)
         width = len(action.factors)
 
         def read() -> list[float]:
-            batches = list(self.training.probe_data.train.take(action.batches))
-            table = endpoints.read(action.factors, lambda: self._pure_losses(batches))
+            batches = list(self.training.probe_data.train.take(action.batches, first=action.first))
+            table = endpoints.read(action.factors, lambda: self._pure_losses(batches, action.first))
             return [loss for row in table for loss in row]
 
         with self.meter.timed():
             losses = together(read, width * action.batches)
         return tuple(tuple(losses[i : i + width]) for i in range(0, len(losses), width))
 
-    def _pure_losses(self, batches: Sequence[Any]) -> list[float]:
-        """One loss per batch; the same dropout masks and buffers for every call."""
+    def _pure_losses(self, batches: Sequence[Any], first: int) -> list[float]:
+        """One loss per batch, the first of index ``first``; a batch has the same dropout masks in every call."""
         losses = []
-        for i, batch in enumerate(batches):
+        for i, batch in enumerate(batches, start=first):
             own = self.training.move(copy_batch(batch))
             with pure_forward(self.training.model, self.training.seed + i, self.training.extra_modules):
                 losses.append(self.training.loss(own).detach())

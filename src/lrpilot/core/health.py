@@ -1,0 +1,63 @@
+"""Health: whether a loss, read on a few batches now and then, says that a training is wrecked."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lrpilot.core.codec import record
+from lrpilot.core.peak import wrecked_above
+
+# Share of the gain whose loss is a wreck. At a half networks died in instalments, a window at a time (digits, SGD with
+# momentum, started at 30 times a good lr: two seeds of six). A quarter takes more back on very noisy quadratics, and
+# ends no higher there.
+SHARE = 0.25
+# Spreads over the batches by which a loss must rise where little has been gained yet.
+NOISE_ROOM = 2.0
+
+
+@record
+class Health:
+    """Losses of a training while it was sound, on the same few batches each time, in the unit of the loss.
+
+    Attributes:
+        start: mean loss when the training began.
+        lowest: smallest mean loss so far.
+        noise: standard deviation over the batches when last read; 0 with a single one.
+    """
+
+    start: float
+    lowest: float
+    noise: float
+
+    @classmethod
+    def at_start(cls, losses: Sequence[float]) -> "Health":
+        """Before the first step.
+
+        Args:
+            losses: n >= 1, one per batch.
+        """
+        mean, spread = mean_and_spread(losses)
+        return cls(mean, mean, spread)
+
+    @property
+    def limit(self) -> float:
+        """The largest loss of a sound training: a quarter of the gain lost, or more than the batches differ by."""
+        return max(wrecked_above(self.lowest, self.start, SHARE), self.lowest + NOISE_ROOM * self.noise)
+
+    def is_wreck(self, loss: float) -> bool:
+        """Whether a mean loss is above the limit, or not finite."""
+        return not -math.inf < loss <= self.limit
+
+    def after(self, losses: Sequence[float]) -> "Health":
+        """With the losses of one more place where the training was sound, one per batch."""
+        mean, spread = mean_and_spread(losses)
+        return replace(self, lowest=min(self.lowest, mean), noise=spread)
+
+
+def mean_and_spread(losses: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation (divisor n - 1); 0 for a single loss, and where the mean is not finite."""
+    mean = sum(loss / len(losses) for loss in losses)
+    if len(losses) == 1 or not math.isfinite(mean):
+        return mean, 0.0
+    # hypot, which does not overflow where a sum of squares does.
+    return mean, math.hypot(*(loss - mean for loss in losses)) / math.sqrt(len(losses) - 1)

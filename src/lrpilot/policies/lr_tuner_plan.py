@@ -1,0 +1,178 @@
+"""When LRTuner measures: windows, superbatches and phases in steps, and the Train up to the next check."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+from lrpilot.core.policy import Context
+from lrpilot.core.trials import is_real
+from lrpilot.errors import SettingError
+from lrpilot.policies.lr_tuner_line import FIRST_BATCHES
+from lrpilot.policies.lr_tuner_rules import affordable_step
+from lrpilot.policies.lr_tuner_state import LRTunerState
+
+if TYPE_CHECKING:
+    from lrpilot.policies.lr_tuner import LRTuner
+
+# A window is a Train and the step of a Line.
+SHORTEST_WINDOW = 2
+# No decision may eat up more than this part of what all measurements may cost, but for the least it needs.
+DECISION_SHARE = 1 / 4
+FIRST_COST = 3 * FIRST_BATCHES
+# Before its first Line a live training proves that its step is linear in lr, in four scratch steps of 3 forwards.
+RESERVED = 12
+
+
+def check_settings(tuner: "LRTuner") -> None:
+    """Raise where a setting is out of range.
+
+    Raises:
+        SettingError: it is.
+    """
+    for name, (rule, holds, remedy) in _RULES.items():
+        value = getattr(tuner, name)
+        if not holds(value):
+            raise SettingError(f"{name} must be {rule}, got {value!r}. {remedy}")
+    if tuner.max_batches < tuner.superbatch and not tuner.published:
+        raise SettingError(
+            f"max_batches must be at least the superbatch, got {tuner.max_batches} and {tuner.superbatch}. Raise it."
+        )
+
+
+def _is_whole(value: Any, at_least: int) -> bool:
+    return issubclass(type(value), Integral) and not isinstance(value, bool) and value >= at_least
+
+
+def _is_between(value: Any, low: float, high: float) -> bool:
+    """Whether it is a real number in the open interval."""
+    return is_real(value) and low < value < high
+
+
+def _or_none(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or holds(value)
+
+
+def _is_window(value: Any) -> bool:
+    return _is_whole(value, SHORTEST_WINDOW) or (isinstance(value, float) and 0 < value < 1)
+
+
+_POSITIVE = _or_none(lambda value: _is_between(value, 0, math.inf))
+# For each setting: the rule, whether a value keeps it, and the remedy.
+_RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "explore": ("in [0, 1]", lambda value: is_real(value) and 0 <= value <= 1, "The papers use 0.2 to 0.3."),
+    "lr": ("finite and > 0", _POSITIVE, "Leave it None for the optimizer's own."),
+    "window": ("an int >= 2 (steps) or a float in (0, 1) (a part)", _is_window, "The default is 0.02."),
+    "superbatch": ("an int >= 2", lambda value: _is_whole(value, 2), "The default is 4; the papers' is 100."),
+    "max_batches": ("an int >= 2", lambda value: _is_whole(value, 2), "The default is 16."),
+    "saturation": ("finite and > 1", lambda value: _is_between(value, 1, math.inf), "The default is 10."),
+    "clip": ("finite and > 0", _POSITIVE, "Leave it None for the trust region."),
+    "step_factor": ("finite and > 0", lambda value: _is_between(value, 0, math.inf), "1 is the minimiser."),
+    "overhead": ("finite and > 0", _POSITIVE, "Leave it None for no limit."),
+    "confidence": ("in (0, 1)", lambda value: _is_between(value, 0, 1), "The default is 0.9."),
+    "explore_lr": ("'tuned' or 'held'", lambda value: value in ("tuned", "held"), "The default is 'tuned'."),
+    "exploit": ("'saturation' or 'linear'", lambda v: v in ("saturation", "linear"), "The default is 'saturation'."),
+    "epochs": ("finite and > 0", _POSITIVE, "Leave it None where it is not known."),
+}
+
+
+def open_flight(tuner: "LRTuner", context: Context) -> LRTunerState:
+    """The first state.
+
+    Raises:
+        SettingError: the horizon is open, and a setting is a part of it.
+    """
+    total = context.progress.remaining
+    if total is None:
+        _refuse_open_horizon(tuner)
+    lr = context.lr if tuner.lr is None else tuner.lr
+    window = tuner.window if not isinstance(tuner.window, float) else round(tuner.window * (total or 0))
+    superbatch, superbatches = _superbatches(tuner, total)
+    return LRTunerState(
+        stage="open" if total != 0 else "done",
+        lr=lr,
+        start_lr=lr,
+        step=context.progress.step,
+        remaining=total,
+        window=max(SHORTEST_WINDOW, window),
+        superbatch=superbatch,
+        superbatches=superbatches,
+    )
+
+
+def _refuse_open_horizon(tuner: "LRTuner") -> None:
+    parts = {
+        "explore": tuner.explore > 0,
+        "window": isinstance(tuner.window, float),
+        "exploit": tuner.exploit == "linear",
+    }
+    wrong = [name for name, is_part in parts.items() if is_part]
+    if wrong:
+        raise SettingError(
+            f"LRTuner must know its last step for {', '.join(wrong)}, got an open horizon (total_steps=None). "
+            "Give total_steps, or explore=0, a window in steps and exploit='saturation'."
+        )
+
+
+def _superbatches(tuner: "LRTuner", total: int | None) -> tuple[int, int | None]:
+    """Batches of a superbatch, and how many of them take turns (None: there is no end of them)."""
+    if not tuner.published:
+        return tuner.superbatch, 1
+    if tuner.epochs is None or total is None:
+        return tuner.superbatch, None
+    epoch = max(1, round(total / tuner.epochs))
+    size = min(tuner.superbatch, epoch)
+    return size, epoch // size
+
+
+def explore_end(tuner: "LRTuner", state: LRTunerState) -> int:
+    """Step at which explore ends."""
+    return 0 if state.total is None else math.ceil(tuner.explore * state.total)
+
+
+def is_exploring(tuner: "LRTuner", state: LRTunerState) -> bool:
+    """Whether only increases are accepted now."""
+    return state.step < explore_end(tuner, state)
+
+
+def can_afford(tuner: "LRTuner", state: LRTunerState, forwards: int) -> bool:
+    """Whether so many forwards more fit into what the training may spend in all, and on one decision."""
+    if tuner.overhead is None or state.total is None:
+        return True
+    whole = 3.0 * _overhead(tuner.overhead, state.total) * state.total
+    decision = state.line.forwards + forwards
+    return state.tally.forwards + forwards <= whole and decision <= max(DECISION_SHARE * whole, FIRST_COST)
+
+
+def _overhead(overhead: float, total: int | None) -> float:
+    """The share of the compute that is left for Lines."""
+    return overhead if total is None else max(0.0, overhead - RESERVED / (3.0 * total))
+
+
+def go_on(tuner: "LRTuner", state: LRTunerState) -> LRTunerState:
+    """The Train that comes next: a window, steps that no check follows, the way to zero, or nothing."""
+    if state.remaining == 0:
+        return replace(state, stage="done")
+    end, window = explore_end(tuner, state), _steps_to_check(tuner, state)
+    if tuner.exploit == "linear":
+        if state.step >= end:
+            return replace(state, stage="anneal")
+        if window >= end - state.step:
+            return replace(state, stage="cruise", steps=end - state.step)
+    # A check after the last step would tell nobody anything.
+    if state.remaining is not None and window >= state.remaining:
+        return replace(state, stage="cruise", steps=state.remaining)
+    return replace(state, stage="train", steps=int(window) - 1)
+
+
+def _steps_to_check(tuner: "LRTuner", state: LRTunerState) -> float:
+    """Steps to the next check: a window, or more until its cost is earned."""
+    if tuner.overhead is None:
+        return state.window
+    overhead, total, end = _overhead(tuner.overhead, state.total), state.total, explore_end(tuner, state)
+    if tuner.exploit == "linear" and total is not None and end > 0:
+        overhead, total, end = overhead * total / end, end, 0  # nothing is measured after explore
+    spent = state.tally.forwards + state.superbatch
+    due = affordable_step(spent, overhead=overhead, total=total, explore_end=end)
+    return max(state.window, math.ceil(due - state.step) if due < math.inf else math.inf)
