@@ -11,7 +11,7 @@ from torch import nn
 
 from lrpilot import Schedule, find_lr
 from lrpilot.bench.methods.flying import fly_loop, fly_policy
-from lrpilot.bench.session import GRID_POINTS, NON_FINITE_PATIENCE, DivergedError, Session
+from lrpilot.bench.session import GRID_POINTS, NON_FINITE_PATIENCE, DivergedError, OverspentError, Session
 from lrpilot.bench.tasks.digits import TASKS
 
 DIGITS = TASKS[0]
@@ -104,6 +104,15 @@ def test_a_search_that_has_spent_everything_leaves_nothing_to_train() -> None:
     before = [p.clone() for p in flown.model.parameters()]
     fly(flown)
     assert all(torch.equal(a, b) for a, b in zip(before, flown.model.parameters(), strict=True))
+
+
+def test_a_method_that_never_stops_is_stopped() -> None:
+    flown = session(steps=5)
+    optimizer = flown.optimizer(0.01)
+    with pytest.raises(OverspentError, match=r"must stop when session\.steps_left is 0"):
+        for batch in flown.batches():
+            flown.step(optimizer, batch)
+    assert flown.kept_steps == 5 + 2
 
 
 def test_forgiven_probes_leave_the_whole_training() -> None:

@@ -24,11 +24,16 @@ from lrpilot.training import Training
 from lrpilot.training.sources import BatchSource
 
 GRID_POINTS = 20  # evaluations of a run, evenly spaced in total compute
+OVERSHOOT = 2.0  # steps that a run may end above its budget: the last one may cost more than a plain step
 NON_FINITE_PATIENCE = 20  # a method with a rollback gets this many steps to notice
 
 
 class DivergedError(Exception):
     """The training loss stayed non-finite: the run is over."""
+
+
+class OverspentError(Exception):
+    """A method trains on although nothing is left of its budget."""
 
 
 @cache
@@ -185,8 +190,14 @@ class Session:
 
         Raises:
             DivergedError: the loss has been non-finite for too long.
+            OverspentError: the method goes on training after its budget is spent.
         """
         self.charge(samples, forwards=forwards, backwards=backwards)
+        if self.compute > self.budget + OVERSHOOT * (forwards + 2 * backwards):
+            raise OverspentError(
+                f"A method must stop when session.steps_left is 0, got {self.compute:.0f} of {self.budget:.0f} "
+                "forward-equivalents spent. session.batches() never ends by itself."
+            )
         self.kept_steps += 1
         self.curve.add_step(loss, lr)
         self._bad_losses = 0 if math.isfinite(loss) else self._bad_losses + 1
