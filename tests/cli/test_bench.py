@@ -86,8 +86,57 @@ def test_run_does_what_is_missing_and_sums_up() -> None:
     result = call("run", *asked, "--seeds", "0-4")
     assert result.exit_code == 0
     assert result.stdout.startswith("1 runs done, 4 were there: 5 finished. Records: a/r.jsonl\n")
+    assert result.stderr.startswith("5 runs wanted, 4 are there: methods 5; 5 cannot be run\n")
     assert "1/1  0 s left  fake fake_plain lr 0.01 seed 4, val loss 0.5, 0.0 s" in result.stderr
     assert "not run (5): fake, fake_sgd_only: The method 'fake_sgd_only' trains with ['sgd']" in result.stderr
+
+
+def test_what_is_planned_is_said_by_suite_with_every_run_once() -> None:
+    asked = ("--suite", "sanity", "--suite", "methods", "--suite", "start_lr", "--method", "linear", "--seeds", "0-1")
+    result = call("run", *FAKE, *asked, "--records", "r.jsonl")
+    # seed 0's plain run is of sanity and of methods; two factors x two seeds
+    assert result.stderr.startswith("7 runs wanted, 0 are there: sanity 2, methods 1, start_lr 4\n")
+    assert result.stdout.startswith("7 runs done, 0 were there")
+    assert "runs wanted" not in call("run", *FAKE, *asked, "--records", "r.jsonl", "--json").stderr
+
+
+def crash(self: Inline, timeout: float) -> list[Outcome]:
+    job = self.jobs.pop()
+    changes = {"status": "crashed", "error": "RuntimeError: no good\nat all"} if job.method == "fake_crash" else {}
+    return [Outcome(job, record=fake_attempts.seeming_record(job, plan(job).run, **changes))]
+
+
+def test_a_crash_says_why_once_and_a_method_that_only_crashes_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = "Crashed runs are kept; raise the method's version to run them again, or pass --retry-crashed."
+    asked = (*FAKE, "--suite", "methods", "--method", "fake_crash", "--method", "fake_plain", "--records", "r.jsonl")
+    monkeypatch.setattr(Inline, "collect", crash)
+    result = call("run", *asked, "--seeds", "0-1")
+    assert result.exit_code == 1 and kept in result.stdout
+    assert result.stderr.count("crashed: fake fake_crash: RuntimeError: no good\n") == 1
+    assert "fake fake_crash seed 0, crashed, 0.0 s" in result.stderr, "no loss of it"
+    assert "every run crashed of fake_crash: the reason stands above" in result.stderr
+
+    result = call("run", *asked, "--seeds", "0-1")
+    assert result.exit_code == 0 and kept in result.stdout, "nothing was run, nothing went wrong in it"
+
+    made = json.loads(call("run", *asked, "--seeds", "2", "--json").stdout)
+    assert made["all_crashed"] == ["fake_crash"]
+    assert made["crashes"] == [{"method": "fake_crash", "reason": "RuntimeError: no good"}]
+
+
+def test_crashed_runs_are_run_again_on_demand_and_the_newest_record_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = (*FAKE, "--suite", "methods", "--method", "fake_crash", "--method", "fake_plain", "--records", "r.jsonl")
+    with monkeypatch.context() as patched:
+        patched.setattr(Inline, "collect", crash)
+        assert call("run", *asked).exit_code == 1
+        assert call("run", *asked, "--retry-crashed").exit_code == 1, "once a call"
+    assert len(read_records(Path("r.jsonl"))) == 6 + 3
+
+    result = call("run", *asked, "--retry-crashed")
+    assert result.exit_code == 0 and "Crashed runs" not in result.stdout
+    assert result.stdout.startswith("3 runs done, 3 were there: 6 finished.")
+    assert len(read_records(Path("r.jsonl"))) == 6 + 3 + 3
+    assert document("run", *asked, "--retry-crashed")["done"] == 0
 
 
 def test_records_of_earlier_versions_are_said() -> None:
@@ -136,6 +185,11 @@ def test_list_names_everything_there_is() -> None:
     assert all(row["practice"] for row in made["methods"])
     assert {row["name"] for row in made["suites"]} == SUITES.keys()
 
+    for part in ("tasks", "methods", "suites"):
+        assert document("list", part, "--plugin", "fake_bench") == {part: made[part]}
+    shown = call("list", "suites").stdout
+    assert "oracle" in shown and "digits, two seeds" in shown and "adamw" not in shown
+
     shown = call("list").stdout
     assert "digits" in shown and "linear" in shown and "oracle" in shown
 
@@ -179,6 +233,8 @@ def test_data_fetches_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "king-james" in result.stdout and "public domain" in result.stdout and "fetching" in result.stderr
     call("data")
     assert asked[1] == (None, None)
+    place = {"name": "king-james", "licence": "public domain", "place": "there"}
+    assert document("data", "king-james") == {"data": [place]}
 
 
 def test_help_comes_without_torch() -> None:
@@ -201,6 +257,7 @@ def test_help_comes_without_torch() -> None:
         (("run", "--task", "digit"), "Did you mean 'digits'?"),
         (("run", "--method", "schedule_fre"), "Did you mean 'schedule_free'?"),
         (("run", "--suite", "methods_"), "Did you mean 'methods'?"),
+        (("list", "task"), "Did you mean 'tasks'?"),
         (("run", "--seeds", "4-0"), "Write 3 or 0-4."),
         (("run", "--plugin", "no_such_plugin"), "A plugin must be an importable module, got 'no_such_plugin'."),
         (("run", "--plugin", "fake_attempts"), "A plugin must have TASKS or METHODS, got 'fake_attempts'"),
@@ -331,3 +388,22 @@ def test_a_plugin_beside_the_records_is_found_and_must_not_take_a_name(tmp_path:
     result = call("list", "--plugin", "my_tasks_of_this_test")
     assert result.exit_code == 2
     assert "must be unique, got 'digits' twice" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("typo_0", "x = 1\n\n\nMETHODS = (fly_hlaf,)\n", "NameError: name 'fly_hlaf' is not defined (line 4)."),
+        ("typo_1", "import no_such_package\n", "ModuleNotFoundError: No module named 'no_such_package' (line 1)."),
+        ("typo_2", "from lrpilot.bench.tasks.registry import get_task\nget_task(name=1, x=2)\n", "'x' (line 2)."),
+        ("typo_3", "x = (\n", "SyntaxError: '(' was never closed (typo_3.py, line 1)."),
+    ],
+)
+def test_an_error_inside_a_plugin_is_one_line_with_its_place(
+    name: str, text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    result = call("list", "--plugin", name)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert f"The plugin '{name}' cannot be imported: " in result.stderr and said in result.stderr

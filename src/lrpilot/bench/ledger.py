@@ -139,6 +139,17 @@ class Ledger:
                 missing.setdefault(*found)
         return Account(tuple(done.values()), tuple(missing.values()), tuple(refused.values()))
 
+    def shares(self, lists: Iterable[tuple[str, Iterable[Job]]]) -> dict[str, int]:
+        """How many runs that are on record or can be run each named list of jobs adds to those before it."""
+        seen: set[str] = set()
+        counts: dict[str, int] = {}
+        for name, jobs in lists:
+            account = self.account(jobs)
+            runs = {str(record["run"]) for record in account.done} | {plan.run for plan in account.missing}
+            counts[name] = len(runs - seen)
+            seen |= runs
+        return counts
+
     def earlier(self) -> int:
         """Records that the present code would not make again: of tasks and methods as they were."""
         return sum(not is_current(record) for record in self.records.values())
@@ -147,6 +158,11 @@ class Ledger:
 def is_current(record: Record) -> bool:
     """Whether the present code gives this record's run the same name."""
     return run_of(record) == str(record["run"])
+
+
+def without_crashed(records: Mapping[str, Record]) -> dict[str, Record]:
+    """Records by run without those that crashed, so that they are missing; of earlier versions all stay."""
+    return {run: record for run, record in records.items() if record["status"] != "crashed" or not is_current(record)}
 
 
 def _look_up(job: Job) -> tuple[str, Plan] | str:

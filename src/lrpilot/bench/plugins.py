@@ -27,10 +27,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from traceback import extract_tb
 from types import ModuleType
 from typing import Any
 
-from lrpilot.errors import SettingError
+from lrpilot.errors import LRPilotError, SettingError
 
 PLUGINS_VARIABLE = "LRPILOT_BENCH_PLUGINS"  # importable modules, separated by commas
 NAMES = ("TASKS", "METHODS")
@@ -57,21 +58,37 @@ def use_plugins(names: Sequence[str]) -> None:
 
 
 def load_plugin(name: str) -> ModuleType:
-    """Import a plugin; an error of its own passes through.
+    """Import a plugin.
 
     Raises:
-        SettingError: there is no such module.
+        SettingError: there is no such module, or it raises an error; one of lrpilot's own kinds passes through.
     """
     try:
-        known = find_spec(name) is not None
+        spec = find_spec(name)
     except (ImportError, ValueError):
-        known = False
-    if not known:
+        spec = None
+    if spec is None:
         raise SettingError(
             f"A plugin must be an importable module, got {name!r}. "
             "Write it as in an import (my_package.my_tasks), and install it or start in its folder."
         )
-    return import_module(name)
+    try:
+        return import_module(name)
+    except LRPilotError:
+        raise
+    except Exception as error:
+        if name.startswith("lrpilot."):
+            raise  # no plugin: a defect of ours, to be seen in full
+        raise SettingError(
+            f"The plugin {name!r} cannot be imported: {type(error).__name__}: {error}{_where(error, spec.origin)}. "
+            "For the traceback run 'lrpilot --debug ...'."
+        ) from error
+
+
+def _where(error: Exception, file: str | None) -> str:
+    """The line of the plugin that the error came through; a syntax error names its own."""
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
+    return f" (line {lines[-1]})" if lines and not isinstance(error, SyntaxError) else ""
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from lrpilot.bench.jobs import Plan
@@ -136,10 +136,17 @@ def duration(seconds: float | None) -> str:
 
 
 def latest_line(plan: Plan, record: Record) -> str:
-    """One run in one line."""
+    """One run in one line; what a crash left behind is no result, so its loss is not among it."""
     job, loss = plan.job, record["final"]["val_loss"]
     parts = [job.task, job.method, "" if plan.lr is None else f"lr {plan.lr:g}", f"seed {job.seed}"]
     parts += [f"x{job.horizon:g} steps" if job.horizon != 1 else "", f"repeat {job.repeat}" if job.repeat else ""]
-    result = f"val loss {loss:.4g}" if loss is not None else "no loss"
-    status: Sequence[str] = () if record["status"] == "finished" else (str(record["status"]),)
-    return ", ".join([" ".join(part for part in parts if part), result, *status, f"{record['seconds']:.1f} s"])
+    status = str(record["status"])
+    results = [] if status == "crashed" else [f"val loss {loss:.4g}" if loss is not None else "no loss"]
+    results += [status] if status != "finished" else []
+    return ", ".join([" ".join(part for part in parts if part), *results, f"{record['seconds']:.1f} s"])
+
+
+def crash_reason(record: Record) -> str:
+    """Why a run crashed, one line."""
+    lines = str(record.get("error") or "").strip().splitlines()
+    return lines[0] if lines else "no reason is on record"

@@ -6,15 +6,15 @@ run that was finished and repeats none of them.
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lrpilot import __version__
 from lrpilot.bench.jobs import Job, Plan
-from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs, require_device
-from lrpilot.bench.progress import Pace, Silence, Watch, latest_line
+from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs, require_device, without_crashed
+from lrpilot.bench.progress import Pace, Silence, Watch, crash_reason, latest_line
 from lrpilot.bench.protocol import Lookup
 from lrpilot.bench.records import append_record, machine_facts
 from lrpilot.bench.schema import SCHEMA
@@ -42,6 +42,8 @@ class Summary:
         statuses: how many of the wanted runs ended how.
         seconds: wall time.
         warned: reasons of refusals that the watch was told while the bench was running.
+        all_crashed: methods of which this bench did runs, and every one of them crashed.
+        reasons: why runs of this bench crashed, as (method, reason), each once.
     """
 
     done: int
@@ -51,6 +53,8 @@ class Summary:
     statuses: Counter[str]
     seconds: float
     warned: frozenset[str] = frozenset()
+    all_crashed: tuple[str, ...] = ()
+    reasons: tuple[tuple[str, str], ...] = ()
 
     @property
     def in_vain(self) -> bool:
@@ -67,26 +71,41 @@ class Bench:
         pool: where they are run.
         watch: told about every run.
         device: where the pool trains.
+        retry_crashed: run again what has a record of a crash; its new record is added, and counts.
+
+    Attributes:
+        ledger: the records, and what can be run.
 
     Raises:
         DataError: the file holds something else than records of the benchmark, or some of another device.
     """
 
     def __init__(
-        self, path: Path, wants: Wants, pool: Pool, *, watch: Watch | None = None, device: str = "cpu"
+        self,
+        path: Path,
+        wants: Wants,
+        pool: Pool,
+        *,
+        watch: Watch | None = None,
+        device: str = "cpu",
+        retry_crashed: bool = False,
     ) -> None:
         self.path = path
-        self._ledger = Ledger(read_runs(path))
-        require_device(self._ledger.records.values(), device, path)
+        records = read_runs(path)
+        require_device(records.values(), device, path)
+        self.ledger = Ledger(without_crashed(records) if retry_crashed else records)
         self._device = device
         self._wants = wants
         self._pool = pool
         self._watch = watch or Silence()
         self._processes = pool.free()
-        self._pace = Pace(self._ledger.records.values())
+        self._pace = Pace(self.ledger.records.values())
         self._deaths: Counter[Job] = Counter()
         self._running: dict[Job, tuple[str, Plan]] = {}
         self._done = 0
+        self._ran: Counter[str] = Counter()  # by method, as the next
+        self._crashed: Counter[str] = Counter()
+        self._reasons: dict[tuple[str, str], None] = {}  # in order
         self._warned: set[str] = set()
 
     def run(self) -> Summary:
@@ -110,7 +129,7 @@ class Bench:
                     self._tell(account, latest)
 
     def _account(self) -> Account:
-        return self._ledger.account(self._wants(self._ledger.lookup))
+        return self.ledger.account(self._wants(self.ledger.lookup))
 
     def _offer(self, plan: Plan) -> None:
         running = {run for run, _ in self._running.values()}
@@ -135,16 +154,26 @@ class Bench:
         if record is None:
             return None
         append_record(self.path, record)
-        self._ledger.records[run] = record
+        self.ledger.records[run] = record
         self._pace.learn(record, seconds=outcome.seconds)
         self._done += 1
+        self._ran[job.method] += 1
+        if record["status"] == "crashed":
+            self._count_crash(job, record)
         return latest_line(plan, record)
 
+    def _count_crash(self, job: Job, record: Mapping[str, Any]) -> None:
+        self._crashed[job.method] += 1
+        reason = crash_reason(record)
+        if (job.method, reason) not in self._reasons:  # a method may crash alike on every task and seed
+            self._reasons[job.method, reason] = None
+            self._watch.warn(f"crashed: {job.task} {job.method}: {reason}")
+
     def _refuse(self, outcome: Outcome, reason: str) -> None:
-        if isinstance(self._ledger.plan(outcome.job), str):
+        if isinstance(self.ledger.plan(outcome.job), str):
             return  # it was under way when another was refused for the same reason
         method = None if outcome.blame == "task" else outcome.job.method
-        self._ledger.bar(outcome.job.task, method, reason)
+        self.ledger.bar(outcome.job.task, method, reason)
         if reason not in self._warned:  # the same one may hold for many methods
             self._warned.add(reason)
             self._watch.warn(f"not run: {' '.join(filter(None, (outcome.job.task, method)))}: {reason}")
@@ -161,11 +190,13 @@ class Bench:
         return Summary(
             done=self._done,
             present=len(account.done) - self._done,
-            earlier=self._ledger.earlier(),
+            earlier=self.ledger.earlier(),
             refused=account.refused,
             statuses=Counter(str(record["status"]) for record in account.done),
             seconds=seconds,
             warned=frozenset(self._warned),
+            all_crashed=tuple(method for method, runs in self._ran.items() if runs == self._crashed[method]),
+            reasons=tuple(self._reasons),
         )
 
 

@@ -33,12 +33,13 @@ from lrpilot.cli.runs import run_folder
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
+    from lrpilot.bench.ledger import Ledger
     from lrpilot.bench.progress import Watch
     from lrpilot.bench.protocol import Scope, Suite
     from lrpilot.bench.runner import Summary
     from lrpilot.bench.workers import Pool
 
-NOTHING_RUN = 1  # exit status where nothing of what was wanted could be run
+NOTHING_RUN = 1  # exit status where nothing of what was wanted could be run, or all runs of a method crashed
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 bench = typer.Typer(name="bench", add_completion=False, pretty_exceptions_enable=False)
@@ -79,16 +80,28 @@ def run(
     device: Device = "cpu",
     records: Records = RECORDS,
     plugin: Plugins = None,
+    retry_crashed: Annotated[
+        bool, typer.Option("--retry-crashed", help="Run again what crashed; the new record counts.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Run what has no record yet. Stop it at any time: the next one goes on where it ended."""
     suites, within = asked(suite, task, method, seeds, large=large, plugin=plugin, family=family)
-    summary = run_suites(suites, within, records, processes=processes, ray=ray, device=device, quiet=json)
+    summary = run_suites(
+        suites,
+        within,
+        records,
+        processes=processes,
+        ray=ray,
+        device=device,
+        retry_crashed=retry_crashed,
+        quiet=json,
+    )
     if json:
         say_json({"records": records, **_plain(summary)})
     else:
         _tell(summary, records)
-    if summary.in_vain:
+    if summary.in_vain or summary.all_crashed:
         raise typer.Exit(NOTHING_RUN)
 
 
@@ -98,8 +111,11 @@ def run_smoke(out: Path | None) -> None:
 
     with run_folder("bench-smoke", out) as folder:
         records = folder.path / "records.jsonl"
-        _tell(run_suites(suites(("smoke",)), scope(), records), records)
+        summary = run_suites(suites(("smoke",)), scope(), records)
+        _tell(summary, records)
         write_report(records, folder.path / "report.html", suites=("smoke",))
+    if summary.all_crashed:
+        raise typer.Exit(NOTHING_RUN)
 
 
 def run_suites(
@@ -110,6 +126,7 @@ def run_suites(
     processes: int | None = None,
     ray: str | None = None,
     device: str = "cpu",
+    retry_crashed: bool = False,
     quiet: bool = False,
 ) -> "Summary":
     """Run what the suites miss, and write it down.
@@ -129,7 +146,10 @@ def run_suites(
         watch = _watch(quiet=quiet)
         try:
             wants = partial(wanted, suites, within)
-            return Bench(records, wants, pool, watch=watch, device=device).run()
+            bench = Bench(records, wants, pool, watch=watch, device=device, retry_crashed=retry_crashed)
+            if not quiet:
+                watch.warn(_planned(suites, within, bench.ledger))
+            return bench.run()
         except KeyboardInterrupt:
             watch.close()
             note(f"Stopped; what was running is dropped. Every finished run is in {records}: the same command goes on.")
@@ -137,6 +157,18 @@ def run_suites(
         finally:
             watch.close()
             pool.close()
+
+
+def _planned(suites: "Sequence[Suite]", within: "Scope", ledger: "Ledger") -> str:
+    """What is wanted, in one line: every run once, for the first suite that wants it."""
+    from lrpilot.bench.protocol import wanted
+
+    account = ledger.account(wanted(suites, within, ledger.lookup))
+    counts = ledger.shares((suite.name, wanted((suite,), within, ledger.lookup)) for suite in suites)
+    many = len(account.done) + len(account.missing)
+    each = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    cannot = f"; {len(account.refused)} cannot be run" if account.refused else ""
+    return f"{many} runs wanted, {len(account.done)} are there: {each or 'none'}{cannot}"
 
 
 def _pool(processes: int | None, ray: str | None, device: str) -> "Pool":
@@ -163,6 +195,8 @@ def _plain(summary: "Summary") -> dict[str, Any]:
         "present": summary.present,
         "earlier_versions": summary.earlier,
         "statuses": dict(summary.statuses),
+        "crashes": [{"method": method, "reason": reason} for method, reason in summary.reasons],
+        "all_crashed": summary.all_crashed,
         "not_run": [{**refusal.job.to_dict(), "reason": refusal.reason} for refusal in summary.refused],
         "seconds": round(summary.seconds, 1),
     }
@@ -171,6 +205,10 @@ def _plain(summary: "Summary") -> dict[str, Any]:
 def _tell(summary: "Summary", records: Path) -> None:
     statuses = ", ".join(f"{many} {status}" for status, many in sorted(summary.statuses.items()))
     say(f"{summary.done} runs done, {summary.present} were there: {statuses or 'none'}. Records: {records}")
+    if summary.statuses["crashed"]:
+        say("Crashed runs are kept; raise the method's version to run them again, or pass --retry-crashed.")
+    if summary.all_crashed:
+        note(f"every run crashed of {' '.join(summary.all_crashed)}: the reason stands above", style="red")
     if summary.earlier:
         say(f"{summary.earlier} records are of earlier versions of a task or a method: kept, and not counted.")
     for reason in dict.fromkeys(refusal.reason for refusal in summary.refused):

@@ -21,13 +21,25 @@ from lrpilot.cli.bench_options import (
 )
 from lrpilot.cli.options import Json
 from lrpilot.cli.report import note, say, say_json, table
+from lrpilot.core.names import unknown_name
 
 if TYPE_CHECKING:
     from lrpilot.bench.ledger import Account
 
+LISTS = ("tasks", "methods", "suites")
 
-def list_(*, plugin: Plugins = None, json: Json = False) -> None:
+
+def list_(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[tasks|methods|suites]", help="What to list.", show_default="all")
+    ] = None,
+    *,
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
     """List the tasks, the methods with the practice each follows, and the suites."""
+    if what is not None and what not in LISTS:
+        raise unknown_name("What is listed", what, LISTS)
     load_plugins(plugin)
     from lrpilot.bench.methods.registry import methods
     from lrpilot.bench.protocol import SUITES
@@ -46,6 +58,7 @@ def list_(*, plugin: Plugins = None, json: Json = False) -> None:
         "methods": [{"name": m.name, "group": m.group, "practice": m.practice} for m in methods().values()],
         "suites": [{"name": suite.name, "what": suite.title} for suite in SUITES.values()],
     }
+    parts = {name: rows for name, rows in parts.items() if what in (None, name)}
     if json:
         say_json(parts)
         return
@@ -113,10 +126,18 @@ def data(
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="FOLDER", help="Data folder.", show_default="LRPILOT_DATA")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Fetch the data sets that are missing, and check those that are there."""
     from lrpilot.bench.data.fetch import DATA_SETS, fetch_all
 
     found = fetch_all(names or None, folder=folder, say=note)
-    rows = [(one.name, one.licence, str(found[one.name])) for one in DATA_SETS if one.name in found]
-    say(table(("data set", "licence", "place"), rows, numbers=False))
+    rows = [
+        {"name": one.name, "licence": one.licence, "place": str(found[one.name])}
+        for one in DATA_SETS
+        if one.name in found
+    ]
+    if json:
+        say_json({"data": rows})
+    else:
+        say(table(("data set", "licence", "place"), [list(row.values()) for row in rows], numbers=False))

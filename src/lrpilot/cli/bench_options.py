@@ -25,7 +25,12 @@ MethodNames = Annotated[
 ]
 SeedTexts = Annotated[
     list[str] | None,
-    typer.Option("--seeds", metavar="SEEDS", help="In place of the suites' own: 3, or 0-4; repeatable."),
+    typer.Option(
+        "--seeds",
+        metavar="0-4",
+        help="Seed numbers, not how many: 3, or 0-4; repeatable.",
+        show_default="the suites' own",
+    ),
 ]
 Large = Annotated[bool, typer.Option("--large", help="Tasks made for a GPU, too.")]
 Plugins = Annotated[

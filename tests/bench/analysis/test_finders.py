@@ -62,7 +62,7 @@ def test_what_the_record_says_goes_before_what_is_registered() -> None:
     [
         ([], 0.1, "no sweep of linear"),
         (SWEPT[1:], 0.1, "incomplete"),
-        (SWEPT, 1e-7, "outside"),
+        (SWEPT, 1e-7, "beyond the grid; its edge: regret 5.66"),
         ([record("t", "linear", math.inf, lr=lr) for lr in GRID], 0.1, "no sweep of linear that finished"),
         ([record("t", "linear", 1.0 if lr < 0.1 else math.inf, lr=lr) for lr in GRID], 0.1, "finished and one that"),
     ],

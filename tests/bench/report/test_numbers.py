@@ -11,8 +11,10 @@ from lrpilot.bench.report.numbers import (
     loss_text,
     lr_text,
     many,
+    names_text,
     ratio_cell,
     ratio_text,
+    seconds_text,
     short,
 )
 from lrpilot.bench.stats.intervals import Interval
@@ -33,7 +35,19 @@ def test_lrs(lr: float | None, text: str) -> None:
     assert lr_text(lr) == text
 
 
-@pytest.mark.parametrize(("factor", "text"), [(30.0, "×30"), (1.0, "×1"), (0.0333333, "×1/30"), (0.25, "×1/4")])
+@pytest.mark.parametrize(
+    ("factor", "text"),
+    [
+        (30.0, "×30"),
+        (1.0, "×1"),
+        (0.0333333, "×1/30"),
+        (0.25, "×1/4"),
+        (154.2, "×154"),
+        (1 / 730, "×1/730"),
+        (15432.0, "×15,400"),
+        (999.7, "×1,000"),
+    ],
+)
 def test_factors(factor: float, text: str) -> None:
     assert factor_text(factor) == text
 
@@ -41,7 +55,12 @@ def test_factors(factor: float, text: str) -> None:
 def test_counts_losses_and_times() -> None:
     assert [many(1, "loss"), many(2, "loss"), many(1000, "run")] == ["1 loss", "2 losses", "1,000 runs"]
     assert [loss_text(0.123456), loss_text(math.inf), loss_text(None)] == ["0.1235", "∞", "–"]
-    assert [hours_text(60), hours_text(7200)] == ["1 minutes", "2.0 hours"]
+    assert [hours_text(60), hours_text(7200)] == ["1 minute", "2.0 hours"]
+
+
+def test_seconds_have_one_decimal_and_names_with_commas_stay_apart() -> None:
+    assert [seconds_text(1.2345), seconds_text(None), seconds_text(math.inf)] == ["1.2", "–", "∞"]
+    assert names_text(["Prodigy", "Prodigy, cosine"]) == "Prodigy · Prodigy, cosine"
 
 
 def test_one_seed_has_no_interval_and_no_verdict() -> None:

@@ -12,7 +12,7 @@ from fake_records import CATALOGUE, TASKS, Faker, bench_records
 
 from lrpilot.bench.analysis.catalogue import Catalogue, registered
 from lrpilot.bench.analysis.runs import load
-from lrpilot.bench.report.document import Document, Section, Table
+from lrpilot.bench.report.document import Document, Figure, Gallery, Section, Table
 from lrpilot.bench.report.findings import ENTRY, Findings, find
 from lrpilot.bench.report.html_page import html_page
 from lrpilot.bench.report.markdown_page import markdown_page
@@ -164,7 +164,7 @@ def test_without_a_method_on_every_task_there_is_no_profile(records: list[Record
     some = [r for r in records if (r["task"], r["method"]) in apart and r["lr_factor"] == r["horizon"] == 1.0]
     some += [r for r in records if r["method"] == "linear" and r["lr"] != 1e-3 and r["task"] in ("digits", "diamonds")]
     made = html_page(report(load([r for r in some if r["lr_factor"] == 1.0], CATALOGUE)))
-    assert "so there is no profile over tasks" in made and 'id="profile-c"' not in made
+    assert "no ranking, and no profile over tasks" in made and 'id="profile-c"' not in made
 
 
 def test_the_gap_closed_has_its_interval(findings: Findings, document: Document) -> None:
@@ -292,3 +292,66 @@ def test_eight_tasks_and_thirty_five_methods_stay_small() -> None:
 def test_every_task_has_its_three_pictures(page: str, name: str) -> None:
     for prefix in ("sweep", "loss", "lr"):
         assert page.count(f'id="{prefix}-{name}-c"') == 1
+
+
+def first_words(document: Document, name: str) -> str:
+    return str(section(document, name).blocks[0].words)
+
+
+def plain(record: Record) -> bool:
+    return bool(record["lr_factor"] == record["horizon"] == 1.0)
+
+
+def test_with_two_methods_on_every_task_nothing_is_ranked(records: list[Record]) -> None:
+    """The others ran on digits alone: a best of two is no headline."""
+    some = [
+        r
+        for r in records
+        if plain(r) and (r["task"] == "digits" or r["method"] in ("linear", "cosine", "wsd", "prodigy_cosine", ENTRY))
+    ]
+    never = {r["run"] for r in some if r["method"] in ("linear", "cosine", "wsd") and r["task"] != "digits"}
+    default = {"sgd": 0.1, "adamw": 1e-3}
+    some = [r for r in some if r["run"] not in never or r["lr"] != default[r["family"]]]
+    made = report(load(some, CATALOGUE))
+    assert re.match(r"Only 2 of \d+ methods have run on all 6 tasks yet: no ranking", first_words(made, "headline"))
+    parts = section(made, "headline").blocks
+    assert not any(isinstance(block, Figure | Gallery) for block in parts)
+    cells = [each for table in tables(section(made, "headline")) for line in table.rows for each in line.cells]
+    assert cells and not any(each.best for each in cells)
+
+
+def test_one_seed_is_not_judged(records: list[Record]) -> None:
+    made = report(load([r for r in records if r["seed"] == 0], CATALOGUE))
+    ties = {str(line.cells[2].words) for line in tables(section(made, "peers"))[0].rows}
+    assert ties == {"1 seed: not judged"}
+    text = markdown_page(made)
+    assert "Gap closed is not given: the default has one seed, so its distance from the oracle cannot" in text
+    assert "beyond the noise" not in text
+
+
+def test_the_top_says_how_complete_the_records_are(findings: Findings, document: Document) -> None:
+    said = "lrpilot's entry has run on 6 of 6 tasks; 30 of the planned runs are not there yet."
+    assert document.status == said and said in html_page(document).replace("&#x27;", "'")
+    assert said in markdown_page(document)
+    assert made_of(replace(findings, missing=())).status.endswith("every planned run is there.")
+
+
+def test_an_empty_section_says_which_cause_applies(records: list[Record]) -> None:
+    without = report(load([r for r in records if plain(r)], CATALOGUE))
+    assert first_words(without, "start-lr") == "No run with another start lr is on record yet."
+    assert first_words(without, "horizon") == "No run with another budget is on record yet."
+    some = [r for r in records if r["lr_factor"] > 1 and r["task"] == "digits" and r["method"] == "schedule_free"]
+    barless = [str(block.words) for block in section(report(load(some, CATALOGUE)), "start-lr").blocks[:2]]
+    assert barless[1].startswith(f"{len(some)} runs are there, but not yet")
+
+
+def test_many_missing_runs_share_rows(findings: Findings) -> None:
+    assert findings.missing is not None
+    first = findings.missing[0]
+    names = [name for name, method in CATALOGUE.methods.items() if method.trains]
+    lacking = [
+        replace(first, run=f"{name}-{task}-{factor}", method=name, task=task, lr=None, lr_factor=factor, horizon=1.0)
+        for name in names for task in ("digits", "diamonds") for factor in (1.0, 30.0)
+    ]  # fmt: skip
+    table = tables(section(made_of(replace(findings, missing=tuple(lacking))), "not-run"))[0]
+    assert len(table.rows) == 2 and sum(int(str(row.cells[1].words)) for row in table.rows) == len(lacking)

@@ -104,8 +104,9 @@ class ToBeat:
         best: the peer of the smallest mean regret; None where no peer has one.
         regret: its regret.
         ties: peers whose interval against it holds 0, those with a failed run left out (unless ``best`` has one
-            too).
+            too), and those that share one seed with it.
         reason: why ``best`` is None, else "".
+        unjudged: peers that share one seed with it: nothing can be said of them.
     """
 
     task: str
@@ -113,6 +114,7 @@ class ToBeat:
     regret: Regret | None
     ties: tuple[str, ...]
     reason: str = ""
+    unjudged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -229,8 +231,10 @@ def peer_to_beat(rows: Sequence[MethodRow], *, groups: tuple[str, ...] = ("peer"
         return ToBeat(task, None, None, (), peers[0].regret.reason if peers else "no peer was run")
     best = min(judged, key=_standing)
     rivals = [row for row in peers if row is not best and (not row.failures or best.failures)]
-    ties = tuple(row.method for row in rivals if compare(best, row).verdict == "tie")
-    return ToBeat(task, best.method, best.regret, ties)
+    pairs = [compare(best, row) for row in rivals]
+    ties = tuple(pair.other for pair in pairs if pair.verdict == "tie" and len(pair.log_ratios) > 1)
+    lone = tuple(pair.other for pair in pairs if len(pair.log_ratios) == 1)
+    return ToBeat(task, best.method, best.regret, ties, unjudged=lone)
 
 
 def _standing(row: MethodRow) -> tuple[float, float]:

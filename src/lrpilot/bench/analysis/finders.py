@@ -120,14 +120,22 @@ def _regret(bench: Bench, picked: Run, swept: Sweep, lr: float | None) -> Measur
     if lr is None:
         return Measured(math.inf)
     if swept.best is None:
-        return Measured(None, f"no sweep of {swept.kind} that finished")
+        return Measured(None, f"no sweep of {swept.kind} {'that finished' if swept.lrs else 'on record yet'}")
     if swept.missing:
         return Measured(None, f"the sweep of {swept.kind} is incomplete")
     flown = bench.runs(picked.task, swept.kind, family=picked.family, lr=lr).get(SWEEP_SEED)
     if flown is not None:
         return Measured(flown.loss / swept.best[1])
+    if not swept.lrs[0] <= lr <= swept.lrs[-1]:
+        return Measured(None, f"beyond the grid; its edge: {_edge(swept, swept.best[1], lr)}")
     loss = interpolated_loss(swept.lrs, swept.losses, lr)
     return loss if loss.value is None else Measured(loss.value / swept.best[1])
+
+
+def _edge(swept: Sweep, best: float, lr: float) -> str:
+    """What the sweep has at the end of its grid nearest to a pick: not a number for the pick."""
+    loss = swept.losses[0] if lr < swept.lrs[0] else swept.losses[-1]
+    return f"regret {loss / best:.2f}" if math.isfinite(loss) else "failed"
 
 
 def _over_seeds(regrets: dict[int, Measured], *, at_worst: bool) -> Measured:

@@ -50,7 +50,7 @@ class Oracle:
         lr: its peak lr, natural units.
         losses: final validation loss by seed, of the winner; inf where the run failed.
         mean_loss: over seeds.
-        target: the loss that time to target counts to: median over seeds x 1.02.
+        target: the target loss, which time to target counts to: median over seeds x 1.02.
         sweeps: by schedule, also where there is no oracle.
         complete: whether every point of every sweep has a record.
         reason: why there is no oracle, or in what it is provisional; else "".

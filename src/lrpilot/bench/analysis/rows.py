@@ -203,6 +203,10 @@ def _gap(losses: dict[int, float], bar: Oracle, default: dict[int, float]) -> Me
         return Measured(None, f"no oracle: {bar.reason}")
     if not default:
         return Measured(None, "the framework default was not run")
+    shared = [seed for seed in default if seed in bar.losses]
+    if len(shared) == 1 and math.isfinite(default[shared[0]]) and math.isfinite(bar.losses[shared[0]]):
+        whose = "the default has one seed" if len(default) == 1 else "the default and the oracle share one seed"
+        return Measured(None, f"{whose}, so its distance from the oracle cannot be judged")
     return gap_closed(losses, bar.losses, default)
 
 

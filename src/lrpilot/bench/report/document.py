@@ -198,9 +198,11 @@ class Document:
         subtitle: one sentence below.
         facts: (number, what it counts), for the reader's first glance.
         sections: in reading order.
+        status: one sentence on how complete the benchmark is; "" where nothing is said.
     """
 
     title: str
     subtitle: str
     facts: tuple[tuple[str, str], ...]
     sections: Sequence[Section]
+    status: str = ""

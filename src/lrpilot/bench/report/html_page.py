@@ -44,6 +44,7 @@ def html_page(document: Document) -> str:
 <h1>{escape(document.title)}</h1>
 <p class="subtitle">{escape(document.subtitle)}</p>
 {_facts(document.facts)}
+{_status(document.status)}
 {_contents(document.sections)}
 </header>
 <main>
@@ -57,6 +58,10 @@ def html_page(document: Document) -> str:
 def _facts(facts: Iterable[tuple[str, str]]) -> str:
     items = "".join(f"<div><dt>{escape(what)}</dt><dd>{escape(number)}</dd></div>" for number, what in facts)
     return f'<dl class="facts">{items}</dl>'
+
+
+def _status(words: str) -> str:
+    return f'<p class="status">{escape(words)}</p>' if words else ""
 
 
 def _contents(sections: Iterable[Section]) -> str:

@@ -30,6 +30,7 @@ def markdown_page(document: Document, *, preface: str = "") -> str:
     """
     facts = ", ".join(f"{what}: {number}" for number, what in document.facts)
     parts = [f"# {escaped(document.title)}", preface, escaped(document.subtitle), escaped(facts)]
+    parts.append(escaped(document.status))
     for section in document.sections:
         parts += _section(section, 2)
     return "\n\n".join(part for part in parts if part) + "\n"

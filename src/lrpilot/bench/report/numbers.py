@@ -1,6 +1,7 @@
 """How the report writes numbers; the one place, for HTML and Markdown alike."""
 
 import math
+from collections.abc import Iterable
 
 from lrpilot.bench.analysis.rows import MethodRow, Regret
 from lrpilot.bench.report.document import Cell
@@ -31,7 +32,17 @@ def loss_text(value: float | None) -> str:
 
 def hours_text(seconds: float) -> str:
     """A long time in hours, a short one in minutes."""
-    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds >= 5400 else many(round(seconds / 60), "minute")
+
+
+def seconds_text(value: float | None) -> str:
+    """Seconds ÷ a plain run's, to one decimal: more would be noise of the machine."""
+    return f"{value:.1f}" if value is not None and math.isfinite(value) else ratio_text(value)
+
+
+def names_text(names: Iterable[str]) -> str:
+    """Titles in a row; several hold commas, so none stands between them."""
+    return " · ".join(names)
 
 
 def lr_text(value: float | None) -> str:
@@ -51,11 +62,16 @@ def schedule_name(kind: str) -> str:
     return "WSD" if kind == "wsd" else kind.replace("_", "-")
 
 
+def multiple_text(value: float) -> str:
+    """How many times: three digits, without an exponent where it can be read: "30", "1/730", "15,400"."""
+    if value < 1:
+        return f"1/{multiple_text(1 / value)}"
+    return f"{value:.3g}" if value < 999.5 or value >= 1e7 else f"{float(f'{value:.3g}'):,.0f}"
+
+
 def factor_text(value: float) -> str:
-    """A multiple: "×30", "×1/30", "×1"."""
-    if value >= 1:
-        return f"×{value:.3g}"
-    return f"×1/{1 / value:.3g}"
+    """A multiple with its sign: "×30", "×1/30", "×1"."""
+    return f"×{multiple_text(value)}"
 
 
 def interval_text(interval: Interval) -> str:

@@ -10,8 +10,8 @@ from lrpilot.bench.analysis.runs import Bench, load
 from lrpilot.bench.records import read_records
 from lrpilot.bench.report import part_closing, part_finders, part_headline, part_peers, part_reading, part_robust
 from lrpilot.bench.report.document import Document
-from lrpilot.bench.report.findings import Findings, find
-from lrpilot.bench.report.numbers import hours_text
+from lrpilot.bench.report.findings import ENTRY, Findings, find
+from lrpilot.bench.report.numbers import hours_text, many
 from lrpilot.bench.report.part_tasks import tasks
 from lrpilot.bench.schema import by_run, run_of, unfit
 from lrpilot.errors import DataError
@@ -73,7 +73,7 @@ def document(findings: Findings) -> Document:
         part_closing.not_run(findings),
         part_closing.machine(findings),
     )
-    return Document(TITLE, SUBTITLE, _facts(findings), sections)
+    return Document(TITLE, SUBTITLE, _facts(findings), sections, _status(findings))
 
 
 def report(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) -> Document:
@@ -84,6 +84,20 @@ def report(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None
         expected: what was planned; None where that is not known.
     """
     return document(find(bench, expected))
+
+
+def _status(findings: Findings) -> str:
+    """How complete the benchmark is: where lrpilot's entry has run, and what is planned and not there."""
+    ran = sum(any(row.method == ENTRY for row in rows) for rows in findings.rows.values())
+    missing = findings.missing
+    total = len({*findings.tasks, *(run.task for run in missing or ())})
+    words = f"lrpilot's entry has run on {ran} of {many(total, 'task')}"
+    if missing is None:
+        return f"{words}; what else was planned is not known here."
+    if not missing:
+        return f"{words}; every planned run is there."
+    there = "is" if len(missing) == 1 else "are"
+    return f"{words}; {len(missing):,} of the planned runs {there} not there yet."
 
 
 def _facts(findings: Findings) -> tuple[tuple[str, str], ...]:

@@ -3,17 +3,29 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from lrpilot.bench.analysis.rows import MethodRow
 from lrpilot.bench.analysis.runs import Run
 from lrpilot.bench.analysis.sanity import NotRun
 from lrpilot.bench.report.document import Block, Bullets, Cell, Code, Paragraph, Row, Section, Table
 from lrpilot.bench.report.findings import Findings
-from lrpilot.bench.report.numbers import INFINITE, NOTHING, factor_text, hours_text, lr_text, many, ratio_text
+from lrpilot.bench.report.numbers import (
+    INFINITE,
+    NOTHING,
+    factor_text,
+    hours_text,
+    lr_text,
+    many,
+    names_text,
+    ratio_text,
+    seconds_text,
+)
 from lrpilot.bench.report.part_headline import group_of
 from lrpilot.bench.schema import ORACLE_KINDS, REFERENCE_KINDS
 
+MANY_ROWS = 20  # of a table, beyond which methods that lack the same runs share one
 SWEPT = (*ORACLE_KINDS, *REFERENCE_KINDS)  # methods that are swept over lrs far beyond what works
 
 
@@ -31,7 +43,7 @@ def cost(findings: Findings) -> Section:
         times = tuple(_time_cell(rows[task].get(head.method)) for task in tasks)
         cells = (
             Cell(ratio_text(head.compute)),
-            Cell(ratio_text(head.seconds)),
+            Cell(seconds_text(head.seconds)),
             Cell(_steps_share(findings, head.method)),
         )
         lines.append(Row(head.title, (*cells, *times), group_of(head.group)))
@@ -81,8 +93,8 @@ def _failure_words(failed: int, total: int, swept: int) -> str:
     words = f"{failed:,} of {total:,} runs failed"
     if swept:
         words += (
-            f"; {swept:,} of these failures are points of the oracle's sweeps at lrs too large, which is how a grid "
-            "finds its end"
+            f"; {swept:,} of these are points of sweeps (the oracle's and those of references) at lrs too large, which "
+            "is how a grid finds its end"
         )
     return words + "."
 
@@ -110,7 +122,7 @@ def _failure_table(findings: Findings, runs: Sequence[Run]) -> Table:
         )
         rows.append(Row(titles[method].title, cells, group_of(titles[method].group)))
     columns = ("method", "task", "run", "status", "seeds", "error")
-    return Table("Every failure outside of the oracle's sweeps", columns, tuple(rows), frozenset({1, 2, 3, 4, 5}))
+    return Table("Every failure outside of the sweeps", columns, tuple(rows), frozenset({1, 2, 3, 4, 5}))
 
 
 # ------------------------------------------------------------------ not run
@@ -125,26 +137,46 @@ def not_run(findings: Findings) -> Section:
     if not findings.missing:
         done = Paragraph("Everything that was planned is on record.")
         return Section("not-run", "What was not run", (done, *large))
-    words = f"{len(findings.missing):,} planned runs have no record. Nothing above was guessed for them."
+    have = "has" if len(findings.missing) == 1 else "have"
+    words = f"{many(len(findings.missing), 'planned run')} {have} no record. Nothing above was guessed for them."
     groups: dict[tuple[str, str], Counter[str]] = {}
     for run in findings.missing:
         groups.setdefault((_part(run, findings), run.method), Counter())[run.task] += 1
+    made = _missing_table if len(groups) <= MANY_ROWS else _short_missing_table
+    table = made({key: tasks for key, tasks in sorted(groups.items(), key=lambda item: item[0][0])}, findings)
+    return Section("not-run", "What was not run", (Paragraph(words), table, *large))
+
+
+def _missing_table(groups: Mapping[tuple[str, str], Counter[str]], findings: Findings) -> Table:
     titles = findings.bench.catalogue.methods
     rows = tuple(
         Row(
             titles[method].title if method in titles else method,
-            (
-                Cell(part),
-                Cell(f"{sum(tasks.values()):,}"),
-                Cell(_on_tasks(tasks)),
-            ),
+            (Cell(part), Cell(f"{sum(tasks.values()):,}"), Cell(_on_tasks(tasks))),
             group_of(titles[method].group) if method in titles else None,
         )
-        for (part, method), tasks in sorted(groups.items(), key=lambda item: item[0][0])
+        for (part, method), tasks in groups.items()
     )
     columns = ("method", "part", "runs", "on tasks (runs)")
-    table = Table("Planned runs without a record", columns, rows, frozenset({1, 3}), folded=f"All {len(rows)} groups")
-    return Section("not-run", "What was not run", (Paragraph(words), table, *large))
+    return Table("Planned runs without a record", columns, rows, frozenset({1, 3}), folded=f"All {len(rows)} groups")
+
+
+def _short_missing_table(groups: Mapping[tuple[str, str], Counter[str]], findings: Findings) -> Table:
+    """The same in fewer rows: methods that lack as many runs of the same tasks share one."""
+    titles = findings.bench.catalogue.methods
+    alike: dict[tuple[str, frozenset[tuple[str, int]]], list[str]] = {}
+    for (part, method), tasks in groups.items():
+        alike.setdefault((part, frozenset(tasks.items())), []).append(method)
+    rows = []
+    for (part, _), methods in alike.items():
+        tasks = groups[part, methods[0]]
+        names = names_text(titles[name].title if name in titles else name for name in methods)
+        each = f"{len(methods)} × {sum(tasks.values()):,}" if len(methods) > 1 else ""
+        runs = Cell(f"{len(methods) * sum(tasks.values()):,}", small=each)
+        rows.append(Row(part, (Cell(names), runs, Cell(_on_tasks(tasks)))))
+    columns = ("part", "methods", "runs", "on tasks (runs of each method)")
+    table = Table("Planned runs without a record", columns, tuple(rows), frozenset({1, 3}))
+    return replace(table, folded=f"All {len(rows)} groups")
 
 
 def _large(findings: Findings) -> Iterable[Block]:

@@ -13,6 +13,7 @@ from lrpilot.bench.report.document import (
     Code,
     Figure,
     Group,
+    Inline,
     Key,
     Paragraph,
     Row,
@@ -29,6 +30,8 @@ from lrpilot.bench.report.numbers import (
     factor_text,
     lr_text,
     measured_cell,
+    multiple_text,
+    names_text,
     ratio_text,
     schedule_name,
     short,
@@ -50,7 +53,7 @@ def finders(findings: Findings) -> Section:
         "Each suggestion of each finder, judged by the sweep of the schedule it is meant for: how far from the best "
         "lr it is, and what the sweep's loss there is ÷ the best of that sweep (interpolated between grid points)."
     )
-    blocks: list[Block] = [Paragraph(lead), *_answer(findings), _picture(findings, tasks), _table(findings, tasks)]
+    blocks: list[Block] = [Paragraph(lead), *_answer(findings), *_picture(findings, tasks), _table(findings, tasks)]
     return Section("finders", "Learning rate finders", blocks)
 
 
@@ -73,7 +76,7 @@ def _answer(findings: Findings) -> Iterable[Block]:
     yield Bullets(tuple(_verdict(row) for row in rows))
 
 
-def _summary(rows: Sequence[FinderRow]) -> tuple[Strong, ...]:
+def _summary(rows: Sequence[FinderRow]) -> tuple[Inline, ...]:
     """Who is near, too large, too small: the answer in one line."""
     ratios = {finder_name(row): row.lr / row.best_lr for row in rows if row.lr is not None and row.best_lr is not None}
     parts = (
@@ -82,7 +85,11 @@ def _summary(rows: Sequence[FinderRow]) -> tuple[Strong, ...]:
         ("too small", [name for name, ratio in ratios.items() if ratio < 1 / NEAR]),
         ("no pick", [finder_name(row) for row in rows if row.lr is None]),
     )
-    return (Strong("; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in parts) + "."),)
+    said: list[Inline] = []
+    for what, names in parts:
+        words: Inline = Strong(f"{what}: {names_text(names)}") if names else f"{what}: none"
+        said += ["; ", words] if said else [words]
+    return (*said, ".")
 
 
 def _verdict(row: FinderRow) -> Words:
@@ -94,6 +101,8 @@ def _verdict(row: FinderRow) -> Words:
         said += f", {_distance(row.lr / row.best_lr)} the best lr of {schedule_name(row.schedule)}"
     refused = len(row.reasons)
     said += f" ({refused} of {len(row.lrs)} seeds without a pick)" if refused else ""
+    if row.regret.reason.startswith("beyond the grid"):
+        return (name, f"{said}; {row.regret.reason}, and the pick itself was not run.")
     if row.regret.value is None:
         return (name, f"{said}; its regret cannot be said: {row.regret.reason}.")
     return (name, f"{said}; regret {ratio_text(row.regret.value)}.")
@@ -102,21 +111,24 @@ def _verdict(row: FinderRow) -> Words:
 def _distance(ratio: float) -> str:
     if 1 / NEAR <= ratio <= NEAR:
         return "within one grid step of"
-    return f"{ratio:.2g} times" if ratio > 1 else f"1/{1 / ratio:.2g} of"
+    return f"{multiple_text(ratio)} times" if ratio > 1 else f"{multiple_text(ratio)} of"
 
 
 # ------------------------------------------------------------------ the picture
 
 
-def _picture(findings: Findings, tasks: Sequence[str]) -> Figure:
+def _picture(findings: Findings, tasks: Sequence[str]) -> Iterable[Figure]:
+    """Finders with a pick that a sweep can judge; none where there is no such pick."""
     by_finder: dict[str, list[FinderRow]] = {}
     for task in tasks:
         for row in findings.finders[task]:
             by_finder.setdefault(finder_name(row), []).append(row)
     rows = sorted((_line(name, picks) for name, picks in by_finder.items()), key=lambda pair: pair[0])
-    drawn = [row for _, row in rows]
+    drawn = [row for _, row in rows if row.dots]
+    if not drawn:
+        return
     words: dict[Group, str] = {"lrpilot": "find_lr (lrpilot)", "peer": "other finders"}
-    return Figure(
+    yield Figure(
         "Pick ÷ the best lr of the schedule it is meant for",
         forest(
             drawn,
@@ -144,7 +156,7 @@ def _line(name: str, picks: Sequence[FinderRow]) -> tuple[tuple[float, str], For
         "lrpilot" if picks[0].own else "peer",
         mean,
         tuple((ratio, f"{task}: {factor_text(ratio)}") for task, ratio in ratios),
-        f"×{distance:.2g}" if distances else NOTHING,
+        factor_text(distance) if distances else NOTHING,
         f"{unpicked} of {sum(len(row.lrs) for row in picks)} without a pick" if unpicked else "",
     )
     return (distance, name), row
@@ -172,7 +184,7 @@ def _row(task: str, row: FinderRow) -> Row:
         Cell(Code(task)),
         Cell(schedule_name(row.schedule)),
         Cell(lr_text(row.lr), small=refused, mark="fail" if refused else None),
-        Cell(NOTHING if row.spread is None else f"{row.spread:.2g}"),
+        Cell(NOTHING if row.spread is None else multiple_text(row.spread)),
         Cell(lr_text(row.best_lr)),
         Cell(NOTHING if off is None else factor_text(off)),
         measured_cell(row.regret),

@@ -8,18 +8,29 @@ from lrpilot.bench.analysis.compare import Headline
 from lrpilot.bench.report.document import Block, Cell, Figure, Gallery, Group, Key, Paragraph, Row, Section, Table
 from lrpilot.bench.report.findings import ENTRY, GROUP_WORDS, GROUPS, Findings
 from lrpilot.bench.report.forest import MARKERS, ForestRow, forest
-from lrpilot.bench.report.numbers import INFINITE, NOTHING, many, of_text, ratio_text, regret_cell
+from lrpilot.bench.report.numbers import (
+    INFINITE,
+    NOTHING,
+    many,
+    names_text,
+    of_text,
+    ratio_text,
+    regret_cell,
+    seconds_text,
+)
 from lrpilot.bench.report.svg import Panel, x_scale, y_scale
 from lrpilot.bench.stats.aggregates import Profile, performance_profiles
 
 NOTE = (
     "Regret with its 95 % interval over paired seeds; bold: the smallest of a column. Compute and seconds are ÷ "
-    "those of a plain run. ▲ / = / ▽ / ✕ counts tasks: won, tied, lost against the oracle, and with a failed run; "
+    "those of a plain run; seconds are wall time on a busy machine and not to be compared closely. "
+    "▲ / = / ▽ / ✕ counts tasks: won, tied, lost against the oracle, and with a failed run; "
     "below it the tasks with too few seeds for a claim, which are in none of these. The bar at the left tells the "
     "group, as in the figures."
 )
 FOREST_TOP = 5.0  # regrets beyond are arrows at the edge
 PROFILE_TOP = 2.0
+ENOUGH = 3  # methods run on every task, below which a ranking would mislead
 
 
 def headline(findings: Findings) -> Section:
@@ -28,24 +39,25 @@ def headline(findings: Findings) -> Section:
     if not findings.heads:
         words = "No method has a run that can be judged yet: there is no plain run, or no oracle to compare with."
         return Section("headline", "All methods over all tasks", (Paragraph(words),))
-    blocks: list[Block] = [Paragraph(_answer(findings, everywhere), lead=True), _forest(everywhere, findings)]
-    drawn = tuple(figure for figure in (_profile(findings), _time_profile(findings)) if figure is not None)
-    if drawn:
-        blocks.append(Gallery(drawn))
-    else:
-        blocks.append(Paragraph("No method was run on every task yet, so there is no profile over tasks."))
+    unranked = _unranked(findings, everywhere, partly)
+    blocks: list[Block] = [Paragraph(unranked or _answer(findings, everywhere), lead=True)]
+    if not unranked:
+        blocks.append(_forest(everywhere, findings))
+        drawn = tuple(figure for figure in (_profile(findings), _time_profile(findings)) if figure is not None)
+        blocks += [Gallery(drawn)] if drawn else []
     tables = (
         (everywhere, "Methods at equal total compute, run on every task"),
         (partly, "Not run on every task (or without an oracle there): their means stand on fewer tasks"),
         (free, "Probes free of charge: not at equal total compute"),
     )
-    made = [_table(findings, heads, caption) for heads, caption in tables if heads]
+    made = [_table(findings, heads, caption, bold=not unranked) for heads, caption in tables if heads]
     waiting = [task for task in findings.tasks if task not in findings.judged]
     if waiting:
         blocks.append(
             Paragraph(f"No method has a plain run yet on {', '.join(waiting)}, so nothing here is about them.")
         )
-    blocks += [replace(table, note="" if i else NOTE) for i, table in enumerate(made)]
+    note = NOTE if not unranked else NOTE.replace("; bold: the smallest of a column", "")
+    blocks += [replace(table, note="" if i else note) for i, table in enumerate(made)]
     return Section("headline", "All methods over all tasks", blocks)
 
 
@@ -58,6 +70,38 @@ def _apart(heads: Sequence[Headline]) -> tuple[list[Headline], list[Headline], l
     everywhere = [h for h in heads if h.equal_compute and not h.missing]
     partly = [h for h in heads if h.equal_compute and h.missing]
     return everywhere, partly, [h for h in heads if not h.equal_compute]
+
+
+def _unranked(findings: Findings, everywhere: Sequence[Headline], partly: Sequence[Headline]) -> str:
+    """Why methods are not ranked while the benchmark is incomplete; "" where they are."""
+    finite = sum(h.regret is not None and math.isfinite(h.regret) for h in everywhere)
+    waiting = {h.method for h in partly} | _still_planned(findings)
+    total = len({h.method for h in everywhere} | waiting)
+    if len(everywhere) >= ENOUGH and (finite >= ENOUGH or not waiting):
+        return ""
+    count, without = len(findings.judged), [t for t in findings.judged if findings.oracles[t].kind is None]
+    some = f"{len(everywhere)} of {many(total, 'method')}" if total > len(everywhere) else many(total, "method")
+    words = f"Only {some} {'has' if len(everywhere) == 1 else 'have'} run on "
+    words += f"all {count} tasks yet" if count > 1 else "the one task that has runs yet"
+    if len(everywhere) >= ENOUGH:
+        words += f", {finite} of them without a failed run"
+    missing = f" (there is no oracle to judge by on {names_text(without)})" if without else ""
+    return f"{words}{missing}: no ranking, and no profile over tasks."
+
+
+def _still_planned(findings: Findings) -> set[str]:
+    """Methods at equal compute that are yet to run on some task."""
+    known = findings.bench.catalogue.methods
+    plain = [r for r in findings.missing or () if r.seed == 0 and r.lr_factor == r.horizon == 1.0 and not r.repeat]
+    ran = {(row.method, task) for task, rows in findings.rows.items() for row in rows}
+    return {
+        run.method
+        for run in plain
+        if run.method in known
+        and known[run.method].trains
+        and known[run.method].equal_compute
+        and (run.method, run.task) not in ran
+    }
 
 
 def _answer(findings: Findings, heads: Sequence[Headline]) -> str:
@@ -199,15 +243,15 @@ def _steps(profile: Profile | None, low: float, high: float) -> list[tuple[float
 # ------------------------------------------------------------------ table
 
 
-def _table(findings: Findings, heads: Sequence[Headline], caption: str) -> Table:
+def _table(findings: Findings, heads: Sequence[Headline], caption: str, *, bold: bool) -> Table:
     tasks = list(findings.judged)
-    best = _best(heads)
+    best = _best(heads) if bold else None
     rows = {task: {row.method: row for row in findings.rows[task]} for task in tasks}
-    ranks = {task: _smallest(findings, task, {h.method for h in heads}) for task in tasks}
+    ranks = {task: _smallest(findings, task, {h.method for h in heads}) if bold else None for task in tasks}
     lines = []
     for head in heads:
         cells = [_mean_cell(head, best=head.method == best), _worst_cell(head), _score_cell(head)]
-        cells += [Cell(ratio_text(head.compute)), Cell(ratio_text(head.seconds)), _failed_cell(head)]
+        cells += [Cell(ratio_text(head.compute)), Cell(seconds_text(head.seconds)), _failed_cell(head)]
         for task in tasks:
             row = rows[task].get(head.method)
             cells.append(

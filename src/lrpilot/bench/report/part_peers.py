@@ -1,11 +1,21 @@
 """The peer to beat on each task, and what a user who does nothing loses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from lrpilot.bench.analysis.compare import Pair
+from lrpilot.bench.analysis.catalogue import MethodFacts
+from lrpilot.bench.analysis.compare import Pair, ToBeat
 from lrpilot.bench.report.document import Cell, Code, Paragraph, Row, Section, Table
 from lrpilot.bench.report.findings import ENTRY, Findings
-from lrpilot.bench.report.numbers import INFINITE, NOTHING, interval_text, ratio_cell, ratio_text, short
+from lrpilot.bench.report.numbers import (
+    INFINITE,
+    NOTHING,
+    interval_text,
+    many,
+    names_text,
+    ratio_cell,
+    ratio_text,
+    short,
+)
 
 
 def peers(findings: Findings) -> Section:
@@ -47,12 +57,20 @@ def _peer_row(findings: Findings, task: str) -> Row:
     cells = (
         Cell(titles[beat.best].title),
         ratio_cell(beat.regret, failed=f"{len(failed)} failed" if failed else ""),
-        Cell(", ".join(titles[name].title for name in beat.ties) or "none"),
+        _ties_cell(beat, titles),
         Cell(titles[duel.method].title if duel is not None else "not run"),
         _pair_cell(duel),
         Cell(_seeds(duel)),
     )
     return Row(Code(task), cells)
+
+
+def _ties_cell(beat: ToBeat, titles: Mapping[str, MethodFacts]) -> Cell:
+    """Who is level with the best peer, and of whom one seed says nothing."""
+    ties, lone = names_text(titles[name].title for name in beat.ties), len(beat.unjudged)
+    if lone and not ties:
+        return Cell("1 seed: not judged", small=many(lone, "peer"))
+    return Cell(ties or "none", small=f"1 seed: not judged ({many(lone, 'peer')})" if lone else "")
 
 
 def _pair_cell(pair: Pair | None) -> Cell:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from lrpilot.bench.analysis.sanity import BudgetCheck, InsideCheck
 from lrpilot.bench.report.document import Block, Bullets, Cell, Code, Paragraph, Row, Section, Strong, Table
 from lrpilot.bench.report.findings import Findings
-from lrpilot.bench.report.numbers import lr_text, many
+from lrpilot.bench.report.numbers import lr_text, many, names_text
 
 
 def reading(findings: Findings) -> Section:
@@ -182,4 +182,4 @@ def _listed(names: Iterable[str], at_most: int = 6) -> str:
     """Names joined, with the number of those that were cut off."""
     kept = list(names)
     more = f" and {len(kept) - at_most} more" if len(kept) > at_most else ""
-    return ", ".join(kept[:at_most]) + more
+    return names_text(kept[:at_most]) + more

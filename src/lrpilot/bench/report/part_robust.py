@@ -26,6 +26,7 @@ from lrpilot.bench.report.numbers import (
     factor_text,
     interval_text,
     loss_text,
+    many,
     of_text,
     ratio_cell,
     ratio_text,
@@ -77,12 +78,28 @@ def start_lrs(findings: Findings) -> Section:
     found = robustness(findings)
     lead = "Every method that takes a learning rate was also started far below and far above its documented default."
     if not found:
-        none = "No start-lr sweep is on record, or none can be judged: there is no oracle to compare with."
+        runs = sum(run.record["lr_factor"] != 1.0 for run in findings.bench.all_runs)
+        none = _none(runs, "another start lr", "of a method that trains with its task's first optimizer")
         return Section("start-lr", "Start-lr robustness", (Paragraph(none),))
     factors = sorted({factor for entry in found for factor in entry.failures})
-    blocks: list[Block] = [Paragraph(lead), Gallery(tuple(_figures(findings, found, factors)))]
+    figures = tuple(_figures(findings, found, factors))
+    blocks: list[Block] = [Paragraph(lead)]
+    if not any(entry.means for entry in found):
+        runs = sum(total for entry in found for _, total in entry.failures.values())
+        there = f"{many(runs, 'run')} {'is' if runs == 1 else 'are'} there"
+        words = f"{there}, but not yet from every start lr on a task with an oracle: no means."
+        blocks.append(Paragraph(words))
+    blocks += [Gallery(figures)] if figures else []
     blocks.append(_table(found, factors))
     return Section("start-lr", "Start-lr robustness", blocks)
+
+
+def _none(runs: int, what: str, needed: str) -> str:
+    """Why a section has nothing to show."""
+    if not runs:
+        return f"No run with {what} is on record yet."
+    there = "run is" if runs == 1 else "runs are"
+    return f"{runs:,} {there} there with {what}, but not yet one {needed}, so there is nothing to show."
 
 
 def robustness(findings: Findings) -> list[Robustness]:
@@ -194,7 +211,9 @@ def horizons(findings: Findings) -> Section:
     """The section."""
     tasks = [task for task in findings.tasks if findings.horizons[task]]
     if not tasks:
-        return Section("horizon", "Other budgets", (Paragraph("No horizon sweep is on record."),))
+        runs = sum(run.horizon != 1.0 for run in findings.bench.all_runs)
+        none = _none(runs, "another budget", "of a method that trains with its task's first optimizer")
+        return Section("horizon", "Other budgets", (Paragraph(none),))
     lead = "The same methods, unchanged, with a fraction and a multiple of the task's budget."
     figures = tuple(_horizon_figure(task, findings.horizons[task], findings) for task in tasks)
     tables = [_horizon_table(task, findings.horizons[task], findings) for task in tasks]

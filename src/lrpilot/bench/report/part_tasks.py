@@ -16,6 +16,8 @@ from lrpilot.bench.report.numbers import (
     ratio_text,
     regret_cell,
     schedule_name,
+    seconds_text,
+    short,
 )
 from lrpilot.bench.report.part_headline import group_of
 
@@ -55,7 +57,7 @@ def _oracle_words(bar: Oracle) -> tuple[str | Strong, ...]:
         f"{schedule_name(bar.kind)}, peak lr {lr_text(bar.lr)}, final validation loss {loss_text(bar.mean_loss)} "
         f"(mean of {many(len(bar.losses), 'seed')})"
     )
-    target = f"; the loss that time to target counts to is {loss_text(bar.target)}" if bar.target is not None else ""
+    target = f"; target loss {loss_text(bar.target)}" if bar.target is not None else ""
     if bar.complete and not bar.reason:
         return (Strong("Oracle:"), f" {words}{target}.")
     missing = bar.reason.removeprefix("provisional: ")
@@ -104,7 +106,7 @@ def _cells(row: MethodRow, *, best: bool, gap: bool) -> tuple[Cell, ...]:
         measured_cell(row.test_score, digits="loss"),
         Cell(lr_text(row.lr)),
         Cell(ratio_text(row.compute), small="" if row.equal_compute else "probes free"),
-        measured_cell(row.seconds),
+        Cell(seconds_text(row.seconds.value), small=short(row.seconds.reason)),
         _time_cell(row),
     )
 
