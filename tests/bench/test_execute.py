@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from lrpilot.bench import execute as module
-from lrpilot.bench.execute import SCHEMA, execute
+from lrpilot.bench.execute import execute
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.methods.method import Method
 from lrpilot.bench.methods.registry import get_method
+from lrpilot.bench.schema import SCHEMA
 from lrpilot.errors import MissingDependencyError
 
 JOB = Job("digits", "linear", horizon=0.1)

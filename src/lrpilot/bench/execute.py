@@ -14,7 +14,6 @@ from lrpilot.bench.curves import compact
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.methods.registry import get_method
 from lrpilot.bench.records import machine_facts
-from lrpilot.bench.schema import SCHEMA
 from lrpilot.bench.session import DivergedError, Session
 from lrpilot.bench.tasks.registry import get_task
 from lrpilot.errors import MissingDependencyError
@@ -61,16 +60,9 @@ def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
     if status == "finished" and not (math.isfinite(last) and last <= first):
         status = "diverged"
     return {
-        "schema": SCHEMA,
-        "run": planned.run,
-        **job.to_dict(),
-        "family": planned.kind,
-        "lr": planned.lr,
-        "version": method.version,
-        "settings": dict(method.settings),
+        **planned.to_record(),
         "status": status,
         "error": error,
-        "steps": planned.steps,
         "kept_steps": session.kept_steps,
         "final": {
             "val_loss": compact(last),

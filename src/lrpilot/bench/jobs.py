@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lrpilot.bench.schema import SCHEMA
 from lrpilot.errors import SettingError
 
 # The registries load torch, so they are imported where they are used: a job travels without it.
@@ -82,6 +83,22 @@ class Plan:
             "repeat": self.job.repeat,
         }
         return digest(identity)
+
+    def to_record(self) -> dict[str, Any]:
+        """What a record says of its run before it has begun: plain data."""
+        from lrpilot.bench.methods.registry import get_method
+
+        method = get_method(self.job.method)
+        return {
+            "schema": SCHEMA,
+            "run": self.run,
+            **self.job.to_dict(),
+            "family": self.kind,
+            "lr": self.lr,
+            "version": method.version,
+            "settings": dict(method.settings),
+            "steps": self.steps,
+        }
 
 
 def plan(job: Job) -> Plan:

@@ -23,15 +23,18 @@ for all in the environment variable below, which is also how worker processes ge
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from traceback import extract_tb
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
+from lrpilot.core.names import unknown_name
 from lrpilot.errors import LRPilotError, SettingError
+
+Entry = TypeVar("Entry")
 
 PLUGINS_VARIABLE = "LRPILOT_BENCH_PLUGINS"  # importable modules, separated by commas
 NAMES = ("TASKS", "METHODS")
@@ -102,6 +105,22 @@ def _collected(modules: tuple[str, ...], part: str) -> dict[str, Any]:
                 )
             found[entry.name] = entry
     return found
+
+
+def named(entries: Mapping[str, Entry], what: str, name: str) -> Entry:
+    """The entry of that name.
+
+    Args:
+        entries: by name.
+        what: kind of entry, for the message ("A benchmark task").
+        name: as typed.
+
+    Raises:
+        SettingError: there is none; the closest names are offered.
+    """
+    if name not in entries:
+        raise unknown_name(what, name, sorted(entries))
+    return entries[name]
 
 
 def collected(own: Iterable[str], part: str) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs, require_de
 from lrpilot.bench.progress import Pace, Silence, Watch, crash_reason, latest_line
 from lrpilot.bench.protocol import Lookup
 from lrpilot.bench.records import append_record, machine_facts
-from lrpilot.bench.schema import SCHEMA
 from lrpilot.bench.workers import Outcome, Pool
 
 Wants = Callable[[Lookup], list[Job]]
@@ -210,21 +209,12 @@ def death_record(plan: Plan, death: str, seconds: float, *, device: str = "cpu")
         device: where it trained.
     """
     from lrpilot.bench.curves import Curve
-    from lrpilot.bench.methods.registry import get_method
 
-    method = get_method(plan.job.method)
     nothing = {"forwards": 0, "backwards": 0}
     return {
-        "schema": SCHEMA,
-        "run": plan.run,
-        **plan.job.to_dict(),
-        "family": plan.kind,
-        "lr": plan.lr,
-        "version": method.version,
-        "settings": dict(method.settings),
+        **plan.to_record(),
         "status": "crashed",
         "error": f"Its worker died {TRIES} times: {death}.",
-        "steps": plan.steps,
         "kept_steps": 0,
         "final": dict.fromkeys(("val_loss", "val_score", "test_loss", "test_score")),
         "compute": 0.0,

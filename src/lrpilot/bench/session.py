@@ -170,13 +170,18 @@ class Session:
 
     # ------------------------------------------------------------------ training
 
-    def step(self, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
-        """One plain kept step on a batch, declared and ticked; the training loss."""
+    def gradients(self, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
+        """Fresh gradients of a batch's mean loss; the loss, detached. Nothing is declared."""
         optimizer.zero_grad(set_to_none=True)
         loss = self.loss(batch)
         loss.backward()
+        return loss.detach()
+
+    def step(self, optimizer: torch.optim.Optimizer, batch: Batch) -> float:
+        """One plain kept step on a batch, declared and ticked; the training loss."""
+        loss = self.gradients(optimizer, batch)
         optimizer.step()
-        return self.tick(float(loss.detach()), float(optimizer.param_groups[0]["lr"]), samples=len(batch[0]))
+        return self.tick(float(loss), float(optimizer.param_groups[0]["lr"]), samples=len(batch[0]))
 
     def tick(self, loss: float, lr: float, *, samples: int, forwards: int = 1, backwards: int = 1) -> float:
         """Account for one kept step that the method has taken by itself.

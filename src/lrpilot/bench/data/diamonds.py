@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from lrpilot.bench.data.folder import (
     PathLike,
     check_files,
-    data_folder,
-    fill,
+    fetch_checked,
     find_folder,
     python_package,
     read_checked,
 )
-from lrpilot.errors import MissingDependencyError
 
 SUBFOLDER = "diamonds"
 FILE = "diamonds.csv"
@@ -55,10 +53,7 @@ def diamonds(folder: PathLike | None = None) -> dict[str, NDArray[np.float64]]:
 
 def fetch_diamonds(folder: PathLike | None = None) -> Path:
     """Put the file into the data folder, unless it is there."""
-    try:
-        return check_files(_find(folder), SUMS)
-    except MissingDependencyError:
-        return fill(data_folder(folder) / SUBFOLDER, list(SUMS), _download)
+    return fetch_checked(_find, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
 
 
 def _find(folder: PathLike | None) -> Path:

@@ -140,6 +140,32 @@ def fill(target: Path, files: Sequence[str], make: Callable[[Path], Path]) -> Pa
     return target
 
 
+def fetch_checked(
+    find: Callable[[PathLike | None], Path],
+    sums: Mapping[str, str],
+    make: Callable[[Path], Path],
+    *,
+    subfolder: str,
+    folder: PathLike | None,
+) -> Path:
+    """Put files of known sha256 into the data folder, unless they are there already.
+
+    Args:
+        find: given the data folder, the folder in which all of them lie; raises where they do not.
+        sums: name to sha256.
+        make: fetches them, as for :func:`fill`.
+        subfolder: of the data folder.
+        folder: the data folder; see :func:`data_folder`.
+
+    Returns:
+        The folder that holds them.
+    """
+    try:
+        return check_files(find(folder), sums)
+    except MissingDependencyError:
+        return fill(data_folder(folder) / subfolder, list(sums), make)
+
+
 def _remove_stale(base: Path) -> None:
     for left in base.glob(f"{SCRATCH}*"):
         if time.time() - left.stat().st_mtime > STALE_SECONDS:

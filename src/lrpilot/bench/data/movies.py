@@ -8,13 +8,11 @@ from pathlib import Path
 from lrpilot.bench.data.folder import (
     PathLike,
     check_files,
-    data_folder,
-    fill,
+    fetch_checked,
     find_folder,
     python_package,
     read_checked,
 )
-from lrpilot.errors import MissingDependencyError
 
 SUBFOLDER = "movie-reviews"
 FILE = "movieReviewSnippets_GroundTruth.txt"
@@ -38,10 +36,7 @@ def movie_reviews(folder: PathLike | None = None) -> list[tuple[float, str]]:
 
 def fetch_movie_reviews(folder: PathLike | None = None) -> Path:
     """Put the file into the data folder, unless it is there."""
-    try:
-        return check_files(_find(folder), SUMS)
-    except MissingDependencyError:
-        return fill(data_folder(folder) / SUBFOLDER, list(SUMS), _download)
+    return fetch_checked(_find, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
 
 
 def _find(folder: PathLike | None) -> Path:

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from lrpilot.bench.curves import compact
-from lrpilot.bench.methods.loops import gradients
 from lrpilot.bench.methods.method import Method, Notes
 from lrpilot.bench.methods.packages import quiet, require
 from lrpilot.bench.session import Session
@@ -75,7 +74,7 @@ def _fly(session: Session, optimizer: torch.optim.Optimizer, lr_of: GroupLR, *, 
     for batch in session.batches():
         if session.steps_left == 0:
             break
-        loss = gradients(session, optimizer, batch)
+        loss = session.gradients(optimizer, batch)
         optimizer.step()
         # With the estimate after the step, one step ahead of what it used.
         session.tick(float(loss), lr_of(group), samples=len(batch[0]))

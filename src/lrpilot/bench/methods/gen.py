@@ -8,7 +8,6 @@ direction and the user's loop steps it again: moments are updated twice with one
 import torch
 
 from lrpilot.bench.curves import compact
-from lrpilot.bench.methods.loops import gradients
 from lrpilot.bench.methods.method import Method, Notes
 from lrpilot.bench.methods.packages import quiet, require
 from lrpilot.bench.session import Session
@@ -29,7 +28,7 @@ def fly_gen(session: Session, *, lazy: int) -> Notes:
         left = session.steps_left
         if left == 0:
             break
-        loss = gradients(session, optimizer, batch)
+        loss = session.gradients(optimizer, batch)
         if (session.kept_steps + 1) % lazy == 0 and left > 1:  # the last step could not pay for it
             # Dropout of the training keeps its draws.
             with torch.random.fork_rng(), quiet():

@@ -3,12 +3,10 @@
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from lrpilot.bench.methods.flying import fly_loop
 from lrpilot.bench.methods.packages import quiet
 from lrpilot.bench.session import Session
-from lrpilot.bench.splits import Batch
 
 
 class MetricScheduler(Protocol):
@@ -16,14 +14,6 @@ class MetricScheduler(Protocol):
 
     def step(self, metrics: float) -> Any:
         """Take note of a validation loss, and set the lr."""
-
-
-def gradients(session: Session, optimizer: torch.optim.Optimizer, batch: Batch) -> Tensor:
-    """Fresh gradients of a batch's mean loss; the loss. For a method that steps and ticks by itself."""
-    optimizer.zero_grad(set_to_none=True)
-    loss = session.loss(batch)
-    loss.backward()
-    return loss.detach()
 
 
 def fly_on_validation(

@@ -1,8 +1,7 @@
 """Methods by name. A method joins by an entry in its file's ``METHODS``, a file by its name here."""
 
 from lrpilot.bench.methods.method import Method
-from lrpilot.bench.plugins import collected
-from lrpilot.core.names import unknown_name
+from lrpilot.bench.plugins import collected, named
 
 # In the order of the tables.
 FILES = (
@@ -32,6 +31,4 @@ def get_method(name: str) -> Method:
     Raises:
         SettingError: there is none; the closest names are offered.
     """
-    if name not in methods():
-        raise unknown_name("A benchmark method", name, sorted(methods()))
-    return methods()[name]
+    return named(methods(), "A benchmark method", name)

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrpilot.bench.methods.loops import gradients
 from lrpilot.bench.methods.method import Method
 from lrpilot.bench.methods.packages import require
 from lrpilot.bench.session import Session
@@ -38,7 +37,7 @@ def fly_schedule_free(session: Session, *, warmup: float, norm_batches: int) -> 
     for batch in session.batches():
         if session.steps_left <= reserved:
             break
-        loss = gradients(session, optimizer, batch)
+        loss = session.gradients(optimizer, batch)
         optimizer.step()
         session.tick(float(loss), optimizer.param_groups[0]["scheduled_lr"], samples=len(batch[0]))
     session.evaluating = nullcontext

@@ -100,12 +100,10 @@ def _range_test(session: Session) -> tuple[list[float], list[float]]:
         lrs.append(START_LR * (END_LR / START_LR) ** (step / NUM_STEPS))
         for group in optimizer.param_groups:
             group["lr"] = lrs[-1]
-        optimizer.zero_grad(set_to_none=True)
-        loss = session.loss(batch)
-        loss.backward()
+        loss = session.gradients(optimizer, batch)
         optimizer.step()
         session.charge(len(batch[0]), forwards=1, backwards=1)
-        losses.append(float(loss.detach()))
+        losses.append(float(loss))
         if fastai_diverged(losses):
             break
     return lrs, losses

@@ -1,8 +1,7 @@
 """Tasks by name. A task joins by its file's ``TASKS``, a file by its name here."""
 
-from lrpilot.bench.plugins import collected
+from lrpilot.bench.plugins import collected, named
 from lrpilot.bench.tasks.task import Task
-from lrpilot.core.names import unknown_name
 
 # In the order of the tables.
 FILES = (
@@ -30,6 +29,4 @@ def get_task(name: str) -> Task:
     Raises:
         SettingError: there is none; the closest names are offered.
     """
-    if name not in tasks():
-        raise unknown_name("A benchmark task", name, sorted(tasks()))
-    return tasks()[name]
+    return named(tasks(), "A benchmark task", name)
