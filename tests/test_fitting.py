@@ -25,6 +25,8 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.errors import DataError, PolicyError, SettingError, StateError, StepError
+from lrpilot.policies.lr_tuner import LRTuner
+from lrpilot.policies.weighted_factors import WeightedFactors
 from small_training import (
     Listed,
     assert_equal,
@@ -90,10 +92,56 @@ def test_total_steps_counts_kept_steps(total_steps: int) -> None:
 @pytest.mark.parametrize("policy", [Schedule("constant"), SEARCHING], ids=["schedule", "searching"])
 def test_a_budget_is_kept_to_within_one_step(policy: Any, budget: float) -> None:
     result = fit(make_training(), policy, budget=budget, progress=False)
-    if result.steps:
-        assert budget - 3 < result.total_compute <= budget
-    else:
-        assert budget < 3 + 3 * 5 + 20, "the search alone has spent it"
+    assert budget - 3 < result.total_compute <= budget
+
+
+@pytest.mark.parametrize("budget", [30.0, 100.0, 250.0, 1000.0])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        WeightedFactors(),
+        WeightedFactors(7, batches=4),
+        WeightedFactors.paper(),
+        LRTuner(),
+        LRTuner.paper("fashion-mnist"),
+        Listed((Train(constant(0.1), 5), Trial(annealed(0.1, 300), 300), Train(constant(0.2), 1000))),
+        Listed((Train(constant(0.1), 9), Evaluate(), Line((0.0, 0.5, 1.0), 9), Train(constant(0.2), 1000))),
+    ],
+    ids=lambda policy: policy.name,
+)
+def test_no_policy_spends_more_than_the_budget(policy: Any, budget: float) -> None:
+    result = fit(make_training(), policy, budget=budget, progress=False)
+    assert budget - 3 < result.total_compute <= budget
+    assert len(result.history.lrs) == result.steps
+
+
+LATE_TRIAL = Listed((Train(ramp(0.2, 0.1, 5), 5), Trial(annealed(0.3, 40), 40), Train(constant(0.5), 1000)))
+
+
+def test_what_the_budget_cannot_pay_for_is_left_out_and_the_lr_held() -> None:
+    seen: list[Event] = []
+    result = fit(make_training(), LATE_TRIAL, budget=60, progress=False, on_event=seen.append)
+    assert result.coasts_from == 5 and result.steps == 20 and result.cost.trials == 0
+    assert result.history.lrs[5:] == [result.history.lrs[4]] * 15
+    (skipped,) = [event for event in seen if event.phase == "skip"]
+    assert "trial of 40 steps" in skipped.message and "beyond the budget" in skipped.message
+
+    paid = fit(make_training(), LATE_TRIAL, budget=600, progress=False)
+    assert paid.coasts_from is None and paid.cost.trial_steps == 40 and paid.history.lrs[5] == 0.5
+
+
+def test_a_fit_that_coasts_is_resumed_coasting(tmp_path: Path) -> None:
+    whole = make_training()
+    straight = fit(whole, LATE_TRIAL, budget=60, progress=False)
+    part = make_training()
+    stop_before_step(part, 12)
+    with pytest.raises(KeyboardInterrupt):
+        fit(part, LATE_TRIAL, budget=60, progress=False, checkpoint=tmp_path / "c.pt")
+    again = make_training()
+    result = fit(again, LATE_TRIAL, budget=60, progress=False, checkpoint=tmp_path / "c.pt", resume=True)
+    assert result.coasts_from == 5
+    assert result.history.lrs == straight.history.lrs
+    assert_equal(final(again), final(whole))
 
 
 def test_the_policy_is_told_the_steps_that_are_left() -> None:

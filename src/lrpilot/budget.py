@@ -4,7 +4,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 
-from lrpilot.core.actions import Trial
+from lrpilot.core.actions import Action, Trial
 from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
 from lrpilot.core.shape import constant
@@ -101,6 +101,10 @@ class BudgetHorizon(ABC):
     def __call__(self, step: int) -> int:
         """Kept steps left after ``step`` of them."""
 
+    def affords(self, action: Action, step: int) -> bool:
+        """Whether a measurement can be paid for after ``step`` kept steps."""
+        return True
+
 
 class _StepHorizon(BudgetHorizon):
     def __init__(self, total_steps: int) -> None:
@@ -119,8 +123,15 @@ class _WorkHorizon(BudgetHorizon):
         self._budget = forward_equivalents
 
     def __call__(self, step: int) -> int:
-        left = self._budget - self.spent.forward_equivalents - 3.0 * step
-        return max(0, int(left // 3.0))
+        return max(0, int(self._left(step) // 3.0))
+
+    def _left(self, step: int) -> float:
+        return self._budget - self.spent.forward_equivalents - 3.0 * step
+
+    def affords(self, action: Action, step: int) -> bool:
+        """Whether a measurement can be paid for after ``step`` kept steps; what is free always can."""
+        due = 0.0 if self._flown is None else self._flown.price(action)
+        return due <= max(0.0, self._left(step))
 
 
 class _TimeHorizon(BudgetHorizon):

@@ -52,6 +52,14 @@ class FitResult:
         return self.pilot.cost
 
     @property
+    def coasts_from(self) -> int | None:
+        """Kept steps taken when the budget could not pay for what the policy asked next; None if it always could.
+
+        From there on the lr was held.
+        """
+        return self.pilot._flight.coasts_from
+
+    @property
     def total_compute(self) -> float:
         """Forward-equivalents of everything: 3 per kept step, plus every probe."""
         return 3.0 * self.steps + self.cost.forward_equivalents
@@ -79,7 +87,9 @@ def fit(
         policy: decides the learning rates.
         total_steps: kept optimizer steps.
         budget: total compute instead, probes included: a number of forward-equivalents, or a
-            :class:`Budget`. The policy is told the steps that are left.
+            :class:`Budget`. The policy is told the steps that are left. Forward-equivalents are never exceeded: a
+            measurement that they cannot pay for is left out and the lr held from there on
+            (:attr:`FitResult.coasts_from`).
         progress: show a bar on stderr.
         on_event: called at the beginning and end of every measurement.
         on_step: ``on_step(pilot, loss)`` after every kept optimizer step, before the pilot measures again: for
@@ -102,7 +112,7 @@ def fit(
     saved = store.read(_Loop.KEYS)
     pace = None if saved is None else saved.get("pace")
     horizon = make_horizon(training, training_budget, total_steps, clock, pace=pace)
-    pilot = Pilot(training, policy, total_steps, on_event, _horizon=horizon)
+    pilot = Pilot(training, policy, total_steps, on_event, _horizon=horizon, _affords=horizon.affords)
     loop = _Loop(training, pilot, clock, training_budget, pace=horizon.pace)
     if saved is not None:
         loop.load_state_dict(saved)

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrpilot.core.cost import Cost
-from lrpilot.core.flight import Flight, Horizon
+from lrpilot.core.flight import Affords, Flight, Horizon
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.errors import SettingError, StateError, StepError
@@ -62,6 +62,7 @@ class Pilot(LRScheduler):
         on_event: OnEvent | None = None,
         *,
         _horizon: Horizon | None = None,
+        _affords: Affords | None = None,
     ) -> None:
         _check_settings(training, policy, total_steps)
         self.training = training
@@ -75,6 +76,7 @@ class Pilot(LRScheduler):
             self._substrate,
             lr=self._lrs.reference,
             horizon=_horizon or self._steps_left,
+            affords=_affords,
             on_event=_logged(on_event),
         )
         self._taken = 0  # kept optimizer steps seen by the hook
@@ -335,7 +337,7 @@ def _check_settings(training: Any, policy: Any, total_steps: int | None) -> None
 
 def _logged(on_event: OnEvent | None) -> OnEvent:
     def emit(event: Event) -> None:
-        logger.log(logging.INFO if event.phase == "end" else logging.DEBUG, event.message)
+        logger.log(logging.DEBUG if event.phase == "begin" else logging.INFO, event.message)
         if on_event is not None:
             on_event(event)
 

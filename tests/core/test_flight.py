@@ -416,6 +416,46 @@ def test_a_mark_must_be_set_before_it_is_used(action: Action) -> None:
 # ----------------------------------------------------------- bad policies
 
 
+def coasting(limit: int) -> tuple[Flight, OneNumber]:
+    """A flight that can pay for measurements up to so many kept steps, on a script with a Line and a Mark at 3."""
+    substrate = OneNumber()
+    script = FlightScript((train(3, 0.3), Mark("m"), Line((0.0, 1.0)), train(3, 0.1), Evaluate(), train(9, 0.7)))
+    flight = Flight(script, substrate, lr=START_LR, horizon=horizon(20), affords=lambda _, step: step <= limit)
+    flight.start()
+    return flight, substrate
+
+
+@pytest.mark.parametrize("limit, since, lr", [(0, 3, 0.3), (3, 4, 0.3), (6, 7, 0.1)])
+def test_what_cannot_be_paid_for_is_left_out_and_the_policy_is_not_asked_again(
+    limit: int, since: int, lr: float
+) -> None:
+    flight, substrate = coasting(limit)
+    steps(flight, substrate, 20)
+    assert flight.coasts_from == since
+    assert flight.history.lrs[since:] == [lr] * (20 - since)
+    assert "evaluate" not in substrate.log and not flight.searching and not flight.done
+
+
+def test_what_can_be_paid_for_is_measured() -> None:
+    flight, substrate = coasting(100)
+    steps(flight, substrate, 12)
+    assert flight.coasts_from is None and "evaluate" in substrate.log
+
+
+@pytest.mark.parametrize("stop_at", range(12))
+def test_a_flight_that_coasts_resumes_coasting(stop_at: int) -> None:
+    straight, substrate = coasting(3)
+    steps(straight, substrate, 12)
+    first, substrate = coasting(3)
+    steps(first, substrate, stop_at)
+    again, other = coasting(3)
+    again.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    other.weight, other.steps, other.marks = substrate.weight, substrate.steps, dict(substrate.marks)
+    other.armed, other.endpoints = substrate.armed, substrate.endpoints
+    steps(again, other, 12 - stop_at)
+    assert again.history.lrs == straight.history.lrs and again.coasts_from == straight.coasts_from == 4
+
+
 def test_an_endless_search_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flight_module, "MAX_MEASUREMENTS_IN_A_ROW", 50)
     with pytest.raises(PolicyError, match="A search must end, but FlightScript asked for 50 measurements"):

@@ -307,19 +307,58 @@ def test_what_the_last_window_wrecked_is_taken_back() -> None:
     told.train()
     told.line(sound(1.6, 1.5, 1.4, 1.3, 1.2, no_step=1.7))
     told.moved(Mark)
-    assert told.train().steps == 8, "one is left"
+    assert told.train().steps == 7, "two are left"
     assert told.action == Line((0.0, 1.0), batches=1)
     told.line((2.5, 2.5))
     told.moved(Rewind)
-    assert told.action == Done() and told.step == 20
+    assert told.train().steps == 1 and told.action == Done() and told.step == 20
+
+
+def test_where_lines_cost_no_steps_the_very_last_step_is_looked_at_too() -> None:
+    told = begun(default(batches=2), total=12)
+    told.line(*[sound(1.9, 1.8, 1.7, 1.6, 1.5)] * 2)
+    told.moved(Mark)
+    assert told.train().steps == 8, "three are left"
+    told.line((1.2, 1.1), (1.2, 1.1))
+    told.moved(Mark)
+    assert told.train().steps == 1
+    told.line((2.5, 2.5), (2.5, 2.5))
+    told.moved(Rewind)
+    assert told.action == Done() and told.step == 12
+
+
+def test_where_lines_are_paid_for_in_steps_the_last_look_is_the_last_thing() -> None:
+    told = begun(total=20)
+    told.line(sound(1.9, 1.8, 1.7, 1.6, 1.5))
+    told.moved(Mark)
+    told.train()
+    told.line(sound(1.6, 1.5, 1.4, 1.3, 1.2, no_step=1.7))
+    told.moved(Mark)
+    told.train()
+    told.total -= 1  # the cost of two forward passes
+    told.line((2.5, 2.5))
+    told.moved(Rewind)
+    assert told.action == Done() and told.step == told.total == 19
+
+
+def test_too_near_the_end_a_wreck_is_taken_back_without_a_search() -> None:
+    told = begun(total=11)
+    told.line(sound(1.9, 1.8, 1.7, 1.6, 1.5))
+    told.moved(Mark)
+    before = told.train().shape(0)
+    told.line((2.5, 9.0))
+    told.moved(Rewind)
+    assert told.train().shape(0) <= before / 4
 
 
 def test_a_sound_end_is_left_as_it_is() -> None:
     told = begun(total=11)
     told.line(sound(1.9, 1.8, 1.7, 1.6, 1.5))
     told.moved(Mark)
-    assert told.train().steps == 9
+    assert told.train().steps == 8
     told.line((1.5, 1.4))
+    told.moved(Mark)
+    told.train()
     assert told.action == Done()
 
 
@@ -351,8 +390,8 @@ def test_the_start_lr_hardly_matters(share: float) -> None:
 def test_the_cost_is_as_stated() -> None:
     result = fly(WeightedFactors(), GOOD_LR)
     assert len(result.history.lrs) == 1000
-    # 20 decisions of 6 factors on 2 batches, and a look at both ends of the last step
-    assert result.cost.forwards == 20 * 12 + 4 and result.cost.backwards == 0
+    # 20 decisions of 6 factors on 2 batches, and a look at both ends of the last step and of the last but two
+    assert result.cost.forwards == 20 * 12 + 2 * 4 and result.cost.backwards == 0
 
 
 @record

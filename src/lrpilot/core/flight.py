@@ -30,6 +30,7 @@ from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.errors import PolicyError, StateError
 
@@ -40,6 +41,9 @@ READ_EVERY = 32
 
 Horizon = Callable[[int], int | None]
 """Kept steps left after so many were taken; None when the end is open."""
+
+Affords = Callable[[Action, int], bool]
+"""Whether a measurement can be paid for, after so many kept steps."""
 
 
 class Substrate(Protocol):
@@ -91,23 +95,35 @@ class Flight:
         lr: reference lr for the next kept step.
         action: what is being done, or due.
         result: what the policy's Done carried.
+        coasts_from: kept steps taken when the policy asked for what could not be paid for any more; None if it
+            never did. From there on the lr is held and the policy is not asked again.
 
     Args:
         policy: the decision rule.
         substrate: what is flown.
         lr: reference lr at the start, natural units.
         horizon: kept steps left after so many were taken, or None for an open end.
-        on_event: called at the beginning and end of every measurement.
+        affords: whether a measurement can be paid for; None where everything can.
+        on_event: called at the beginning and end of every measurement, and when one is left out.
     """
 
     def __init__(
-        self, policy: Policy, substrate: Substrate, *, lr: float, horizon: Horizon, on_event: OnEvent | None = None
+        self,
+        policy: Policy,
+        substrate: Substrate,
+        *,
+        lr: float,
+        horizon: Horizon,
+        affords: Affords | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
         self.policy = policy
         self.substrate = substrate
         self.horizon = horizon
+        self._affords = affords
         self.on_event = on_event
         self.step = 0
+        self.coasts_from: int | None = None
         self.result: Any = None
         self._history = History()
         self.lr = lr
@@ -140,6 +156,8 @@ class Flight:
     @property
     def searching(self) -> bool:
         """Whether a measurement, or a report to the policy, is due before the next kept step."""
+        if self.coasts_from is not None:
+            return False
         if isinstance(self.action, Train):
             return self._report_due
         if isinstance(self.action, Line):
@@ -167,12 +185,21 @@ class Flight:
             if isinstance(self.action, Train):
                 self._report(self.action)
                 continue
+            if self._affords is not None and not self._affords(self.action, self.step):
+                self._coast()
+                return
             self._emit(Event("begin", self.step, self.action))
             self._tell(self._measure(self.action))
         raise PolicyError(
             f"A search must end, but {self.policy.name} asked for {MAX_MEASUREMENTS_IN_A_ROW} measurements "
             "without a training step. Make its ask() return a Train or Done."
         )
+
+    def _coast(self) -> None:
+        """Leave out what cannot be paid for, and hold the lr to the end: a budget is a promise."""
+        left_out, self.coasts_from = self.action, self.step
+        self._begin(Train(constant(self._present_lr), max(1, self.horizon(self.step) or 0)))
+        self._emit(Event("skip", self.step, left_out))
 
     def kept(self, loss: Any = None) -> None:
         """Account for one kept optimizer step taken at :attr:`lr`, then fly on to the next.
@@ -336,6 +363,7 @@ class Flight:
             "lr": self._present_lr,
             "marks": sorted(self._marks),
             "line_held": self._line_held,
+            "coasts_from": self.coasts_from,
             "history": self._history.to_plain(),
             "cost": encode(self.substrate.cost),
         }
@@ -358,6 +386,7 @@ class Flight:
         self._marks = set(saved["marks"])
         self._state = decode(saved["state"])
         self._line_held = saved["line_held"]
+        self.coasts_from = saved.get("coasts_from")
         self._begin(decode(saved["action"]))
         self._seek(saved["position"])
         self._report_due = saved["report_due"]

@@ -14,13 +14,14 @@ class Event:
     """Something the pilot does, for logs and progress bars.
 
     Attributes:
-        phase: "begin" before a measurement (it may take a while), "end" after it, with its observation.
+        phase: "begin" before a measurement (it may take a while), "end" after it, with its observation; "skip" for
+            one that the budget cannot pay for: it is left out, and the lr is held from there on.
         step: kept optimizer steps taken so far.
         action: what is being done.
         observation: what was seen; None at "begin".
     """
 
-    phase: Literal["begin", "end"]
+    phase: Literal["begin", "end", "skip"]
     step: int
     action: Action
     observation: Observation | None = None
@@ -28,6 +29,8 @@ class Event:
     @property
     def message(self) -> str:
         """One line for a log."""
+        if self.phase == "skip":
+            return f"step {self.step}: {describe(self.action)} is beyond the budget: the lr is held to the end"
         seen = f" -> {_describe_observation(self.observation)}" if self.observation is not None else ""
         return f"step {self.step}: {describe(self.action)}{seen}"
 

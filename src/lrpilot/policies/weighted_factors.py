@@ -7,6 +7,7 @@ Cost of a decision: ``batches`` forward passes for each factor and, in the defau
 At the defaults these are 12, the work of 4 training steps, and 20 decisions a training cost 80 steps.
 """
 
+import math
 from dataclasses import KW_ONLY, replace
 from numbers import Integral
 from typing import ClassVar, Literal
@@ -144,6 +145,11 @@ class WeightedFactors(Policy):
         """The candidates, ascending; 1 is in the middle."""
         return powers_of_two(self.num_factors)
 
+    @property
+    def last_look(self) -> int:
+        """Steps left at the last Line of a training that pays for it out of these: the step, and the Line itself."""
+        return 1 + math.ceil(2 * self.batches / 3)
+
     # ------------------------------------------------------------ the policy
 
     def init(self, context: Context) -> WeightedFactorsState:
@@ -198,7 +204,7 @@ class WeightedFactors(Policy):
         if not self.recover:
             return self.factors
         # Nothing is left to decide at the last step, but what the last window has wrecked is still taken back.
-        return (0.0, 1.0) if state.remaining == 1 else (0.0, *self.factors)
+        return (0.0, 1.0) if state.remaining in (1, self.last_look) else (0.0, *self.factors)
 
     def _shrunk_factors(self, times: int) -> tuple[float, ...]:
         """The factors continued downwards: as many again for each time."""
@@ -242,7 +248,7 @@ class WeightedFactors(Policy):
         """
         candidates = state.candidates
         assert candidates is not None
-        if candidates.smallest_is_best and state.shrinks < MAX_SHRINKS:
+        if candidates.smallest_is_best and state.shrinks < MAX_SHRINKS and not self._is_ending(state):
             return replace(state, stage="shrink")
         best = candidates.combine() if candidates.any_helps else 1.0
         return self._take_back(state, best * self.factors[0])
@@ -271,20 +277,29 @@ class WeightedFactors(Policy):
     def _train_steps(self, state: WeightedFactorsState) -> int:
         if state.remaining is None:
             return state.to_train
-        # The last step is kept for the last Line.
-        return min(state.to_train, max(1, state.remaining - 1) if self.recover else state.remaining)
+        if not self.recover:
+            return min(state.to_train, state.remaining)
+        # The last step is kept for the last Line; where Lines are paid for out of the remaining steps, one before it,
+        # after which nothing remains.
+        keep = self.last_look if state.remaining > self.last_look else 1
+        return min(state.to_train, max(1, state.remaining - keep))
 
     def _after_train(self, state: WeightedFactorsState, seen: Trained) -> WeightedFactorsState:
         if seen.stop is not None and self.recover:
             return self._take_back(state, self.factors[0])
         to_train = state.to_train - seen.steps
-        if self.recover and state.remaining == 1:
+        if self.recover and state.remaining in (1, self.last_look):
             return replace(state, stage="line")
         if to_train > 0:  # as published a window goes on after a loss that was not finite
             return replace(state, to_train=to_train)
-        if state.remaining is None or state.remaining > max(2, state.window // 2):
+        if not self._is_ending(state):
             return replace(state, stage="line")
-        return replace(state, to_train=state.remaining)  # too few for a decision to pay
+        return replace(state, to_train=state.remaining)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _is_ending(state: WeightedFactorsState) -> bool:
+        """Whether the steps left are too few for a decision to pay."""
+        return state.remaining is not None and state.remaining <= max(2, state.window // 2)
 
 
 # ------------------------------------------------------------------- helpers

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from lrpilot.core.actions import Action, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
+from lrpilot.core.price import price
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.errors import LossError, NonlinearStepError, StepError
 from lrpilot.training.checks import explain_refused_gradients, is_known_nonlinear
 from lrpilot.training.data import copy_batch, count_samples
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action, together
-from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, reestimate_batch_norm
+from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, pure_forwards, reestimate_batch_norm
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.line import LineEndpoints
 from lrpilot.training.meter import Meter
@@ -29,6 +30,9 @@ from lrpilot.training.trial import RunningAverage, StepCounter, counted_steps
 BATCH_NORM_BATCHES = 16
 # Largest relative deviation from linearity in lr that float32 rounding explains.
 LINEARITY_TOLERANCE = 1e-2
+LINE_CHECK_STEPS = 4  # two brackets of two steps
+STEP = 3.0  # forward-equivalents of a training step
+ENDS = frozenset({0.0, 1.0})  # factors of a Line at which no linearity is assumed
 
 
 class LiveSubstrate:
@@ -50,6 +54,8 @@ class LiveSubstrate:
         self._armed = False
         self._line_checked = False
         self._checked = False
+        # Until the first has been read; then what it has cost.
+        self._evaluation_price = float(training.eval_batches or 1)
 
     @property
     def proven(self) -> list[bool]:
@@ -68,6 +74,15 @@ class LiveSubstrate:
     @cost.setter
     def cost(self, cost: Cost) -> None:
         self.meter.cost = cost
+
+    def price(self, action: Action) -> float:
+        """Forward-equivalents that an action will cost beyond kept steps, proofs that are still due included."""
+        proofs = 0.0
+        if isinstance(action, Trial) and not self._checked:
+            proofs = STEP
+        if isinstance(action, Line) and not self._line_checked and not set(action.factors) <= ENDS:
+            proofs = LINE_CHECK_STEPS * STEP
+        return proofs + price(action, evaluation=self._evaluation_price)
 
     # ------------------------------------------------------------- brackets
 
@@ -205,8 +220,10 @@ class LiveSubstrate:
             training.model.eval()
             held_out = map(training.move, training.probe_data.held_out())
             loss, samples = mean_loss(held_out, training.loss, count_samples)
+        before = self.meter.cost.forwards
         for count in samples:
             self.meter.add(count, forwards=1)
+        self._evaluation_price = self.meter.cost.forwards - before
         return loss
 
     def _reestimate(self) -> None:
@@ -245,7 +262,7 @@ class LiveSubstrate:
         endpoints = self._endpoints
         if endpoints is None:
             raise StepError("A Line is read after a step, but none was taken since it was armed.")
-        if not set(action.factors) <= {0.0, 1.0}:  # where the weights really were, whatever the optimizer
+        if not set(action.factors) <= ENDS:  # where the weights really were, whatever the optimizer
             self._require_linear_step()
         self.meter.count(lines=1)
         width = len(action.factors)
@@ -262,11 +279,12 @@ class LiveSubstrate:
     def _pure_losses(self, batches: Sequence[Any], first: int) -> list[float]:
         """One loss per batch, the first of index ``first``; a batch has the same dropout masks in every call."""
         losses = []
-        for i, batch in enumerate(batches, start=first):
-            own = self.training.move(copy_batch(batch))
-            with pure_forward(self.training.model, self.training.seed + i, self.training.extra_modules):
+        with pure_forwards(self.training.model, self.training.extra_modules) as begin:
+            for i, batch in enumerate(batches, start=first):
+                own = self.training.move(copy_batch(batch))
+                begin(self.training.seed + i)
                 losses.append(self.training.loss(own).detach())
-            self.meter.add(count_samples(batch), forwards=1)
+                self.meter.add(count_samples(batch), forwards=1)
         return [float(x) for x in torch.stack(losses).tolist()]
 
     def release_line(self) -> None:
@@ -290,6 +308,7 @@ class LiveSubstrate:
             return
         name = type(self.training.raw_optimizer).__name__
         deviation = math.inf if is_known_nonlinear(self.training.raw_optimizer) else self._nonlinearity()
+        self.forget_snapshot()  # what is held while the Line is read is two copies of the parameters, and no more
         if not deviation <= LINEARITY_TOLERANCE:
             raise NonlinearStepError(
                 f"A Line needs a step that is linear in lr, but half the lr does not give half the step of {name} "
