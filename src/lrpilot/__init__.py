@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from lrpilot.find import apply_lr, find_lr
     from lrpilot.fitting import fit
     from lrpilot.pilot import Pilot
+    from lrpilot.policies.lr_tuner import LRTuner
     from lrpilot.policies.schedule import Schedule
+    from lrpilot.policies.weighted_factors import WeightedFactors
     from lrpilot.simulation import simulate
     from lrpilot.training import Training
 
@@ -23,9 +25,11 @@ __all__ = [
     "Budget",
     "FindCode",
     "LRPilotError",
+    "LRTuner",
     "Pilot",
     "Schedule",
     "Training",
+    "WeightedFactors",
     "__version__",
     "apply_lr",
     "find_lr",
@@ -39,9 +43,11 @@ _HOMES = {
     "Budget": "lrpilot.budget",
     "FindCode": "lrpilot.core.status",
     "LRPilotError": "lrpilot.errors",
+    "LRTuner": "lrpilot.policies.lr_tuner",
     "Pilot": "lrpilot.pilot",
     "Schedule": "lrpilot.policies.schedule",
     "Training": "lrpilot.training",
+    "WeightedFactors": "lrpilot.policies.weighted_factors",
     "apply_lr": "lrpilot.find",
     "find_lr": "lrpilot.find",
     "fit": "lrpilot.fitting",

@@ -33,6 +33,7 @@ from lrpilot.errors import SettingError
 
 DIGITS = get_task("digits")
 LRS = DIGITS.families[0].oracle_lrs
+EXPERIMENTS = ("lr_tuner", "weighted_factors")
 
 
 def nothing(job: Job) -> None:
@@ -111,8 +112,9 @@ def test_the_runner_and_the_report_find_the_same_winner_whatever_was_recorded_tw
 
 def test_one_seed_of_every_method_comes_before_the_next_and_ours_before_the_rest() -> None:
     jobs = jobs_of("methods")
-    small = [task.name for task in tasks().values() if not (task.large or task.smoke)]
-    assert len(jobs) == len(set(jobs)) == 3 * len(small) * len(methods())
+    small = [task.name for task in tasks().values() if not (task.large or task.smoke or task.experiment)]
+    flown = [method for method in methods().values() if method.group != "ablation"]
+    assert len(jobs) == len(set(jobs)) == 3 * len(small) * len(flown)
     hand_made = [get_method(job.method).group == "schedule" for job in jobs]
     assert hand_made == sorted(hand_made), "the schedules come last"
     for part in (False, True):
@@ -127,7 +129,7 @@ def test_one_seed_of_every_method_comes_before_the_next_and_ours_before_the_rest
 def test_the_start_lr_sweep_is_of_what_takes_an_lr() -> None:
     jobs = jobs_of("start_lr", task_names=["digits"])
     names = {job.method for job in jobs}
-    assert {"linear", "adamw_constant", "schedule_free"} <= names
+    assert {"linear", "adamw_constant", "schedule_free", "weighted_factors"} <= names
     assert "cosine" not in names, "of the hand-made schedules one is enough"
     assert all(get_method(name).lrs is not None for name in names)
     assert len(jobs) == len(names) * 2 * 3
@@ -206,6 +208,38 @@ def test_the_smoke_run_takes_the_seeds_that_are_asked_for() -> None:
     assert {job.seed for job in jobs if job.lr is not None} == {0, 7}, "the sweep stays at 0"
 
 
+# ---------------------------------------------------------------------- experiments
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_job_of_an_experiment_can_be_run(name: str) -> None:
+    jobs = jobs_of(name, large=True)
+    assert len({plan(job).run for job in jobs}) == len(jobs) > 50
+    assert any(get_task(job.task).experiment for job in jobs)
+    assert {job.seed for job in jobs_of(name, seeds=[4], task_names=[jobs[0].task])} == {4}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_is_of_the_family_that_is_asked_for(name: str) -> None:
+    jobs = jobs_of(name, family="plain_sgd")
+    assert jobs and {plan(job).kind for job in jobs} == {"plain_sgd"}
+    assert set(jobs) <= set(jobs_of(name))
+
+
+def test_what_belongs_to_experiments_is_in_no_other_suite() -> None:
+    own = {job.method for name in EXPERIMENTS for job in jobs_of(name)}
+    alone = {method.name for method in methods().values() if method.group == "ablation"}
+    assert alone <= own, "each of them is flown somewhere"
+    jobs = [job for name in ALL_OF for job in jobs_of(name, lambda job: record(1.0) | {"notes": {}})]
+    assert not [job for job in jobs if job.method in alone or get_task(job.task).experiment]
+
+
+def test_the_pair_at_the_papers_size_is_asked_for() -> None:
+    full = {job for job in jobs_of("lr_tuner", large=True) if get_task(job.task).large}
+    assert {job.method for job in full} == {"constant_unwarmed", "lr_tuner_epochs"}
+    assert not full & set(jobs_of("lr_tuner"))
+
+
 # ---------------------------------------------------------------------- the other optimizer families
 
 
@@ -238,20 +272,20 @@ def test_a_task_that_lacks_the_family_is_refused_with_the_reason() -> None:
     account = ledger.account(jobs)
     assert not account.missing and account.refused
     assert {r.reason for r in account.refused} == {"The task 'digits' is trained with 'adamw', got 'sgd'."}
-    with pytest.raises(SettingError, match=r"An optimizer family must be one of adamw, sgd, got 'adam'"):
-        scope(family="adam")
+    with pytest.raises(SettingError, match=r"one of adam, adamw, plain_sgd, sgd, got 'adamm'"):
+        scope(family="adamm")
 
 
 # ---------------------------------------------------------------------- what is asked for
 
 
-def test_all_is_everything_but_the_smoke_run_in_the_order_of_the_plan() -> None:
+def test_all_is_everything_but_the_smoke_run_and_experiments_in_the_order_of_the_plan() -> None:
     assert tuple(suite.name for suite in suites(["all"])) == ALL_OF
     assert tuple(suite.name for suite in suites(["sanity", "all", "sanity"])) == (
         "sanity",
         *(name for name in ALL_OF if name != "sanity"),
     )
-    assert set(ALL_OF) == SUITES.keys() - {"smoke"}
+    assert set(ALL_OF) == SUITES.keys() - {"smoke", *EXPERIMENTS}
 
 
 def test_filters_narrow_every_suite() -> None:

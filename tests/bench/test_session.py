@@ -118,7 +118,7 @@ def test_a_method_that_never_stops_is_stopped() -> None:
 def test_forgiven_probes_leave_the_whole_training() -> None:
     flown = session()
     flown.charge(32, forwards=100)
-    flown.forgive()
+    flown.forgive(100.0)
     fly(flown)
     assert flown.kept_steps == 40
 

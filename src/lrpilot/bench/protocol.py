@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+from lrpilot.bench.experiments import lr_tuner_jobs, weighted_factors_jobs
 from lrpilot.bench.jobs import Job
 from lrpilot.bench.methods.method import Method
 from lrpilot.bench.methods.registry import get_method, methods
@@ -34,7 +35,7 @@ SMOKE_TASK = "digits"
 SMOKE_METHODS = ("linear", "adamw_constant", "find_decay_linear_free", "find_decay_linear", "cosine", "constant")
 SMOKE_SEEDS = (0, 1)
 
-GROUPS = ("lrpilot", "default", "peer", "finder", "schedule")  # in the order in which they are run
+GROUPS = ("lrpilot", "default", "peer", "finder", "schedule", "ablation")  # in the order in which they are run
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Scope:
 
     @property
     def judged(self) -> tuple[Task, ...]:
-        """The tasks of every suite but the smoke run, whose own task joins them only where it is named."""
-        return tuple(task for task in self.tasks if self.named or not task.smoke)
+        """The tasks of every suite but the smoke run and experiments, whose tasks join only where they are named."""
+        return tuple(task for task in self.tasks if self.named or not (task.smoke or task.experiment))
 
     def has_method(self, name: str) -> bool:
         """Whether the method is asked for."""
@@ -196,7 +197,7 @@ def _interpolable(swept: Sequence[Job], lr: float, lookup: Lookup) -> bool:
 def every_method(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """Every method on every task, one seed of all before the next; hand-made schedules after everything else."""
     schedules = [method for method in within.methods if method.group == "schedule"]
-    others = [method for method in within.methods if method.group != "schedule"]
+    others = [method for method in within.methods if method.group not in ("schedule", "ablation")]
     for some in (others, schedules):
         for seed in within.seeds or SEEDS:
             for method in some:
@@ -204,10 +205,13 @@ def every_method(within: Scope, lookup: Lookup) -> Iterator[Job]:
 
 
 def start_lr(within: Scope, lookup: Lookup) -> Iterator[Job]:
-    """What takes an lr, far below and far above its default: defaults, peers, and the linear schedule."""
+    """What takes an lr, far below and far above its default: defaults, peers, ours, and the linear schedule."""
+    groups = ("default", "peer", "lrpilot")
     for seed in within.seeds or SEEDS:
         for method in within.methods:
-            if method.lrs is None or not (method.group in ("default", "peer") or method.name == "linear"):
+            if method.lrs is None or not method.equal_compute:
+                continue
+            if method.group not in groups and method.name != "linear":
                 continue
             for factor in FURTHER_FACTORS:
                 yield from (within.job(task, method.name, seed=seed, lr_factor=factor) for task in within.judged)
@@ -250,6 +254,24 @@ def smoke(within: Scope, lookup: Lookup) -> Iterator[Job]:
         yield from (replace(best, seed=seed) for seed in seeds)
 
 
+def _experiment(jobs: Callable[[tuple[int, ...]], Iterator[Job]], within: Scope) -> Iterator[Job]:
+    """Of an experiment's jobs those of the tasks in scope, in the family that is asked for if there is one."""
+    names = {task.name for task in within.tasks}
+    for job in jobs(within.seeds or SEEDS):
+        if job.task in names and within.family in (None, get_task(job.task).family(job.family).kind):
+            yield job
+
+
+def lr_tuner(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """The experiments of LRTuner."""
+    return _experiment(lr_tuner_jobs, within)
+
+
+def weighted_factors(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """The experiments of loss-weighted factors."""
+    return _experiment(weighted_factors_jobs, within)
+
+
 @dataclass(frozen=True)
 class Suite:
     """A part of the protocol.
@@ -272,15 +294,17 @@ _SUITES = (
     Suite("sanity", "a plain run twice, which must agree bit for bit", sanity),
     Suite("start_lr", "what takes an lr, at 1/30 and 30 times its default", start_lr),
     Suite("horizon", "a quarter and four times the budget on two tasks", horizon),
+    Suite("lr_tuner", "experiments: AutoLR's Tables 2, 12 and 14, and steps beyond the minimiser", lr_tuner),
+    Suite("weighted_factors", "experiments: the shape of its paper's table and figures", weighted_factors),
     Suite("smoke", "three methods on digits, two seeds: does it all work?", smoke),
 )
 SUITES = {suite.name: suite for suite in _SUITES}
-ALL = "all"  # of these, in this order
+ALL = "all"  # of these, in this order: what the report is made from; experiments are named
 ALL_OF = ("oracle", "sanity", "methods", "start_lr", "references", "horizon")
 
 
 def suites(names: Sequence[str]) -> tuple[Suite, ...]:
-    """The suites of these names; "all" stands for all but the smoke run.
+    """The suites of these names; "all" stands for all but the smoke run and the experiments.
 
     Raises:
         SettingError: an unknown name; the closest one is offered.

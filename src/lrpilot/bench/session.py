@@ -86,6 +86,7 @@ class Session:
         self.counter = PassCounter(self.model)
         self.curve = Curve()
         self.kept_steps = 0
+        self._forgiven = 0.0
         self._order = BatchSource(self.train_data, seed=seed, name="train_data")
         self._bad_losses = 0
         self._eval_seconds = 0.0
@@ -146,8 +147,8 @@ class Session:
 
     @property
     def budget(self) -> float:
-        """Forward-equivalents of the plain run."""
-        return 3.0 * self.steps
+        """Forward-equivalents of the plain run, and of the probes that were made free of charge."""
+        return 3.0 * self.steps + self._forgiven
 
     @property
     def steps_left(self) -> int:
@@ -164,9 +165,9 @@ class Session:
         self.declared.forwards += round(cost.forwards * size)
         self.declared.backwards += round(cost.backwards * size)
 
-    def forgive(self) -> None:
-        """Make the probes so far free of charge: for rows that say so (``equal_compute=False``)."""
-        self.steps += math.ceil(self.compute / 3.0)
+    def forgive(self, compute: float) -> None:
+        """Make so many forward-equivalents of probes free of charge: for rows that say so (``equal_compute=False``)."""
+        self._forgiven += compute
 
     # ------------------------------------------------------------------ training
 

@@ -5,6 +5,8 @@ all, nothing is trained and that is the result. The rows called "free" do not ch
 alone (``pick_...``) trains nothing: its record is its pick.
 """
 
+import math
+
 from lrpilot.bench.finder_picks import PICKERS, Picker
 from lrpilot.bench.methods.flying import fly_policy
 from lrpilot.bench.methods.method import Method, Notes
@@ -30,7 +32,7 @@ def fly_pick(session: Session, *, picker: str, kind: str, warmup: float = 0.0, f
     session.notes.update(pick.notes())
     lr = pick.require()
     if free:
-        session.forgive()
+        session.forgive(3.0 * math.ceil(session.compute / 3.0))  # whole steps, so that none is lost
     fly_policy(session, Schedule(kind, lr=lr, warmup=warmup), lr=lr)
 
 

@@ -14,7 +14,7 @@ from lrpilot.fitting import fit
 from lrpilot.pilot import Pilot
 
 
-def fly_policy(session: Session, policy: Policy, *, lr: float | None = None) -> None:
+def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, free: bool = False) -> None:
     """Train with a policy until what is left of the session's budget is spent, its probes included.
 
     Args:
@@ -22,21 +22,30 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None) -> 
         policy: decides the lrs.
         lr: that the optimizer is built with, and that a policy without an lr of its own starts from; None
             for the session's.
+        free: whether its probes are not paid for; they are counted all the same.
     """
     training = session.training(session.optimizer(session.lr if lr is None else lr))
     charged = Cost()
 
-    def on_step(pilot: Pilot, loss: Tensor) -> None:
+    def charge(cost: Cost) -> None:
         nonlocal charged
-        session.charge_cost(pilot.cost - charged)
-        charged = pilot.cost
+        session.charge_cost(cost - charged)
+        if free:
+            session.forgive((cost - charged).forward_equivalents)
+        charged = cost
+
+    def on_step(pilot: Pilot, loss: Tensor) -> None:
+        charge(pilot.cost)
         session.tick(float(loss), pilot.history.lrs[-1], samples=session.task.batch_size)
 
     if session.steps_left == 0:
         return  # a search has spent it all
-    budget = Budget(forward_equivalents=session.budget - session.compute)
-    result = fit(training, policy, budget=budget, progress=False, on_step=on_step)
-    session.charge_cost(result.cost - charged)
+    length: dict[str, Any] = (
+        {"total_steps": session.steps_left}
+        if free
+        else {"budget": Budget(forward_equivalents=session.budget - session.compute)}
+    )
+    charge(fit(training, policy, progress=False, on_step=on_step, **length).cost)
 
 
 def fly_loop(

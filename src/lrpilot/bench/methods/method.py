@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from lrpilot.bench.session import Session
 
-Group = Literal["schedule", "default", "peer", "lrpilot", "finder"]
+Group = Literal["schedule", "default", "peer", "lrpilot", "finder", "ablation"]
 Notes = Mapping[str, Any]
 
 
@@ -24,7 +24,8 @@ class Method:
             what it wants to have on record (a picked lr, say) as plain data, or None.
         practice: one line: whose documented best practice this is, and what it says.
         group: "schedule" (hand-made, at a default lr), "default" (what a framework does unasked), "peer",
-            "lrpilot", or "finder" (picks an lr and trains nothing).
+            "lrpilot", "finder" (picks an lr and trains nothing), or "ablation" (belongs to an experiment, and is
+            flown nowhere else).
         settings: plain data; part of what identifies a run.
         version: raised when ``fly`` changes what it does; part of what identifies a run.
         lrs: documented default lr by the family's kind, for a method that takes one; None for one that

@@ -14,6 +14,8 @@ FILES = (
     "plateau",
     "polling",
     "handmade",
+    "lr_tuner",
+    "weighted_factors",
     "finders",
     "one_cycle",
     "autowu",

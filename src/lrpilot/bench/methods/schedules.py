@@ -13,7 +13,9 @@ from lrpilot.policies.schedule_shapes import SCHEDULES
 
 WARMUP = 0.05  # of the steps; with every kind but those that bring their own
 DEFAULT_LRS = {"sgd": 0.1, "adamw": 1e-3}  # of the tutorials and of the papers; torch's default for AdamW
+MORE_LRS = {"plain_sgd": 0.1, "adam": 1e-3}  # of the families that only experiments train with
 OWN_WARMUP = ("one_cycle", "trapezoid")
+UNWARMED = ("constant", "linear", "cosine", "step")
 
 
 def fly_schedule(session: Session, *, kind: str, **options: Any) -> None:
@@ -34,4 +36,18 @@ def _method(kind: str) -> Method:
     )
 
 
-METHODS = tuple(_method(kind) for kind in SCHEDULES)
+def _unwarmed(kind: str) -> Method:
+    lrs = {**DEFAULT_LRS, **MORE_LRS}
+    return Method(
+        name=f"{kind}_unwarmed",
+        title=f"{kind}, no warmup",
+        fly=fly_schedule,
+        practice="a baseline of papers: its lr from the first step on",
+        group="ablation",
+        settings={"kind": kind},
+        lrs=lrs,
+        families=frozenset(lrs),
+    )
+
+
+METHODS = (*(_method(kind) for kind in SCHEDULES), *(_unwarmed(kind) for kind in UNWARMED))

@@ -15,6 +15,9 @@ FILES = (
     "diamonds",
     "fashion_full",
     "fashion_resnet",
+    "papers_fashion",
+    "papers_fashion_full",
+    "factors_fashion",
 )
 
 

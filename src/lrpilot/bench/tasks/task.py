@@ -12,7 +12,7 @@ from lrpilot.errors import SettingError
 
 IGNORED = -100  # a target that neither loss nor score counts (padding), as in torch's cross entropy
 
-Kind = Literal["sgd", "adamw"]
+Kind = Literal["sgd", "adamw", "plain_sgd", "adam"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class OptimizerFamily:
     """The optimizer that a task is trained with, and the grid of its oracle.
 
     Attributes:
-        kind: "sgd" (with momentum) or "adamw".
+        kind: "sgd" (with momentum) or "adamw"; of experiments also "plain_sgd" (without) and "adam".
         oracle_lrs: 11 peak lrs, ascending, neighbours at most a factor 2.2 apart; the best one must
             turn out to lie strictly inside.
         default: name of the method that a user who does nothing about the lr gets.
@@ -44,9 +44,15 @@ class OptimizerFamily:
 
     def make(self, parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         """The optimizer at an lr."""
-        if self.kind == "sgd":
-            return torch.optim.SGD(parameters, lr=lr, momentum=self.momentum, weight_decay=self.weight_decay)
-        return torch.optim.AdamW(parameters, lr=lr, weight_decay=self.weight_decay)
+        match self.kind:
+            case "sgd":
+                return torch.optim.SGD(parameters, lr=lr, momentum=self.momentum, weight_decay=self.weight_decay)
+            case "plain_sgd":
+                return torch.optim.SGD(parameters, lr=lr, weight_decay=self.weight_decay)
+            case "adam":
+                return torch.optim.Adam(parameters, lr=lr, weight_decay=self.weight_decay)
+            case "adamw":
+                return torch.optim.AdamW(parameters, lr=lr, weight_decay=self.weight_decay)
 
 
 def lr_grid(middle: float, factor: float = 2.0) -> tuple[float, ...]:
@@ -83,6 +89,7 @@ class Task:
         large: made for a GPU; left out unless asked for.
         smoke: for the smoke run alone, and for trying things out; left out unless named, so that what was
             chosen while looking at it is not judged by it.
+        experiment: belongs to an experiment of one method, whose suite names it; left out of all others.
         remark: what the task is in the set for.
     """
 
@@ -104,6 +111,7 @@ class Task:
     packages: tuple[str, ...] = ()
     large: bool = False
     smoke: bool = False
+    experiment: bool = False
     remark: str = ""
 
     def family(self, kind: str | None = None) -> OptimizerFamily:

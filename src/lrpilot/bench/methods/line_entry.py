@@ -1,0 +1,32 @@
+"""What entries of methods on a Line have in common: they take an lr, and any optimizer whose step is linear in it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lrpilot.bench.methods.method import Group, Method, Notes
+from lrpilot.bench.methods.schedules import DEFAULT_LRS, MORE_LRS
+
+
+def line_method(
+    name: str,
+    title: str,
+    fly: Callable[..., Notes | None],
+    practice: str,
+    settings: dict[str, Any] | None = None,
+    *,
+    group: Group = "ablation",
+) -> Method:
+    """An entry; a setting ``free`` says that its probes are not paid for. Arguments are those of :class:`Method`."""
+    settings = settings or {}
+    lrs = {**DEFAULT_LRS, **MORE_LRS}
+    return Method(
+        name,
+        title,
+        fly,
+        practice,
+        group,
+        settings,
+        lrs=lrs,
+        families=frozenset(lrs),
+        equal_compute=not settings.get("free", False),
+    )
