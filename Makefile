@@ -40,6 +40,8 @@ format: $(STAMP) ## write the format
 
 bench: data ## measure what docs/ states (hours; stop it at any time, it goes on where it ended)
 	$(BIN)/lrpilot bench run --suite all --processes $(JOBS) --records $(RECORDS)
+	$(BIN)/lrpilot bench run --suite lr_tuner --large --processes $(JOBS) --records benchmarks/records/lr_tuner.jsonl
+	$(BIN)/lrpilot bench run --suite weighted_factors --processes $(JOBS) --records benchmarks/records/weighted_factors.jsonl
 	$(BIN)/python benchmarks/invariances.py
 	$(BIN)/python benchmarks/probe_cost.py
 	$(MAKE) docs
@@ -47,6 +49,7 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 docs: $(STAMP) ## write the tables of docs/ from the committed records
 	$(BIN)/python benchmarks/fashion_finders.py --table
 	$(BIN)/python benchmarks/evidence_page.py
+	$(BIN)/python benchmarks/line_experiments.py
 	$(BIN)/lrpilot bench report --records $(RECORDS) --out runs/benchmark.html --markdown docs
 
 data: $(STAMP) ## fetch the benchmark's data into the data folder (LRPILOT_DATA names it)

@@ -1,9 +1,17 @@
 """What a record of the benchmark is, and the few lists that both its runner and its reader go by; free of torch."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from lrpilot.errors import SettingError
+
+
+class _Kind(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+
+Family = TypeVar("Family", bound=_Kind)
 
 SCHEMA = 1  # raised when a record's fields change their meaning
 JOB_FIELDS = ("task", "method", "seed", "family", "lr", "horizon", "repeat")  # what a run can be planned from again
@@ -24,6 +32,20 @@ def unfit(record: Mapping[str, Any]) -> str | None:
         return f"not a record of schema {SCHEMA}"
     missing = [name for name in FIELDS if name not in record]
     return f"a record without {', '.join(missing)}" if missing else None
+
+
+def family_of(task: str, families: Iterable[Family], kind: str | None) -> Family:
+    """A task's optimizer family of that kind; its first where it is None.
+
+    Raises:
+        SettingError: the task has no such family.
+    """
+    known = {family.kind: family for family in families}
+    if kind is None:
+        kind = next(iter(known))
+    if kind not in known:
+        raise SettingError(f"The task {task!r} is trained with {', '.join(map(repr, known))}, got {kind!r}.")
+    return known[kind]
 
 
 def by_run(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

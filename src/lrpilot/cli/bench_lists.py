@@ -51,7 +51,7 @@ def list_(
                 "name": task.name,
                 "what": task.title,
                 "trained with": f"{' or '.join(family.kind for family in task.families)}, {task.steps} steps",
-                "flag": "--large" if task.large else "",
+                "note": "--large" if task.large else "experiment" if task.experiment else "smoke" if task.smoke else "",
             }
             for task in tasks().values()
         ],

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lrpilot.bench.schema import family_of
 from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
 
@@ -49,11 +50,7 @@ class TaskFacts:
         Raises:
             SettingError: the task has no such family.
         """
-        for family in self.families:
-            if kind is None or family.kind == kind:
-                return family
-        kinds = ", ".join(repr(family.kind) for family in self.families)
-        raise SettingError(f"The task {self.name!r} is trained with {kinds}, got {kind!r}.")
+        return family_of(self.name, self.families, kind)
 
 
 @dataclass(frozen=True)

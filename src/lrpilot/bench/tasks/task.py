@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lrpilot.bench.schema import family_of
 from lrpilot.bench.splits import Splits
 from lrpilot.errors import SettingError
 
@@ -120,11 +121,7 @@ class Task:
         Raises:
             SettingError: the task has no such family.
         """
-        for family in self.families:
-            if kind is None or family.kind == kind:
-                return family
-        kinds = ", ".join(repr(family.kind) for family in self.families)
-        raise SettingError(f"The task {self.name!r} is trained with {kinds}, got {kind!r}.")
+        return family_of(self.name, self.families, kind)
 
     def loss_fn(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Mean loss of a batch, as :class:`lrpilot.Training` takes it."""

@@ -1,0 +1,260 @@
+"""Write docs/line-experiments.md from the records of the suites lr_tuner and weighted_factors alone."""
+
+import statistics
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from evidence_page import table
+from fashion_tasks import HERE, RECORDS
+
+from lrpilot.bench.analysis.catalogue import registered
+from lrpilot.bench.analysis.runs import Bench, Run, load
+from lrpilot.bench.experiments import (
+    FACTORS_TASK,
+    FAR_LR,
+    SEED_LRS,
+    START_LR,
+    STEP_FACTOR_TASKS,
+    STEP_FACTORS,
+    TUNER_FAMILIES,
+    TUNER_METHODS,
+    TUNER_TASK,
+    TUNER_TASK_FULL,
+)
+from lrpilot.bench.methods.lr_tuner import HELD
+from lrpilot.bench.methods.schedules import UNWARMED
+from lrpilot.bench.methods.weighted_factors import BATCHES, NUM_FACTORS
+from lrpilot.bench.records import read_records
+from lrpilot.bench.schema import run_of
+
+PAGE = HERE.parent / "docs" / "line-experiments.md"
+Row = tuple[str, ...]
+MISSING = "not run"
+
+OPTIMIZERS = {"sgd": "momentum", "plain_sgd": "SGD", "adam": "Adam"}
+# AutoLR, Table 14: (training loss, test accuracy) with the fixed lr and with the tuner, means over 7 runs of 50 epochs.
+PUBLISHED = {
+    "plain_sgd": ((0.005, 91.33), (0.001, 91.88)),
+    "sgd": ((0.073, 89.31), (4.3e-4, 91.66)),
+    "adam": ((0.018, 90.56), (0.002, 91.65)),
+}
+# AutoLR, Tables 2 and 12, CIFAR-10 on ResNet-18: test accuracy by explore epochs of 200, and by seed lr.
+PUBLISHED_HELD = {0.0: 93.77, 0.1: None, 0.25: 94.52, 0.5: 94.79}
+PUBLISHED_SEED_LRS = {0.05: 94.60, 0.075: 94.71, 0.1: 94.79, 0.125: 94.58, 0.15: 94.25}
+# "Automated learning rate scheduling with in-training information", Table 1: test accuracy on CIFAR-10.
+PUBLISHED_SCHEDULES = {"constant": 83.5, "linear": 85.2, "cosine": 85.0, "step": 84.4}
+PUBLISHED_FACTORS = 87.0
+
+
+def read(path: Path) -> Bench:
+    """The runs of a file of records; none where it does not exist yet."""
+    return load(read_records(path) if path.exists() else [], registered(), current_run=run_of)
+
+
+# ------------------------------------------------------------------- numbers
+
+
+def spread(values: Iterable[float], text: Callable[[float], str]) -> str:
+    """Mean, ± the standard deviation where there are several."""
+    found = list(values)
+    if not found:
+        return MISSING
+    mean = text(statistics.mean(found))
+    return mean if len(found) == 1 else f"{mean} ± {text(statistics.stdev(found))}"
+
+
+def percent(value: float) -> str:
+    """A fraction in percent."""
+    return f"{100 * value:.2f}"
+
+
+def three(value: float) -> str:
+    """Three digits."""
+    return f"{value:.3g}"
+
+
+def accuracy(runs: Iterable[Run]) -> str:
+    """Test accuracy in percent."""
+    return spread((run.test_score for run in runs if run.test_score is not None), percent)
+
+
+def train_loss(run: Run) -> float:
+    """Mean training loss of the last twentieth of the run."""
+    return float(run.curve["train_loss"][-1])
+
+
+def cells(runs: dict[int, Run]) -> Row:
+    """Training loss, validation loss, test accuracy, compute, seeds and failures."""
+    found = list(runs.values())
+    if not found:
+        return (MISSING, "", "", "", "")
+    sound = [run for run in found if not run.failed]
+    failed = len(found) - len(sound)
+    return (
+        spread((train_loss(run) for run in sound), three),
+        spread((run.loss for run in sound), three),
+        accuracy(sound),
+        spread((run.compute for run in found), lambda x: f"{x:.2f}"),
+        f"{len(found)}" + (f", {failed} failed" if failed else ""),
+    )
+
+
+MEASURES = ("training loss", "validation loss", "test accuracy, %", "compute ÷ plain run", "seeds")
+
+# -------------------------------------------------------------------- LRTuner
+
+
+def optimizer_rows(bench: Bench) -> Iterator[Row]:
+    """AutoLR's Table 14."""
+    for family in TUNER_FAMILIES:
+        for method in TUNER_METHODS:
+            runs = bench.runs(TUNER_TASK, method, family=family)
+            published = ""
+            if method in TUNER_METHODS[:2]:
+                loss, score = PUBLISHED[family][TUNER_METHODS.index(method)]
+                published = f"{loss:g}; {score}"
+            yield OPTIMIZERS[family], bench.catalogue.methods[method].title, *cells(runs), published
+
+
+def full_rows(bench: Bench) -> Iterator[Row]:
+    """The pair at the papers' size."""
+    for i, method in enumerate(TUNER_METHODS[:2]):
+        loss, score = PUBLISHED["sgd"][i]
+        runs = bench.runs(TUNER_TASK_FULL, method, family="sgd")
+        yield bench.catalogue.methods[method].title, *cells(runs), f"{loss:g}; {score}"
+
+
+def held_rows(bench: Bench) -> Iterator[Row]:
+    """AutoLR's Table 2."""
+    for part in HELD:
+        runs = bench.runs(TUNER_TASK, f"lr_tuner_held_{round(100 * part)}", family="sgd")
+        yield f"{part:.0%}", *cells(runs), str(PUBLISHED_HELD[part] or "")
+
+
+def seed_lr_rows(bench: Bench) -> Iterator[Row]:
+    """AutoLR's Table 12."""
+    for lr in sorted((*SEED_LRS, 0.1)):
+        runs = bench.runs(TUNER_TASK, "lr_tuner_epochs", family="sgd", lr=lr)
+        yield f"{lr:g}", *cells(runs), str(PUBLISHED_SEED_LRS[lr])
+
+
+def step_factor_rows(bench: Bench, judged: Bench) -> Iterator[Row]:
+    """The default, aiming beyond the minimiser; validation loss by task."""
+    methods = ("lr_tuner", *(f"lr_tuner_factor_{factor:g}" for factor in STEP_FACTORS))
+    for factor, method in zip((1.0, *STEP_FACTORS), methods, strict=True):
+        source = judged if factor == 1 else bench
+        runs = [source.runs(task, method).values() for task in STEP_FACTOR_TASKS]
+        yield f"{factor:g}", *(spread((run.loss for run in found if not run.failed), three) for found in runs)
+
+
+# ----------------------------------------------------------- weighted factors
+
+
+def schedule_rows(bench: Bench) -> Iterator[Row]:
+    """The shape of the paper's Table 1."""
+    for kind in UNWARMED:
+        runs = bench.runs(FACTORS_TASK, f"{kind}_unwarmed", lr=START_LR)
+        yield kind, *cells(runs), f"{PUBLISHED_SCHEDULES[kind]}"
+    for method, published in (("weighted_factors_epochs", f"{PUBLISHED_FACTORS}"), ("weighted_factors", "")):
+        runs = bench.runs(FACTORS_TASK, method, lr=START_LR)
+        yield bench.catalogue.methods[method].title, *cells(runs), published
+
+
+def varied_rows(bench: Bench) -> Iterator[Row]:
+    """Numbers of factors, and of scoring batches."""
+    for own, words in (("weighted_factors_epochs", "as published"), ("weighted_factors", "default")):
+        for many in sorted((*NUM_FACTORS, 5)):
+            name = own if many == 5 else f"{own}_n{many}"
+            yield words, f"{many} factors", *cells(bench.runs(FACTORS_TASK, name, lr=START_LR))
+        published = own == "weighted_factors_epochs"
+        for many in BATCHES:
+            name = own if published and many == 1 else f"{own}_b{many}"
+            yield words, f"{many} scoring batches", *cells(bench.runs(FACTORS_TASK, name, lr=START_LR))
+
+
+def far_rows(bench: Bench) -> Iterator[Row]:
+    """A start 200 times too large."""
+    for method in (
+        "constant_unwarmed",
+        "weighted_factors_epochs",
+        "weighted_factors_epochs_n7",
+        "weighted_factors",
+        "weighted_factors_n7",
+    ):
+        good, far = (bench.runs(FACTORS_TASK, method, lr=lr) for lr in (START_LR, FAR_LR))
+        title = bench.catalogue.methods[method].title
+        yield title, accuracy(good.values()), *cells(far)
+
+
+# ------------------------------------------------------------------- the page
+
+
+def page(tuner: Bench, factors: Bench, judged: Bench) -> str:
+    """The whole page."""
+    measures = (*MEASURES, "published")
+    return f"""# Experiments of the methods on a Line
+
+Written by `make docs` from `benchmarks/records/lr_tuner.jsonl` and `weighted_factors.jsonl`; do not edit. What the
+methods are: [line-methods.md](line-methods.md). How they do against everything else, at equal total compute:
+[benchmark.md](benchmark.md). ± is the standard deviation over seeds. "Training loss" is the mean over the last
+twentieth of the steps. Compute is everything, probes included, ÷ a plain run: above 1 the probes came on top,
+as in the papers.
+
+## LRTuner: the papers' Fashion-MNIST experiment
+
+Their 4-layer net (431,080 parameters), batch 64; fixed lr 0.1 (SGD, momentum) or 1e-3 (Adam) against the tuner from the
+same seed lr. Here: 12,000 images, 15 epochs. Published (AutoLR, Table 14; training loss; accuracy): 60,000 images, 50
+epochs, 7 runs.
+
+{table(("optimizer", "lr", *measures), optimizer_rows(tuner))}
+
+At the papers' size (59,000 images, 50 epochs, momentum), one seed:
+
+{table(("lr", *measures), full_rows(tuner))}
+
+### Explore, with the lr held
+
+The seed lr held for a part of the training, then exploit as published (momentum). Published: AutoLR, Table 2,
+ResNet-18 on CIFAR-10.
+
+{table(("explore", *measures), held_rows(tuner))}
+
+### The seed lr
+
+As published, momentum. Published: AutoLR, Table 12, ResNet-18 on CIFAR-10.
+
+{table(("seed lr", *measures), seed_lr_rows(tuner))}
+
+### Beyond the minimiser
+
+Validation loss of the default that aims at σ times the minimiser of the line, at equal total compute.
+
+{table(("σ", *STEP_FACTOR_TASKS), step_factor_rows(tuner, judged))}
+
+## Loss-weighted factors: the shape of the paper's Table 1
+
+A conv net with BatchNorm on 12,000 Fashion-MNIST images, plain SGD, batch 32, 15 epochs, every start at
+lr {START_LR:g}, at equal total compute. Published: ResNet-18 on CIFAR-10, 100 epochs (accuracy).
+
+{table(("lr", *measures), schedule_rows(factors))}
+
+### Factors and scoring batches
+
+{table(("setting", "varied", *MEASURES), varied_rows(factors))}
+
+### A start 200 times too large
+
+From lr {FAR_LR:g}; beside it the test accuracy from lr {START_LR:g}.
+
+{table(("lr", "accuracy from a good start, %", *MEASURES), far_rows(factors))}
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    names = ("lr_tuner", "weighted_factors", "bench")
+    PAGE.write_text(page(*(read(RECORDS / f"{name}.jsonl") for name in names)))
+
+
+if __name__ == "__main__":
+    main()

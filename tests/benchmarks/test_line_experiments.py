@@ -1,0 +1,59 @@
+"""The page of the experiments on made-up records: whole without any, and every run that is wanted is in it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from line_experiments import accuracy, cells, page, read, spread, three
+
+from fake_attempts import seeming_record
+from lrpilot.bench.experiments import lr_tuner_jobs, weighted_factors_jobs
+from lrpilot.bench.jobs import Job, plan
+from lrpilot.bench.records import append_record
+
+CURVE = {"train_loss": [None, 0.5, 0.25], "val_loss": [2.3, 0.4, 0.3]}
+
+
+def fake(job: Job, **changes: Any) -> dict[str, Any]:
+    planned = plan(job)
+    return seeming_record(job, planned.run, family=planned.kind, lr=planned.lr, curve=CURVE, **changes)
+
+
+def recorded(path: Path, jobs: list[Job], **changes: Any) -> Path:
+    for job in jobs:
+        append_record(path, fake(job, **changes))
+    return path
+
+
+def test_without_records_every_row_says_so(tmp_path: Path) -> None:
+    empty = read(tmp_path / "none.jsonl")
+    words = page(empty, empty, empty)
+    rows = [line for line in words.splitlines() if line.startswith("| ") and "---" not in line]
+    assert sum("not run" in row for row in rows) == len(rows) - 8, "all but the headers"
+
+
+def test_with_all_records_no_row_lacks_one(tmp_path: Path) -> None:
+    tuner = read(recorded(tmp_path / "a.jsonl", list(lr_tuner_jobs((0, 1)))))
+    factors = read(recorded(tmp_path / "b.jsonl", list(weighted_factors_jobs((0, 1)))))
+    judged = read(recorded(tmp_path / "c.jsonl", [Job(t, "lr_tuner") for t in ("fashion_bn", "char_kjv", "diamonds")]))
+    words = page(tuner, factors, judged)
+    assert "not run" not in words
+    assert len(re.findall(r"\| 0\.25 ± 0 \|", words)) > 20, "the mean training loss at the end"
+
+
+def test_failures_are_counted_and_not_averaged(tmp_path: Path) -> None:
+    job = Job("factors_fashion", "weighted_factors", lr=0.005)
+    path = recorded(tmp_path / "a.jsonl", [job])
+    nothing = dict.fromkeys(("val_loss", "val_score", "test_loss", "test_score"))
+    append_record(
+        path, fake(Job("factors_fashion", "weighted_factors", lr=0.005, seed=1), status="diverged", final=nothing)
+    )
+    runs = read(path).runs("factors_fashion", "weighted_factors", lr=0.005)
+    assert cells(runs) == ("0.25", "0.5", "90.00", "1.00 ± 0.00", "2, 1 failed")
+    assert accuracy([]) == "not run"
+
+
+@pytest.mark.parametrize("values, words", [([2.0], "2"), ([1.0, 3.0], "2 ± 1.41"), ([], "not run")])
+def test_spread_by_hand(values: list[float], words: str) -> None:
+    assert spread(values, three) == words
