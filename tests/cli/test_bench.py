@@ -181,7 +181,7 @@ def test_the_smoke_run_ends_with_a_report(tmp_path: Path) -> None:
 def test_list_names_everything_there_is() -> None:
     made = document("list", "--plugin", "fake_bench")
     assert {"digits", "fake"} <= {row["name"] for row in made["tasks"]}
-    assert [row["flag"] for row in made["tasks"] if row["name"] == "fake_large"] == ["--large"]
+    assert [row["note"] for row in made["tasks"] if row["name"] == "fake_large"] == ["--large"]
     assert all(row["practice"] for row in made["methods"])
     assert {row["name"] for row in made["suites"]} == SUITES.keys()
 
