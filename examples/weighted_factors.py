@@ -12,9 +12,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrpilot import Pilot, Schedule, Training
+from lrpilot import Pilot, Schedule, Training, WeightedFactors
 from lrpilot.core.policy import Policy
-from lrpilot.policies.weighted_factors import WeightedFactors
 
 NUM_TRAIN = 1400  # of 1,797 images; the rest is for validation
 BATCH_SIZE = 32  # images, as in the paper

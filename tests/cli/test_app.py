@@ -124,6 +124,15 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["simulate", "cosine", "--landscape", "hills"], "--landscape must be 'quadratic' or a .json file"),
         (["simulate", "cosine", "--landscape", "no.json"], "must be readable, got no.json"),
         (["simulate", "cosine", "--lr", "-1"], "lr must be finite and > 0"),
+        (["simulate", "lr_tuner", "--set", "explore"], "--set must be NAME=VALUE, got 'explore'"),
+        (["simulate", "lr_tuner", "--set", "explore=2"], "explore must be in [0, 1], got 2"),
+        (["simulate", "lr_tuner", "--set", "explore=many"], "explore must be in [0, 1], got 'many'"),
+        (["simulate", "lr_tuner", "--set", "exploe=1"], "Did you mean 'explore'?"),
+        (["simulate", "lr_tuner", "--set", "lr=1", "--set", "lr=2"], "got 'lr' twice"),
+        (
+            ["train", "task.py:make_training", "--steps", "9", "--lr", "1", "--set", "lr=1"],
+            "lr must be given once, got --lr and --set lr",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(arguments: list[str], says: str) -> None:
@@ -270,7 +279,7 @@ def test_train_pays_for_its_search_out_of_the_budget() -> None:
 
 
 def test_resuming_gives_the_run_that_was_never_stopped() -> None:
-    asked = ("--lr", "find", "--steps", "120")
+    asked = ("--lr", "find", "--steps", "120", "--set", "min_factor=0.01")
     whole = call_json("train", "task.py:make_training", *asked, "--out", "whole")
     words = [SCRIPT, "train", "task.py:interrupted", *asked, "--out", "stopped"]
     done = subprocess.run(words, capture_output=True, text=True)
@@ -278,7 +287,8 @@ def test_resuming_gives_the_run_that_was_never_stopped() -> None:
     assert {p.name for p in Path("stopped").iterdir()} == {"found.json", "checkpoint.pt"}
 
     says = done.stderr.strip().removeprefix("Stopped. Go on with: ")
-    assert says == "lrpilot train task.py:interrupted --policy cosine --lr find --steps 120 --out stopped --resume"
+    asked_again = "--policy cosine --lr find --steps 120 --set min_factor=0.01 --out stopped --resume"
+    assert says == f"lrpilot train task.py:interrupted {asked_again}"
     resumed = call_json(*says.split()[1:])
     assert resumed["held_out_loss"] == whole["held_out_loss"]
     assert Path("stopped/history.jsonl").read_text() == Path("whole/history.jsonl").read_text()
@@ -299,6 +309,16 @@ def test_simulate_on_a_quadratic() -> None:
     assert document["final_loss"] < 0.3
     shown = call("simulate", "linear", "--steps", "50").stdout
     assert shown.count("\n") > 11 and "after 50 steps" in shown
+
+
+def test_settings_reach_the_policy() -> None:
+    document = call_json("simulate", "linear", "--steps", "50", "--set", "lr=0.5", "--set", "warmup=10")
+    assert max(document["history"]["lrs"]) == 0.5 == document["history"]["lrs"][10]
+    words = ("--policy", "lr_tuner", "--set", "exploit=linear", "--set", "explore=0.5", "--steps", "60")
+    call_json("train", "task.py:make_training", *words, "--out", "tuned")
+    rows = [json.loads(line) for line in Path("tuned/history.jsonl").read_text().splitlines()]
+    lrs = [row["lr"] for row in rows if "lr" in row]
+    assert lrs[30:] == sorted(lrs[30:], reverse=True) and lrs[-1] < lrs[30] / 20, "straight to zero after half of it"
 
 
 def test_simulate_replays_what_find_recorded() -> None:

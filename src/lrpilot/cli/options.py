@@ -1,8 +1,10 @@
 """Arguments and options that several commands share, and how their text becomes numbers."""
 
+import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +26,11 @@ Out = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead, and no progress.")]
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the policy (explore=0.5); repeatable."),
+]
+
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -37,6 +44,26 @@ def parse_lr(text: str) -> float:
     if not 0 < lr < math.inf:
         raise SettingError(f"--lr must be a finite number > 0 or the word 'find', got {text}. Write for example 0.1.")
     return lr
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Settings of a policy by name; a value is JSON (0.5, true, null), or else the word itself.
+
+    Raises:
+        SettingError: not NAME=VALUE, or a name that comes twice.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value):
+            raise SettingError(f"--set must be NAME=VALUE, got {text!r}. Write for example --set explore=0.5.")
+        if name in settings:
+            raise SettingError(f"--set must name each setting once, got {name!r} twice. Leave one away.")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings
 
 
 def parse_warmup(text: str) -> float | int:

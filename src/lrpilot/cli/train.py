@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lrpilot.cli.loading import guarded, load_training
-from lrpilot.cli.options import Factory, Force, Json, Out, parse_budget, parse_lr, parse_warmup
+from lrpilot.cli.options import (
+    Factory,
+    Force,
+    Json,
+    Out,
+    Settings,
+    parse_budget,
+    parse_lr,
+    parse_settings,
+    parse_warmup,
+)
 from lrpilot.cli.report import found_plain, note, say_json, to_json
 from lrpilot.cli.runs import RunFolder, run_folder, save_picture
 from lrpilot.cli.train_report import report_run, run_document
@@ -38,6 +48,7 @@ class Request:
         warmup: steps or a fraction; None for the policy's own.
         steps: kept steps, or None.
         budget: total compute, or None.
+        settings: of the policy, each as NAME=VALUE.
     """
 
     factory: str
@@ -46,6 +57,7 @@ class Request:
     warmup: str | None
     steps: int | None
     budget: str | None
+    settings: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise now what would otherwise be raised after a search.
@@ -69,8 +81,12 @@ class Request:
         trainable = [name for name in policy_names() if get_policy(name).trains]
         if self.policy not in trainable:
             raise unknown_name("--policy", self.policy, trainable)
-        settings = {"lr": lr, "warmup": None if self.warmup is None else parse_warmup(self.warmup)}
-        return get_policy(self.policy, **{name: value for name, value in settings.items() if value is not None})
+        settings = parse_settings(self.settings)
+        own = {"lr": lr, "warmup": None if self.warmup is None else parse_warmup(self.warmup)}
+        for name, value in own.items():
+            if value is not None and name in settings:
+                raise SettingError(f"{name} must be given once, got --{name} and --set {name}. Leave one away.")
+        return get_policy(self.policy, **settings, **{name: value for name, value in own.items() if value is not None})
 
     def resume_command(self, folder: RunFolder) -> str:
         """The command that goes on."""
@@ -78,6 +94,7 @@ class Request:
         for name in ("policy", "lr", "warmup", "steps", "budget"):
             value = getattr(self, name)
             words += [] if value is None else [f"--{name}", str(value)]
+        words += [word for text in self.settings for word in ("--set", text)]
         return shlex.join([*words, "--out", str(folder.path), "--resume"])
 
 
@@ -104,13 +121,14 @@ def train(
             help="Total compute instead of --steps, searches included: forward-equivalents (3000) or a time (90s).",
         ),
     ] = None,
+    settings: Settings = None,
     out: Out = None,
     force: Force = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
     json: Json = False,
 ) -> None:
     """Train with a policy. Ctrl-C leaves a run that resumes bit for bit."""
-    request = Request(factory, policy, lr, warmup, steps, budget)
+    request = Request(factory, policy, lr, warmup, steps, budget, tuple(settings or ()))
     request.check()
     training = load_training(factory)
     with run_folder("train", out, force=force, resume=resume) as folder:

@@ -104,7 +104,9 @@ class LRTuner(Policy):
     epochs: float | None = None
 
     @classmethod
-    def paper(cls, name: str, *, optimizer: str | None = None, epochs: float | None = None) -> "LRTuner":
+    def paper(
+        cls, name: str = "fashion-mnist", *, optimizer: str | None = None, epochs: float | None = None
+    ) -> "LRTuner":
         """A published setting: a row of the papers' table of hyperparameters.
 
         Args:

@@ -18,6 +18,7 @@ from lrpilot.policies.schedule_shapes import SCHEDULES
 METHODS: dict[str, str] = {
     "annealed_search": "lrpilot.policies.annealed_search:AnnealedSearch",
     "lr_tuner": "lrpilot.policies.lr_tuner:LRTuner",
+    "lr_tuner_paper": "lrpilot.policies.lr_tuner:LRTuner.paper",
     "range_test": "lrpilot.policies.range_test:RangeTest",
     "step_sampling": "lrpilot.policies.step_sampling:StepSampling",
     "weighted_factors": "lrpilot.policies.weighted_factors:WeightedFactors",

@@ -1,0 +1,40 @@
+"""The example scripts run as they stand, and show what their docstrings say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="a source distribution carries no examples")
+
+
+def lines_of(script: str) -> dict[str, dict[str, float]]:
+    """What a script prints: title to numbers by name."""
+    # A title ends where the first number begins.
+    done = subprocess.run([sys.executable, EXAMPLES / script], capture_output=True, text=True, check=True)
+    found = {}
+    for line in done.stdout.splitlines():
+        title, numbers = re.split(r" +(?=accuracy|loss)", line, maxsplit=1)
+        found[title] = {
+            name: float(value) for name, value in re.findall(r"(loss|accuracy|probes:)\s+([\d.]+)", numbers)
+        }
+    return found
+
+
+def test_lr_tuner_from_too_small_an_lr() -> None:
+    runs = lines_of("lr_tuner.py")
+    good, small = runs["constant, good lr"], runs["constant, 30 x too small"]
+    tuned, linear = runs["LRTuner, 30 x too small"], runs["... with a linear end"]
+    assert small["loss"] > 5 * good["loss"]
+    assert linear["loss"] < tuned["loss"] < 2 * good["loss"]
+    assert tuned["probes:"] < 0.03 * 30 * 43, "of the training's steps"
+
+
+def test_weighted_factors_from_too_large_an_lr() -> None:
+    runs = lines_of("weighted_factors.py")
+    good = runs["constant, good lr"]["accuracy"]
+    assert runs["default, 200 x"]["accuracy"] > good - 3
+    assert max(runs["constant, 200 x too large"]["accuracy"], runs["paper's setting, 200 x"]["accuracy"]) < 50
