@@ -320,6 +320,18 @@ def test_with_two_methods_on_every_task_nothing_is_ranked(records: list[Record])
     assert cells and not any(each.best for each in cells)
 
 
+def test_an_entry_that_failed_is_no_tie_with_the_best_peer(records: list[Record]) -> None:
+    nothing = dict.fromkeys(("val_loss", "val_score", "test_loss", "test_score"))
+    lost = {"status": "diverged", "final": nothing}
+    changed = [
+        r | lost if (r["task"], r["method"], r["seed"]) == ("fashion_bn", ENTRY, 0) and plain(r) else r for r in records
+    ]
+    assert changed != records
+    (table,) = tables(section(report(load(changed, CATALOGUE)), "peers"))
+    (cell,) = [line.cells[4] for line in table.rows if "fashion_bn" in str(line.head)]
+    assert (cell.words, cell.small, cell.mark) == ("∞", "1 failed", "fail")
+
+
 def test_one_seed_is_not_judged(records: list[Record]) -> None:
     made = report(load([r for r in records if r["seed"] == 0], CATALOGUE))
     ties = {str(line.cells[2].words) for line in tables(section(made, "peers"))[0].rows}

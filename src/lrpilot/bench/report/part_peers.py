@@ -52,14 +52,15 @@ def _peer_row(findings: Findings, task: str) -> Row:
     beat, titles = findings.to_beat[task], findings.bench.catalogue.methods
     if beat.best is None or beat.regret is None:
         return Row(Code(task), (Cell(NOTHING, small=short(beat.reason)), *(Cell(NOTHING) for _ in range(5))))
-    failed = next((row.failures for row in findings.rows[task] if row.method == beat.best), ())
+    failures = {row.method: len(row.failures) for row in findings.rows[task]}
+    failed = failures.get(beat.best, 0)
     duel = findings.duels.get(task)
     cells = (
         Cell(titles[beat.best].title),
-        ratio_cell(beat.regret, failed=f"{len(failed)} failed" if failed else ""),
+        ratio_cell(beat.regret, failed=f"{failed} failed" if failed else ""),
         _ties_cell(beat, titles),
         Cell(titles[duel.method].title if duel is not None else "not run"),
-        _pair_cell(duel),
+        _pair_cell(duel, failed=0 if duel is None else failures.get(duel.method, 0)),
         Cell(_seeds(duel)),
     )
     return Row(Code(task), cells)
@@ -73,9 +74,11 @@ def _ties_cell(beat: ToBeat, titles: Mapping[str, MethodFacts]) -> Cell:
     return Cell(ties or "none", small=f"1 seed: not judged ({many(lone, 'peer')})" if lone else "")
 
 
-def _pair_cell(pair: Pair | None) -> Cell:
+def _pair_cell(pair: Pair | None, *, failed: int) -> Cell:
     if pair is None or pair.ratio is None:
         return Cell(NOTHING)
+    if failed:
+        return Cell(INFINITE, small=f"{failed} failed", mark="fail")
     return Cell(ratio_text(pair.ratio.mean), small=interval_text(pair.ratio), mark=pair.standing)
 
 
