@@ -11,7 +11,7 @@ from lrpilot.core.actions import Evaluate, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import LossError
 from lrpilot.training import evaluation
-from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, reestimate_batch_norm
+from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, pure_forwards, reestimate_batch_norm
 from lrpilot.training.substrate import BATCH_NORM_BATCHES, LiveSubstrate
 from small_training import (
     assert_equal,
@@ -92,6 +92,26 @@ def test_forward_passes_leave_no_trace(name: str, mode: str) -> None:
         for batch in make_batches(3):
             assert not loss_fn(model, batch).requires_grad
         model.eval()
+    assert_equal((everything(model), attributes(model)), before)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_pass_begins_where_the_first_did(name: str) -> None:
+    model = MODELS[name]()
+    batches = make_batches(3)
+
+    def alone(seed: int, batch: Any) -> float:
+        with pure_forward(model, seed):
+            return loss_fn(model, batch).item()
+
+    expected = [alone(seed, batch) for seed, batch in enumerate(batches)]
+    before = everything(model), attributes(model)
+    with pure_forwards(model) as begin:
+        for _ in range(2):
+            for seed, batch in enumerate(batches):
+                begin(seed)
+                assert_equal(attributes(model), before[1])
+                assert loss_fn(model, batch).item() == expected[seed]
     assert_equal((everything(model), attributes(model)), before)
 
 

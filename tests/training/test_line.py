@@ -197,15 +197,32 @@ def test_a_loop_that_projects_its_weights_after_the_step_finds_them_projected() 
     assert losses[0][0] == expected
 
 
-@pytest.mark.parametrize("factors", [3, 9])
-def test_memory_is_two_copies_of_the_trainable_parameters(factors: int) -> None:
+class Recurrent(nn.Module):
+    """An LSTM holds a plain list of its own weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm, self.out = nn.LSTM(4, 5, num_layers=2), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.lstm(x)[0])
+
+
+def half_frozen() -> nn.Module:
     model = nn.Sequential(nn.Linear(4, 13), nn.Tanh(), nn.Linear(13, 3))  # shapes that no batch has
     model[0].bias.requires_grad_(False)
+    return model
+
+
+@pytest.mark.parametrize("factors", [3, 9, 65])
+@pytest.mark.parametrize("make", [half_frozen, Recurrent])
+def test_memory_is_two_copies_of_the_trainable_parameters(make: Callable[[], nn.Module], factors: int) -> None:
+    model = make()
     training = make_training(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
     substrate = LiveSubstrate(training)
-    taken_step(training, substrate, make_batches()[0])
-    substrate.line(Line((0.0, 0.5)))  # what is made on first use
-    substrate.release_line()
+    training.step(make_batches()[0])
+    _ = training.probe_data  # made on first use, and no copy of parameters
     held_before = live_tensors()  # held on to, so that no address is used again
     known = {t.data_ptr() for t in held_before}
     peak = 0
@@ -219,9 +236,24 @@ def test_memory_is_two_copies_of_the_trainable_parameters(factors: int) -> None:
         return loss_fn(model, batch)
 
     taken_step(training, substrate, make_batches()[0])
+    substrate.line(Line((0.5, 1.5)))  # proves that the step is linear, and forgets what it needed for that
     training.loss_fn = counting
-    substrate.line(Line(tuple(0.5 * i for i in range(factors))))
+    substrate.line(Line(tuple(0.5 * i for i in range(factors)), batches=2))
     assert peak == 2 * len(training.trainable_parameters)
+
+
+def test_a_line_equals_the_slow_reference_where_a_module_lists_its_own_weights() -> None:
+    model = Recurrent()
+    batches = make_batches()
+    training = make_training(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), val=batches[:1])
+    substrate = LiveSubstrate(training)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    taken_step(training, substrate, batches[0])
+    after = {n: p.detach().clone() for n, p in model.named_parameters()}
+    with untouched(model, training.raw_optimizer):
+        table = substrate.line(Line(FACTORS, batches=3))
+    for row, batch in zip(table, batches[:3], strict=True):
+        assert row == pytest.approx([slow_loss(model, before, after, s, batch) for s in FACTORS], rel=2e-6)
 
 
 def live_tensors() -> list[Tensor]:

@@ -13,7 +13,7 @@ from lrpilot import Training
 from lrpilot.core.actions import Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import StateError
-from lrpilot.training.rng import get_rng, seed_rng, seeded_rng, set_rng
+from lrpilot.training.rng import get_rng, kept_rng, seed_rng, set_rng
 from lrpilot.training.snapshot import Mark, Snapshot
 from lrpilot.training.substrate import LiveSubstrate
 from small_training import (
@@ -364,12 +364,21 @@ def test_generator_states_survive_a_file(tmp_path: Any) -> None:
     assert draws() == first
 
 
+def test_a_seed_is_what_it_is_to_torch() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    seed_rng(5)
+    assert torch.equal(torch.rand(3), expected)
+
+
 def test_a_seeded_block_is_repeatable_and_leaves_no_trace() -> None:
     seed_rng(3)
     before = get_rng()
-    with seeded_rng(7):
+    with kept_rng():
+        seed_rng(7)
         first = draws()
-    with pytest.raises(BoomError), seeded_rng(7):
+    with pytest.raises(BoomError), kept_rng():
+        seed_rng(7)
         assert draws() == first
         raise BoomError
     assert_equal(copy.deepcopy(get_rng()), before)

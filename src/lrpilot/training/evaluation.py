@@ -11,28 +11,49 @@ from torch.optim.swa_utils import update_bn
 
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.module_state import ModuleState
-from lrpilot.training.rng import seeded_rng
+from lrpilot.training.rng import kept_rng, seed_rng
+
+
+@contextmanager
+def pure_forwards(model: nn.Module, beside: Iterable[nn.Module] = ()) -> Iterator[Callable[[int], None]]:
+    """Forward passes inside leave no trace: buffers, modes, plain attributes and RNG are put back.
+
+    Yields ``begin(seed)``, to be called before every pass: the state is then again what it was before the block, and
+    passes of the same seed draw the same dropout masks. That state is copied once for all passes, so nothing but
+    they may change the model inside; parameters are no part of it.
+
+    Args:
+        model: the model.
+        beside: modules that a loss may use beside the model (a criterion with a moving centre).
+    """
+    before = [ModuleState(module) for module in (model, *beside)]
+    begun = False
+
+    def put_back() -> None:
+        with deferred_interrupt():
+            for state in before:
+                state.restore()
+
+    def begin(seed: int) -> None:
+        nonlocal begun
+        if begun:
+            put_back()
+        begun = True
+        seed_rng(seed)
+
+    try:
+        with kept_rng(), torch.no_grad():
+            yield begin
+    finally:
+        put_back()
 
 
 @contextmanager
 def pure_forward(model: nn.Module, seed: int, beside: Iterable[nn.Module] = ()) -> Iterator[None]:
-    """Forward passes inside leave no trace: buffers, modes, plain attributes and RNG are put back.
-
-    Every block of the same seed draws the same dropout masks.
-
-    Args:
-        model: the model.
-        seed: of the block.
-        beside: modules that a loss may use beside the model (a criterion with a moving centre).
-    """
-    before = [ModuleState(module) for module in (model, *beside)]
-    try:
-        with seeded_rng(seed), torch.no_grad():
-            yield
-    finally:
-        with deferred_interrupt():
-            for state in before:
-                state.restore()
+    """One block of :func:`pure_forwards`, under ``seed``."""
+    with pure_forwards(model, beside) as begin:
+        begin(seed)
+        yield
 
 
 def mean_loss(

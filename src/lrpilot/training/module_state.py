@@ -1,11 +1,12 @@
 """What a forward pass may change in a module: buffers, train/eval modes, and plain attributes."""
 
+import copy
 from typing import Any
 
 from torch import Tensor, nn
 
 from lrpilot.training.held_generators import GENERATORS, HeldGenerators
-from lrpilot.training.tree import alias_tree, clone_tree, write_tree
+from lrpilot.training.tree import alias_tree, clone_tree, map_leaves, write_tree
 
 
 class ModuleState:
@@ -29,7 +30,8 @@ class ModuleState:
         """Put everything back, in place."""
         written = write_tree(self._buffers(), self._saved, self._identity)
         for name, module in self._modules.items():
-            put_buffers(module, written.get(name, {}))
+            if module._buffers or name in written:
+                put_buffers(module, written.get(name, {}))
         for attributes in self._attributes:
             attributes.restore()
 
@@ -49,35 +51,57 @@ class PlainAttributes:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        containers = {k: v for k, v in vars(module).items() if k not in _INTERNAL and _is_plain_container(v)}
-        self._containers = [(v, alias_tree(v), clone_tree(v)) for v in containers.values()]
-        self._generators = HeldGenerators([v for v in vars(module).values() if isinstance(v, GENERATORS)])
-        self._values = {k: v for k, v in vars(module).items() if _is_plain(v)}
-        self._versions = {k: v._version for k, v in self._values.items() if isinstance(v, Tensor)}
+        values, containers, generators = {}, [], []
+        for name, value in vars(module).items():
+            if name in _INTERNAL:
+                continue
+            if _is_plain(value):
+                values[name] = value
+            elif _is_plain_container(value):
+                containers.append((value, alias_tree(value), _content(value)))
+            elif not isinstance(value, tuple) and isinstance(value, GENERATORS):
+                generators.append(value)
+        self._names = set(vars(module))
+        self._values = values
+        self._containers = containers
+        self._generators = HeldGenerators(generators) if generators else None
+        tensors = {k: v for k, v in values.items() if isinstance(v, Tensor)}
+        self._versions = {k: v._version for k, v in tensors.items()}
         # Only a tensor changed in place needs its content: keep copies of leaf tensors, which nobody recomputes.
         self._contents = {
             k: v.detach().clone()
-            for k, v in self._values.items()
-            if isinstance(v, Tensor) and v.is_leaf and not v.is_inference()
+            for k, v in tensors.items()
+            if v.is_leaf and not v.is_inference() and not _is_trained(v)
         }
 
     def restore(self) -> None:
         """Put the attributes back; those born since go."""
         attributes = vars(self._module)
-        for gone in [k for k, v in attributes.items() if _is_plain(v) and k not in self._values]:
-            del attributes[gone]
+        if attributes.keys() != self._names:
+            for gone in [k for k in attributes.keys() - self._names if _is_plain(attributes[k])]:
+                del attributes[gone]
         attributes.update(self._values)
         for container, identity, saved in self._containers:
             write_tree(container, saved, identity)
-        self._generators.set(self._generators.start)
+        if self._generators is not None:
+            self._generators.set(self._generators.start)
         for name, content in self._contents.items():
             if self._values[name]._version != self._versions[name]:
                 self._values[name].detach().copy_(content)
 
 
-# Dicts of torch's own in every module: parameters, buffers, submodules, hooks.
-_INTERNAL = frozenset(vars(nn.Module()))
+# Dicts and sets of torch's own in every module: parameters, buffers, submodules, hooks.
+_INTERNAL = frozenset(name for name, value in vars(nn.Module()).items() if isinstance(value, (dict, set)))
 _FEW = 256  # longer containers are tables, not state
+
+
+def _content(container: Any) -> Any:
+    """A copy but for the parameters in it (an LSTM's list of its weights), which training's own state has."""
+    return map_leaves(container, lambda t: t if _is_trained(t) else t.detach().clone(), copy.deepcopy)
+
+
+def _is_trained(tensor: Tensor) -> bool:
+    return isinstance(tensor, nn.Parameter) and tensor.requires_grad
 
 
 def _is_plain_container(value: Any) -> bool:
@@ -88,7 +112,12 @@ def _is_plain_container(value: Any) -> bool:
     )
 
 
+_SIMPLE = (bool, int, float, str, type(None))
+
+
 def _is_plain(value: Any) -> bool:
+    if isinstance(value, _SIMPLE):  # first, for most are: a check against Tensor is a slow one
+        return True
     if isinstance(value, tuple):
         return all(isinstance(item, Tensor) for item in value)
-    return value is None or isinstance(value, (bool, int, float, str, Tensor))
+    return isinstance(value, Tensor)

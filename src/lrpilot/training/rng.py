@@ -43,14 +43,16 @@ def seed_rng(seed: int) -> None:
     """Seed every global generator."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # which notes the call stack for every kind of accelerator that might still come
+        torch.default_generator.manual_seed(seed)
 
 
 @contextmanager
-def seeded_rng(seed: int) -> Iterator[None]:
-    """Run a block under its own seed and leave every global generator as it was."""
+def kept_rng() -> Iterator[None]:
+    """Leave every global generator as it was before the block."""
     before = get_rng()
-    seed_rng(seed)
     try:
         yield
     finally:

@@ -123,6 +123,8 @@ def write_tree(live: Any, saved: Any, identity: Any = None) -> Any:
 def _write(live: Any, saved: Any, identity: Any, copies: _Copies) -> Any:
     if isinstance(saved, Tensor):
         target = identity if isinstance(identity, Tensor) else live
+        if target is saved:
+            return saved  # kept by reference
         if isinstance(target, Tensor) and _fits(target, saved):
             copies.add(target, saved)
             return target
@@ -160,7 +162,10 @@ def _write_sequence(live: Any, saved: Any, identity: Any, copies: _Copies) -> An
 
 def _fits(target: Tensor, saved: Tensor) -> bool:
     """Whether ``saved`` can be written into ``target`` without changing what kind of tensor it is."""
-    overlaps_itself = target.layout is torch.strided and any(
-        stride == 0 and size > 1 for size, stride in zip(target.shape, target.stride(), strict=True)
-    )
-    return target.shape == saved.shape and target.dtype == saved.dtype and not overlaps_itself
+    return target.shape == saved.shape and target.dtype == saved.dtype and not _overlaps_itself(target)
+
+
+def _overlaps_itself(tensor: Tensor) -> bool:
+    if tensor.layout is not torch.strided or tensor.is_contiguous():
+        return False
+    return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
