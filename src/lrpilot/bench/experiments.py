@@ -10,8 +10,6 @@ from lrpilot.bench.methods.lr_tuner import HELD, STEP_FACTORS
 from lrpilot.bench.methods.schedules import UNWARMED
 from lrpilot.bench.methods.weighted_factors import BATCHES, NUM_FACTORS
 
-SEEDS = (0, 1, 2)
-
 TUNER_TASK, TUNER_TASK_FULL = "papers_fashion", "papers_fashion_full"
 TUNER_FAMILIES = ("sgd", "plain_sgd", "adam")
 TUNER_METHODS = ("constant_unwarmed", "lr_tuner_epochs", "lr_tuner", "lr_tuner_linear")
