@@ -74,8 +74,17 @@ def three(value: float) -> str:
 
 
 def accuracy(runs: Iterable[Run]) -> str:
-    """Test accuracy in percent."""
-    return spread((run.test_score for run in runs if run.test_score is not None), percent)
+    """Test accuracy in percent, of the runs that did not fail; how many did."""
+    return counted(list(runs), lambda run: float(run.test_score or 0.0), percent)
+
+
+def counted(runs: list[Run], value: Callable[[Run], float], text: Callable[[float], str]) -> str:
+    """Mean and spread of the runs that did not fail, and how many did."""
+    failed = sum(run.failed for run in runs)
+    if runs and failed == len(runs):
+        return f"all {failed} failed"
+    words = spread((value(run) for run in runs if not run.failed), text)
+    return f"{words} ({failed} failed)" if failed else words
 
 
 def train_loss(run: Run) -> float:
@@ -90,6 +99,8 @@ def cells(runs: dict[int, Run]) -> Row:
         return (MISSING, "", "", "", "")
     sound = [run for run in found if not run.failed]
     failed = len(found) - len(sound)
+    if not sound:
+        return (f"all {failed} failed", "", "", "", f"{failed}")
     return (
         spread((train_loss(run) for run in sound), three),
         spread((run.loss for run in sound), three),
@@ -143,8 +154,8 @@ def step_factor_rows(bench: Bench, judged: Bench) -> Iterator[Row]:
     methods = ("lr_tuner", *(f"lr_tuner_factor_{factor:g}" for factor in STEP_FACTORS))
     for factor, method in zip((1.0, *STEP_FACTORS), methods, strict=True):
         source = judged if factor == 1 else bench
-        runs = [source.runs(task, method).values() for task in STEP_FACTOR_TASKS]
-        yield f"{factor:g}", *(spread((run.loss for run in found if not run.failed), three) for found in runs)
+        runs = [list(source.runs(task, method).values()) for task in STEP_FACTOR_TASKS]
+        yield f"{factor:g}", *(counted(found, lambda run: run.loss, three) for found in runs)
 
 
 # ----------------------------------------------------------- weighted factors

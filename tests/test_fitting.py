@@ -115,6 +115,51 @@ def test_no_policy_spends_more_than_the_budget(policy: Any, budget: float) -> No
     assert len(result.history.lrs) == result.steps
 
 
+EVALUATING = Listed(
+    (
+        Train(constant(0.1), 3),
+        Trial(annealed(0.1, 5), 5, evaluate="end"),
+        Train(constant(0.1), 3),
+        Evaluate(),
+        Train(constant(0.1), 1),
+        Evaluate(reestimate=True),
+        Train(constant(0.1), 1000),
+    )
+)
+
+
+@pytest.mark.parametrize("budget", range(20, 120, 7))
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_evaluations_are_priced_by_their_samples_and_statistics(budget: float, batch_norm: bool) -> None:
+    many = [make_samples(20)]  # two and a half training batches in one
+    training = make_training(model=make_model(batch_norm=batch_norm), val=many, eval_batches=None)
+    result = fit(training, EVALUATING, budget=budget, progress=False)
+    assert budget - 3 < result.total_compute <= budget
+
+
+@pytest.mark.parametrize("budget", [33.0, 45.0])
+@pytest.mark.parametrize("stop_at", range(1, 7))
+def test_what_a_budget_affords_is_the_same_after_a_resume(tmp_path: Path, budget: float, stop_at: int) -> None:
+    policy = Listed(
+        (Train(constant(0.1), 2), Evaluate(), Train(constant(0.2), 2), Evaluate(), Train(constant(0.3), 99))
+    )
+
+    def fresh() -> Training:
+        return make_training(val=[make_samples(20)], eval_batches=None)
+
+    straight = fit(fresh(), policy, budget=budget, progress=False)
+    part = fresh()
+    stop_before_step(part, min(stop_at, straight.steps - 1))
+    with pytest.raises(KeyboardInterrupt):
+        fit(part, policy, budget=budget, progress=False, checkpoint=tmp_path / "c.pt")
+    result = fit(fresh(), policy, budget=budget, progress=False, checkpoint=tmp_path / "c.pt", resume=True)
+    assert (result.steps, result.coasts_from, result.history.lrs) == (
+        straight.steps,
+        straight.coasts_from,
+        straight.history.lrs,
+    )
+
+
 LATE_TRIAL = Listed((Train(ramp(0.2, 0.1, 5), 5), Trial(annealed(0.3, 40), 40), Train(constant(0.5), 1000)))
 
 

@@ -324,7 +324,8 @@ def _check_settings(training: Any, policy: Any, total_steps: int | None) -> None
             "Bind model, optimizer, loss and data with Training(...) first."
         )
     if not isinstance(policy, Policy):
-        hint = " Call it: Schedule(...) instead of Schedule." if isinstance(policy, type) else ""
+        name = policy.__name__ if isinstance(policy, type) else ""
+        hint = f" Call it: {name}(...) instead of {name}." if name else ""
         raise SettingError(f"policy must be a lrpilot policy such as Schedule('cosine', lr=0.1), got {policy!r}.{hint}")
     if not policy.trains:
         raise SettingError(

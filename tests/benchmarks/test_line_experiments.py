@@ -52,6 +52,8 @@ def test_failures_are_counted_and_not_averaged(tmp_path: Path) -> None:
     runs = read(path).runs("factors_fashion", "weighted_factors", lr=0.005)
     assert cells(runs) == ("0.25", "0.5", "90.00", "1.00 ± 0.00", "2, 1 failed")
     assert accuracy([]) == "not run"
+    assert accuracy(runs.values()) == "90.00 (1 failed)"
+    assert cells({1: runs[1]})[0] == accuracy([runs[1]]) == "all 1 failed"
 
 
 @pytest.mark.parametrize("values, words", [([2.0], "2"), ([1.0, 3.0], "2 ± 1.41"), ([], "not run")])

@@ -12,12 +12,13 @@ from lrpilot.core.shape import annealed, constant
     [
         (Line((0.5, 1.0, 1.5), 4), 12.0),
         (Trial(annealed(0.1, 20), 20), 60.0),
-        (Trial(annealed(0.1, 20), 20, evaluate="end"), 67.0),
-        (Trial(annealed(0.1, 20), 20, evaluate="average"), 67.0),
+        (Trial(annealed(0.1, 20), 20, evaluate="end"), 83.0),
+        (Trial(annealed(0.1, 20), 20, evaluate="average"), 83.0),
         (Evaluate(), 7.0),
+        (Evaluate(reestimate=True), 23.0),
         (Mark("a"), 0.0),
         (Train(constant(0.1), 100), 0.0),
     ],
 )
 def test_by_hand(action: Action, due: float) -> None:
-    assert price(action, evaluation=7.0) == due
+    assert price(action, evaluation=7.0, reestimation=16.0) == due

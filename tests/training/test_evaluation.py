@@ -167,6 +167,70 @@ def test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end(monkeypatch: pyte
         loss_fn(model, make_batches()[0])
 
 
+class Rebinding(nn.Module):
+    """Puts new lists, dicts, tuples and generators in the place of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = make_model()
+        self.lists, self.dicts, self.tuples = [1], {"a": [2]}, (3, (4.0, None))
+        self.generator = torch.Generator().manual_seed(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.lists, self.dicts = [*self.lists, 1], {"a": [*self.dicts["a"], 2]}
+        self.tuples = (*self.tuples, 5)
+        self.generator = torch.Generator().manual_seed(2)
+        return self.inner(x)
+
+
+def test_what_a_forward_pass_puts_in_place_of_a_list_is_taken_back() -> None:
+    model = Rebinding()
+    held = model.lists, model.dicts, model.tuples, model.generator
+    with pure_forward(model, 0):
+        loss_fn(model, make_batches()[0])
+        assert model.lists == [1, 1]
+    assert all(
+        now is was for now, was in zip((model.lists, model.dicts, model.tuples, model.generator), held, strict=True)
+    )
+    assert (model.lists, model.dicts, model.tuples) == ([1], {"a": [2]}, (3, (4.0, None)))
+
+
+class OddBuffers(nn.Module):
+    """Buffers of every kind, changed in every way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = make_model(batch_norm=True)
+        self.register_buffer("sparse", torch.eye(3).to_sparse())
+        self.register_buffer("resized", torch.ones(2))
+        self.register_buffer("swapped", torch.ones(2))
+        self.register_buffer("empty", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sparse.mul_(3)
+        self.resized.resize_(5).fill_(7.0)
+        self.swapped.data = torch.zeros(3)
+        self.empty = torch.ones(1)
+        self.register_buffer("born", torch.ones(1))
+        return self.inner(x)
+
+
+def test_odd_buffers_are_put_back() -> None:
+    model = OddBuffers()
+    identity = {name: id(buffer) for name, buffer in model.named_buffers()}
+    with pure_forwards(model) as begin:
+        for _ in range(3):
+            begin(0)
+            assert "born" not in model._buffers and model.empty is None
+            loss_fn(model, make_batches()[0])
+    assert torch.equal(model.sparse.to_dense(), torch.eye(3)) and id(model.sparse) == identity["sparse"]
+    assert torch.equal(model.resized, torch.ones(2)) and torch.equal(model.swapped, torch.ones(2))
+    assert dict(model.named_buffers()).keys() == identity.keys()
+    norms = {k: v for k, v in model.named_buffers() if "inner" in k}
+    assert {k: id(v) for k, v in norms.items()} == {k: v for k, v in identity.items() if "inner" in k}
+    assert all(not v.any() for k, v in norms.items() if "mean" in k or "tracked" in k)
+
+
 # ------------------------------------------------------------------- means
 
 

@@ -1,6 +1,7 @@
 """Losses along a step: exact at both ends, equal to a slow reference between, with the weights back bit for bit."""
 
 import copy
+import math
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -312,10 +313,28 @@ def test_a_step_that_is_not_linear_in_lr_is_refused(make: Any) -> None:
     training.step(make_batches()[0])
     substrate.after_kept_step()
     name = type(optimizer).__name__
-    with untouched(model, optimizer), pytest.raises(NonlinearStepError, match=rf"linear.*{name}.*deviation.*Trials"):
+    says = "moved none.*precision" if make is bfloat16 else rf"linear.*{name}.*deviation.*Trials"
+    with untouched(model, optimizer), pytest.raises(NonlinearStepError, match=says):
         substrate.line(Line((0.5, 1.0)))
     losses, _, _ = substrate.trial(Trial(constant(optimizer.param_groups[0]["lr"]), 2))
     assert len(losses) == 2, "such an optimizer can still be measured with Trials"
+
+
+@pytest.mark.parametrize(
+    "scale, says", [(0.0, "moved none. Check that the gradients"), (math.nan, "was not. Check the loss")]
+)
+def test_a_step_that_says_nothing_of_linearity_is_refused_for_what_it_is(scale: float, says: str) -> None:
+    model = make_model()
+    training = make_training(model=model, loss_fn=lambda model, batch: scale * loss_fn(model, batch))
+    with pytest.raises(NonlinearStepError, match=says):
+        LiveSubstrate(training)._require_linear_step()
+
+
+def test_linearity_is_proven_at_an_lr_that_blows_the_weights_up() -> None:
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e9, momentum=0.9)
+    with untouched(model, optimizer):
+        LiveSubstrate(make_training(model=model, optimizer=optimizer))._require_linear_step()
 
 
 def test_linearity_is_checked_once_and_charged() -> None:

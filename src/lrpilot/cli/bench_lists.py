@@ -25,6 +25,7 @@ from lrpilot.core.names import unknown_name
 
 if TYPE_CHECKING:
     from lrpilot.bench.ledger import Account
+    from lrpilot.bench.tasks.task import Task
 
 LISTS = ("tasks", "methods", "suites")
 
@@ -51,7 +52,7 @@ def list_(
                 "name": task.name,
                 "what": task.title,
                 "trained with": f"{' or '.join(family.kind for family in task.families)}, {task.steps} steps",
-                "note": "--large" if task.large else "experiment" if task.experiment else "smoke" if task.smoke else "",
+                "note": _note(task),
             }
             for task in tasks().values()
         ],
@@ -64,6 +65,11 @@ def list_(
         return
     for name, rows in parts.items():
         say(table((name, *list(rows[0])[1:]), [list(row.values()) for row in rows], numbers=False))
+
+
+def _note(task: "Task") -> str:
+    notes = {"experiment": task.experiment, "smoke": task.smoke, "--large": task.large}
+    return ", ".join(note for note, holds in notes.items() if holds)
 
 
 def status(

@@ -43,7 +43,12 @@ Processes = Annotated[
 ]
 Family = Annotated[
     str | None,
-    typer.Option("--family", metavar="KIND", help="Optimizer family: sgd, adamw.", show_default="each task's first"),
+    typer.Option(
+        "--family",
+        metavar="KIND",
+        help="Optimizer family: sgd, adamw (of experiments also plain_sgd, adam).",
+        show_default="each task's first",
+    ),
 ]
 RayAddress = Annotated[
     str | None, typer.Option("--ray", metavar="ADDRESS", help="Run on a Ray cluster: auto, ray://HOST:PORT, local:2.")

@@ -38,6 +38,7 @@ def run_document(
         "metric": training.probe_data.metric,
         "diverged": has_diverged(history.losses, held_out),
         "seconds": result.seconds + search.seconds,
+        "coasts_from": result.coasts_from,
         "total_compute": result.total_compute + search.forward_equivalents,
         "cost": cost_plain(result.cost + search),
         "bill": _bill(result, search),
@@ -71,6 +72,8 @@ def report_run(document: dict[str, Any]) -> None:
         between = "" if span is None else f"  ({lr_text(span[0])} to {lr_text(span[1])})"
         say(f"found lr  {lr_text(found['lr'])}{between}", f"{found['code']}: {found['status']}")
     say(f"trained  {document['steps']} steps, peak lr {lr_text(document['peak_lr'])}")
+    if document["coasts_from"] is not None:
+        say(f"from step {document['coasts_from']} on the lr was held: the budget could not pay for what was asked next")
     seen = " (training has seen them)" if "reserved" in metric else ""
     say(f"[bold]{metric}  {document['held_out_loss']:.5g}[/bold]{seen}")
     say(f"cost  {bill_text(document['bill'])}")

@@ -3,18 +3,19 @@
 from lrpilot.core.actions import Action, Evaluate, Line, Trial
 
 
-def price(action: Action, *, evaluation: float) -> float:
+def price(action: Action, *, evaluation: float, reestimation: float = 0.0) -> float:
     """Forward-equivalents of an action beyond kept steps, at full batches; a stop rule can make it cheaper.
 
     Args:
         action: what is asked for.
         evaluation: of reading the held-out loss once.
+        reestimation: of BatchNorm statistics, before a Trial is judged or where an Evaluate asks for it.
     """
     match action:
         case Line(factors, batches):
             return float(len(factors) * batches)
         case Trial(_, steps, evaluate):
-            return 3.0 * steps + (0.0 if evaluate == "no" else evaluation)
-        case Evaluate():
-            return evaluation
+            return 3.0 * steps + (0.0 if evaluate == "no" else evaluation + reestimation)
+        case Evaluate(reestimate):
+            return evaluation + (reestimation if reestimate else 0.0)
     return 0.0

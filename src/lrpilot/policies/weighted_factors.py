@@ -294,7 +294,8 @@ class WeightedFactors(Policy):
             return replace(state, to_train=to_train)
         if not self._is_ending(state):
             return replace(state, stage="line")
-        return replace(state, to_train=state.remaining)  # type: ignore[arg-type]
+        assert state.remaining is not None  # an open horizon never ends
+        return replace(state, to_train=state.remaining)
 
     @staticmethod
     def _is_ending(state: WeightedFactorsState) -> bool:

@@ -3,10 +3,11 @@
 import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lrpilot.training.held_generators import GENERATORS, HeldGenerators
-from lrpilot.training.tree import alias_tree, clone_tree, map_leaves, write_tree
+from lrpilot.training.tree import alias_tree, clone_tree, fits, map_leaves, tensors_of, write_tree
 
 
 class ModuleState:
@@ -21,6 +22,7 @@ class ModuleState:
         buffers = self._buffers()
         self._identity = alias_tree(buffers)
         self._saved = clone_tree(buffers)
+        self._tensors, self._contents = list(tensors_of(self._identity)), list(tensors_of(self._saved))
         self._attributes = [PlainAttributes(module) for module in self._modules.values()]
 
     def _buffers(self) -> dict[str, dict[str, Any]]:
@@ -28,12 +30,27 @@ class ModuleState:
 
     def restore(self) -> None:
         """Put everything back, in place."""
-        written = write_tree(self._buffers(), self._saved, self._identity)
-        for name, module in self._modules.items():
-            if module._buffers or name in written:
+        live = self._buffers()
+        if not self._holds_the_same(live):
+            written = write_tree(live, self._saved, self._identity)
+            for name, module in self._modules.items():
                 put_buffers(module, written.get(name, {}))
+        elif self._tensors:
+            with torch.no_grad():
+                torch._foreach_copy_(self._tensors, self._contents)
         for attributes in self._attributes:
             attributes.restore()
+
+    def _holds_the_same(self, live: dict[str, dict[str, Any]]) -> bool:
+        """Whether every buffer is the tensor that it was. It is as a rule, and then putting it back is quick."""
+        return (
+            live.keys() == self._identity.keys()
+            and all(
+                now.keys() == was.keys() and all(now[name] is was[name] for name in was)
+                for now, was in zip(live.values(), self._identity.values(), strict=True)
+            )
+            and all(map(fits, self._tensors, self._contents))
+        )
 
 
 def put_buffers(module: nn.Module, buffers: dict[str, Any]) -> None:
@@ -55,12 +72,13 @@ class PlainAttributes:
         for name, value in vars(module).items():
             if name in _INTERNAL:
                 continue
-            if _is_plain(value):
-                values[name] = value
-            elif _is_plain_container(value):
+            if _is_plain_container(value):
                 containers.append((value, alias_tree(value), _content(value)))
             elif not isinstance(value, tuple) and isinstance(value, GENERATORS):
                 generators.append(value)
+            elif not _is_plain(value):
+                continue
+            values[name] = value  # the object itself: a forward pass may put another in its place
         self._names = set(vars(module))
         self._values = values
         self._containers = containers
@@ -77,10 +95,10 @@ class PlainAttributes:
     def restore(self) -> None:
         """Put the attributes back; those born since go."""
         attributes = vars(self._module)
-        if attributes.keys() != self._names:
-            for gone in [k for k in attributes.keys() - self._names if _is_plain(attributes[k])]:
-                del attributes[gone]
         attributes.update(self._values)
+        if len(attributes) != len(self._names):
+            for born in [k for k in attributes.keys() - self._names if _is_plain(attributes[k])]:
+                del attributes[born]
         for container, identity, saved in self._containers:
             write_tree(container, saved, identity)
         if self._generators is not None:
@@ -119,5 +137,5 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, _SIMPLE):  # first, for most are: a check against Tensor is a slow one
         return True
     if isinstance(value, tuple):
-        return all(isinstance(item, Tensor) for item in value)
+        return all(_is_plain(item) for item in value)
     return isinstance(value, Tensor)

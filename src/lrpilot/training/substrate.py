@@ -21,7 +21,7 @@ from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.line import LineEndpoints
 from lrpilot.training.meter import Meter
 from lrpilot.training.param_groups import ParamGroupLRs
-from lrpilot.training.rng import seed_rng
+from lrpilot.training.rng import kept_rng, seed_rng
 from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
 from lrpilot.training.training import Training
 from lrpilot.training.trial import RunningAverage, StepCounter, counted_steps
@@ -31,6 +31,7 @@ BATCH_NORM_BATCHES = 16
 # Largest relative deviation from linearity in lr that float32 rounding explains.
 LINEARITY_TOLERANCE = 1e-2
 LINE_CHECK_STEPS = 4  # two brackets of two steps
+FILLING_SHARE = 1e-3  # of the lr, for the first step of each
 STEP = 3.0  # forward-equivalents of a training step
 ENDS = frozenset({0.0, 1.0})  # factors of a Line at which no linearity is assumed
 
@@ -54,8 +55,7 @@ class LiveSubstrate:
         self._armed = False
         self._line_checked = False
         self._checked = False
-        # Until the first has been read; then what it has cost.
-        self._evaluation_price = float(training.eval_batches or 1)
+        self._held_out: float | None = None
 
     @property
     def proven(self) -> list[bool]:
@@ -82,7 +82,18 @@ class LiveSubstrate:
             proofs = STEP
         if isinstance(action, Line) and not self._line_checked and not set(action.factors) <= ENDS:
             proofs = LINE_CHECK_STEPS * STEP
-        return proofs + price(action, evaluation=self._evaluation_price)
+        if isinstance(action, Evaluate) or (isinstance(action, Trial) and action.evaluate != "no"):
+            reestimation = float(BATCH_NORM_BATCHES) if live_batch_norms(self.training.model) else 0.0
+            return proofs + price(action, evaluation=self._held_out_batches(), reestimation=reestimation)
+        return proofs + price(action, evaluation=0.0)
+
+    def _held_out_batches(self) -> float:
+        """Held-out samples ÷ those of a training batch; read once, and only where somebody asks for a price."""
+        if self._held_out is None:
+            probes = self.training.probe_data
+            with self.training.as_probe(), kept_rng():
+                self._held_out = sum(count_samples(batch) for batch in probes.held_out()) / probes.batch_size
+        return self._held_out
 
     # ------------------------------------------------------------- brackets
 
@@ -220,10 +231,8 @@ class LiveSubstrate:
             training.model.eval()
             held_out = map(training.move, training.probe_data.held_out())
             loss, samples = mean_loss(held_out, training.loss, count_samples)
-        before = self.meter.cost.forwards
         for count in samples:
             self.meter.add(count, forwards=1)
-        self._evaluation_price = self.meter.cost.forwards - before
         return loss
 
     def _reestimate(self) -> None:
@@ -325,15 +334,28 @@ class LiveSubstrate:
             half = self._scratch_update(0.5)
         scale = math.sqrt(sum(float(d.square().sum()) for d in full))
         off = math.sqrt(sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True)))
-        return off / scale if scale > 0 and math.isfinite(scale) else math.inf
+        if scale == 0:
+            raise NonlinearStepError(
+                f"A Line needs a step that moves the weights, but a step at lr {self.lrs.reference:.3g} moved none. "
+                "Check that the gradients are not all zero, and that the weights' precision shows so small a step."
+            )
+        if not math.isfinite(scale):
+            raise NonlinearStepError(
+                f"A Line needs a step that is finite, but a step at lr {self.lrs.reference:.3g} was not. "
+                "Check the loss and its gradients for non-finite values, or lower the lr."
+            )
+        return off / scale
 
     def _scratch_update(self, factor: float) -> list[Tensor]:
         training = self.training
         self._prepare_trial()
         batches = training.probe_data.train.take(2)
+        reference = self.lrs.reference
         with counted_steps(training) as counter:
+            # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
+            self.lrs.set(reference * FILLING_SHARE)
             self._one_step(batches, counter)
-            self.lrs.set(self.lrs.reference * factor)
+            self.lrs.set(reference * factor)
             before = [p.detach().clone() for p in training.trainable_parameters]
             self._one_step(batches, counter)
         return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]

@@ -125,7 +125,7 @@ def _write(live: Any, saved: Any, identity: Any, copies: _Copies) -> Any:
         target = identity if isinstance(identity, Tensor) else live
         if target is saved:
             return saved  # kept by reference
-        if isinstance(target, Tensor) and _fits(target, saved):
+        if isinstance(target, Tensor) and fits(target, saved):
             copies.add(target, saved)
             return target
         return saved.clone() if not isinstance(target, Tensor) else saved.to(target.device, copy=True)
@@ -160,7 +160,7 @@ def _write_sequence(live: Any, saved: Any, identity: Any, copies: _Copies) -> An
     return items
 
 
-def _fits(target: Tensor, saved: Tensor) -> bool:
+def fits(target: Tensor, saved: Tensor) -> bool:
     """Whether ``saved`` can be written into ``target`` without changing what kind of tensor it is."""
     return target.shape == saved.shape and target.dtype == saved.dtype and not _overlaps_itself(target)
 
