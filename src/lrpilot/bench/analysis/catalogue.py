@@ -133,7 +133,7 @@ def task_facts(task: "Task") -> TaskFacts:
         task.score_better,
         task.handmade,
         task.remark,
-        task.large,
+        task.large and not task.experiment,  # of the comparison: what it lacks is listed
     )
 
 
