@@ -1,6 +1,7 @@
-"""One thread, one plotting backend and one hypothesis profile for every test."""
+"""One thread, one plotting backend, one hypothesis profile and a working Ctrl-C for every test."""
 
 import os
+import signal
 
 # Before torch and matplotlib are imported anywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -8,6 +9,9 @@ os.environ["MPLBACKEND"] = "Agg"
 
 import hypothesis
 import pytest
+
+# A shell's background job ignores Ctrl-C, and so would every process that the tests start from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
