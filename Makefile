@@ -44,6 +44,7 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 	$(BIN)/lrpilot bench run --suite weighted_factors --processes $(JOBS) --records benchmarks/records/weighted_factors.jsonl
 	$(BIN)/python benchmarks/invariances.py
 	$(BIN)/python benchmarks/probe_cost.py
+	$(BIN)/python benchmarks/line_cost.py
 	$(MAKE) docs
 
 docs: $(STAMP) ## write the tables of docs/ from the committed records

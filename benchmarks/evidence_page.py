@@ -1,10 +1,11 @@
-"""Write docs/evidence.md from records/probe_cost.json and records/invariances.json alone."""
+"""Write docs/evidence.md from records/probe_cost.json, invariances.json and the records of Lines alone."""
 
 import json
 from collections.abc import Iterable
 from typing import Any
 
 from fashion_tasks import HERE, RECORDS
+from line_cost_page import line_sections, table, verdict
 
 PAGE = HERE.parent / "docs" / "evidence.md"
 
@@ -27,19 +28,13 @@ COSTS = (
 )
 
 
-def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def cost_rows(record: dict[str, Any]) -> Iterable[tuple[str, ...]]:
     """One row for each measured cost."""
     for key, field, words in COSTS:
         limit, seen = record[key].get("limit", 1.0), record[key][field]
         # Bytes are compared exactly but for a few kilobytes of scalars.
         holds = seen <= limit + (0.01 if "limit" not in record[key] else 0.0)
-        yield words, f"{seen:.3g}", f"{limit:g}", "holds" if holds else "**does not hold**"
+        yield words, f"{seen:.3g}", f"{limit:g}", verdict(holds)
 
 
 def invariance_rows(rows: list[dict[str, Any]]) -> Iterable[tuple[str, ...]]:
@@ -47,8 +42,7 @@ def invariance_rows(rows: list[dict[str, Any]]) -> Iterable[tuple[str, ...]]:
     for row in rows:
         seen = row.get("shift_decades", row.get("spread_decades"))
         expected = f"{row['expected_decades']:+.0f} ± 0.1" if "expected_decades" in row else "at most 0.3"
-        verdict = "holds" if row["holds"] else "**does not hold**"
-        yield row["optimizer"], row["target"], row["change"], expected, f"{seen:+.3f}", verdict
+        yield row["optimizer"], row["target"], row["change"], expected, f"{seen:+.3f}", verdict(row["holds"])
 
 
 def page() -> str:
@@ -58,7 +52,7 @@ def page() -> str:
     machine = cost["machine"]
     return f"""# What probing costs, and what must not move it
 
-Written by `make docs` from the records that `benchmarks/probe_cost.py` and `benchmarks/invariances.py` left in
+Written by `make docs` from the records that `benchmarks/probe_cost.py`, `line_cost.py` and `invariances.py` left in
 `benchmarks/records/`.
 
 ## Costs
@@ -67,6 +61,8 @@ Ratios of things timed in turn in one run (medians of the pairwise ratios), on a
 AdamW, {cost["trial / plain steps"]["step_ms"]:.0f} ms a step, one thread, torch {machine["torch"]}.
 
 {table(("what", "measured", "limit", ""), cost_rows(cost))}
+
+{line_sections()}
 
 ## Invariances
 
