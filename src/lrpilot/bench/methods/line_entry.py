@@ -15,6 +15,7 @@ def line_method(
     settings: dict[str, Any] | None = None,
     *,
     group: Group = "ablation",
+    version: str = "1",
 ) -> Method:
     """An entry; a setting ``free`` says that its probes are not paid for. Arguments are those of :class:`Method`."""
     settings = settings or {}
@@ -26,6 +27,7 @@ def line_method(
         practice,
         group,
         settings,
+        version,
         lrs=lrs,
         families=frozenset(lrs),
         equal_compute=not settings.get("free", False),

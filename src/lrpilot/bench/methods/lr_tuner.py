@@ -12,6 +12,7 @@ from lrpilot.policies.lr_tuner import LRTuner
 ROW = "fashion-mnist"  # of the papers' table; one row for all tasks, as for every other method
 HELD = (0.0, 0.1, 0.25, 0.5)  # explore fractions of the papers' ablation, the lr held during explore
 STEP_FACTORS = (1.5, 2.0)  # beyond the default's 1
+DEFAULT_VERSION = "2"  # 1 waited for saturation
 
 
 def fly_lr_tuner(session: Session, *, free: bool = False, **settings: Any) -> Notes:
@@ -40,13 +41,20 @@ def _fly(session: Session, policy: LRTuner, *, free: bool) -> Notes:
 
 _PAPER = f"the papers' {ROW} row: explore 20 %, saturation 100, clip 1e-3, superbatch 100; seed lr 0.1 or 1e-3"
 METHODS = (
-    line_method("lr_tuner", "LRTuner", fly_lr_tuner, "lrpilot's default; seed lr 0.1 or 1e-3", group="lrpilot"),
     line_method(
-        "lr_tuner_linear",
-        "LRTuner, linear end",
+        "lr_tuner",
+        "LRTuner",
         fly_lr_tuner,
-        "lrpilot's docs, where the horizon is known: explore, then straight to zero; seed lr 0.1 or 1e-3",
-        {"exploit": "linear"},
+        "lrpilot's default: explore, then straight to zero; seed lr 0.1 or 1e-3",
+        group="lrpilot",
+        version=DEFAULT_VERSION,
+    ),
+    line_method(
+        "lr_tuner_saturation",
+        "LRTuner, saturating",
+        fly_lr_tuner,
+        "the default, but decreases wait for saturation; seed lr 0.1 or 1e-3",
+        {"exploit": "saturation"},
         group="lrpilot",
     ),
     line_method("lr_tuner_paper", "LRTuner, as published", fly_paper, _PAPER, group="lrpilot"),
@@ -82,6 +90,7 @@ METHODS = (
             fly_lr_tuner,
             "the default, aiming beyond the minimum of the line",
             {"step_factor": step_factor},
+            version=DEFAULT_VERSION,
         )
         for step_factor in STEP_FACTORS
     ),
