@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from lrpilot.bench.methods.flying import fly_policy
-from lrpilot.bench.methods.line_entry import line_method
+from lrpilot.bench.methods.lr_entry import lr_method
 from lrpilot.bench.methods.method import Notes
 from lrpilot.bench.session import Session
 from lrpilot.policies.lr_tuner import LRTuner
@@ -41,7 +41,7 @@ def _fly(session: Session, policy: LRTuner, *, free: bool) -> Notes:
 
 _PAPER = f"the papers' {ROW} row: explore 20 %, saturation 100, clip 1e-3, superbatch 100; seed lr 0.1 or 1e-3"
 METHODS = (
-    line_method(
+    lr_method(
         "lr_tuner",
         "LRTuner",
         fly_lr_tuner,
@@ -49,7 +49,7 @@ METHODS = (
         group="lrpilot",
         version=DEFAULT_VERSION,
     ),
-    line_method(
+    lr_method(
         "lr_tuner_saturation",
         "LRTuner, saturating",
         fly_lr_tuner,
@@ -57,8 +57,8 @@ METHODS = (
         {"exploit": "saturation"},
         group="lrpilot",
     ),
-    line_method("lr_tuner_paper", "LRTuner, as published", fly_paper, _PAPER, group="lrpilot"),
-    line_method(
+    lr_method("lr_tuner_paper", "LRTuner, as published", fly_paper, _PAPER, group="lrpilot"),
+    lr_method(
         "lr_tuner_paper_free",
         "LRTuner, as published, probes free",
         fly_paper,
@@ -66,7 +66,7 @@ METHODS = (
         {"free": True},
         group="lrpilot",
     ),
-    line_method(
+    lr_method(
         "lr_tuner_epochs",
         "LRTuner, as published",
         fly_paper,
@@ -74,7 +74,7 @@ METHODS = (
         {"free": True, "true_epochs": True},
     ),
     *(
-        line_method(
+        lr_method(
             f"lr_tuner_held_{round(100 * explore)}",
             f"LRTuner, as published, lr held for {explore:.0%}",
             fly_paper,
@@ -84,7 +84,7 @@ METHODS = (
         for explore in HELD
     ),
     *(
-        line_method(
+        lr_method(
             f"lr_tuner_factor_{step_factor:g}",
             f"LRTuner, {step_factor:g} times the minimiser",
             fly_lr_tuner,

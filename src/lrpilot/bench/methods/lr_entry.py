@@ -1,4 +1,4 @@
-"""What entries of methods on a Line have in common: they take an lr, and any optimizer whose step is linear in it."""
+"""What entries of our own policies have in common: they start from an lr, and train with any of the tasks' optimizers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from lrpilot.bench.methods.method import Group, Method, Notes
 from lrpilot.bench.methods.schedules import DEFAULT_LRS, MORE_LRS
 
 
-def line_method(
+def lr_method(
     name: str,
     title: str,
     fly: Callable[..., Notes | None],
