@@ -1,4 +1,4 @@
-"""What entries of our own policies have in common: they start from an lr, and train with any of the tasks' optimizers."""
+"""What entries of our own policies have in common: they start from an lr, and train with any optimizer of a task."""
 
 from collections.abc import Callable
 from typing import Any
