@@ -32,10 +32,13 @@ class Policy(ABC):
 
     Attributes:
         max_marks: how many marks the policy may hold at once (each costs memory of the model's size).
+        needs_lines: whether it asks for Lines, which mean nothing for an optimizer whose step is not linear in its
+            lr: those that are known not to be are refused when the policy is bound to a training.
         trains: whether it asks for Trains; a finder does not: it measures and ends in ``Done(result)``.
     """
 
     max_marks: ClassVar[int] = 0
+    needs_lines: ClassVar[bool] = False
     trains: ClassVar[bool] = True
 
     @property

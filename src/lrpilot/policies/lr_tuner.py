@@ -87,6 +87,7 @@ class LRTuner(Policy):
     """
 
     max_marks: ClassVar[int] = 1
+    needs_lines: ClassVar[bool] = True
 
     explore: float = 0.25
     _: KW_ONLY

@@ -111,6 +111,7 @@ class WeightedFactors(Policy):
     """
 
     max_marks: ClassVar[int] = 1
+    needs_lines: ClassVar[bool] = True
 
     num_factors: int = 5
     _: KW_ONLY
