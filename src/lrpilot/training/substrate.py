@@ -24,7 +24,7 @@ from lrpilot.training.param_groups import ParamGroupLRs
 from lrpilot.training.rng import kept_rng, seed_rng
 from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
 from lrpilot.training.training import Training
-from lrpilot.training.trial import RunningAverage, StepCounter, counted_steps
+from lrpilot.training.trial import RunningAverage, StepCounter, copied_before_step, counted_steps
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
 BATCH_NORM_BATCHES = 16
@@ -356,8 +356,8 @@ class LiveSubstrate:
             self.lrs.set(reference * FILLING_SHARE)
             self._one_step(batches, counter)
             self.lrs.set(reference * factor)
-            before = [p.detach().clone() for p in training.trainable_parameters]
-            self._one_step(batches, counter)
+            with copied_before_step(training) as before:
+                self._one_step(batches, counter)
         return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
 
     # ---------------------------------------------------------------- marks
