@@ -341,7 +341,8 @@ def _check_settings(training: Any, policy: Any, total_steps: int | None) -> None
 
 def _logged(on_event: OnEvent | None) -> OnEvent:
     def emit(event: Event) -> None:
-        logger.log(logging.DEBUG if event.phase == "begin" else logging.INFO, event.message)
+        ordinary = logging.DEBUG if event.phase == "begin" else logging.INFO
+        logger.log(logging.WARNING if event.alarms else ordinary, event.message)
         if on_event is not None:
             on_event(event)
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from lrpilot.core.actions import Action, Observation, Progress
 from lrpilot.core.codec import record
+from lrpilot.core.reason import Reason
 
 
 @record
@@ -57,3 +58,13 @@ class Policy(ABC):
     @abstractmethod
     def tell(self, state: Any, observation: Observation) -> Any:
         """The state after ``observation`` of the action last asked. The old state stays valid."""
+
+    def explain(self, state: Any, observation: Observation, after: Any) -> Reason | None:
+        """What ``tell`` decided, for events and logs; None where it decided nothing.
+
+        Args:
+            state: before.
+            observation: that it was told.
+            after: the state it made of them.
+        """
+        return None
