@@ -45,6 +45,7 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 	$(BIN)/python benchmarks/invariances.py
 	$(BIN)/python benchmarks/probe_cost.py
 	$(BIN)/python benchmarks/line_cost.py
+	$(BIN)/python benchmarks/line_noise.py
 	$(MAKE) docs
 
 docs: $(STAMP) ## write the tables of docs/ from the committed records

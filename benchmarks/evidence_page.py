@@ -6,6 +6,7 @@ from typing import Any
 
 from fashion_tasks import HERE, RECORDS
 from line_cost_page import line_sections, table, verdict
+from line_noise_page import noise_section
 
 PAGE = HERE.parent / "docs" / "evidence.md"
 
@@ -52,8 +53,8 @@ def page() -> str:
     machine = cost["machine"]
     return f"""# What probing costs, and what must not move it
 
-Written by `make docs` from the records that `benchmarks/probe_cost.py`, `line_cost.py` and `invariances.py` left in
-`benchmarks/records/`.
+Written by `make docs` from the records that `benchmarks/probe_cost.py`, `line_cost.py`, `line_noise.py` and
+`invariances.py` left in `benchmarks/records/`.
 
 ## Costs
 
@@ -63,6 +64,8 @@ AdamW, {cost["trial / plain steps"]["step_ms"]:.0f} ms a step, one thread, torch
 {table(("what", "measured", "limit", ""), cost_rows(cost))}
 
 {line_sections()}
+
+{noise_section()}
 
 ## Invariances
 

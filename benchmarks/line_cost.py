@@ -1,18 +1,20 @@
 """What Lines cost: time and memory of a Line, LRTuner's share of a training, and what its few forwards are worth.
 
-    python benchmarks/line_cost.py [--only time] [--only memory] [--only overhead] [--only decisions]
+    python benchmarks/line_cost.py [--only time] [--only memory] [--only factors] [--only overhead] [--only decisions]
 
 A section is written into the record when it ends, and the sections that were not asked for stay as they are; without
 ``--only`` all of them run. ``time`` (two minutes) wants a machine that does nothing else. The others count, and do not
-mind: about a minute, two, and ten. ``decisions`` goes on where it ended (see ``line_decisions.py``).
+mind: about a minute, one, two, and ten. ``decisions`` goes on where it ended (see ``line_decisions.py``).
 """
 
 import argparse
+import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from line_decisions import record_all
 from probe_cost import live_bytes
 from torch import Tensor, nn
 
-from lrpilot import Training, fit
+from lrpilot import Pilot, Training, fit
 from lrpilot.bench.records import machine_facts
 from lrpilot.bench.session import Session
 from lrpilot.bench.tasks.char_kjv import CharTransformer
@@ -32,6 +34,7 @@ from lrpilot.bench.tasks.registry import get_task
 from lrpilot.bench.tasks.task import class_loss
 from lrpilot.core.actions import Line, Rewind
 from lrpilot.policies.lr_tuner import LRTuner
+from lrpilot.policies.weighted_factors import WeightedFactors
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot.training.tree import tensors_of
 
@@ -68,11 +71,11 @@ SUBJECTS = {
 }
 
 
-def make_training(subject: Subject) -> Training:
-    """The subject in the middle of its training: AdamW's state exists."""
+def make_training(subject: Subject, make_optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW) -> Training:
+    """The subject in the middle of its training: the optimizer's state exists."""
     torch.manual_seed(0)
     model, batches = subject.make_model(), [subject.make_batch() for _ in range(BATCHES)]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    optimizer = make_optimizer(model.parameters(), lr=1e-4)
     training = Training.from_criterion(model, optimizer, class_loss, batches, batches[:2])
     for batch in batches[:2]:
         training.step(batch)
@@ -176,26 +179,42 @@ def size_of(tensors: Any) -> int:
     return sum(t.numel() * t.element_size() for t in tensors_of(tensors))
 
 
+@contextmanager
+def watched(training: Training) -> Iterator[list[int]]:
+    """Live tensor bytes at every forward pass inside."""
+    loss_fn, readings = training.loss_fn, [0]
+    assert loss_fn is not None  # from_criterion makes one
+
+    def watching(model: nn.Module, batch: Any) -> Tensor:
+        readings.append(live_bytes())
+        return loss_fn(model, batch)
+
+    training.loss_fn = watching
+    try:
+        yield readings
+    finally:
+        training.loss_fn = loss_fn
+
+
+def line_data(batches: Sequence[Any]) -> int:
+    """Data that a Line holds, and no copy of the model: its batches, and a copy of the one that it reads."""
+    return size_of(batches) + size_of(batches[0])
+
+
 def line_bytes(subject: Subject, count: int) -> dict[str, Any]:
     """Live tensor bytes at every forward pass of a Line, against those of the training before it."""
     training, line = make_training(subject), Line(factors(count), 2)
     batches = list(training.probe_data.train.take(line.batches))
-    substrate, loss_fn, readings = LiveSubstrate(training), training.loss_fn, [0]
+    substrate = LiveSubstrate(training)
     time_line(training, substrate, line, batches)  # what is made on first use
     before = live_bytes()
-
-    def watched(model: nn.Module, batch: Any) -> Tensor:
-        readings.append(live_bytes())
-        return loss_fn(model, batch)
-
     substrate.arm_line()
     substrate.before_kept_step()
     training.step(batches[0])
     substrate.after_kept_step()
-    training.loss_fn = watched
-    substrate.line(line)
-    # Data, and no copy of the model: the Line's batches, and a copy of the one it reads, which a loss may change.
-    data = size_of(batches) + size_of(batches[0])
+    with watched(training) as readings:
+        substrate.line(line)
+    data = line_data(batches)
     copies = 2 * size_of(training.trainable_parameters)
     extra = max(readings) - before - data
     return {"model": subject.title, "factors": count, "two_copies_bytes": copies, "extra_bytes": extra,
@@ -208,6 +227,67 @@ def measure_memory() -> list[dict[str, Any]]:
     for row in rows:
         print(f"{row['model']:50s} {row['factors']:2d} factors: {row['ratio']:.4f} of two copies", flush=True)
     return rows
+
+
+# --------------------------------------------------- weighted factors' memory
+
+NUM_FACTORS = (3, 5, 7, 9)
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
+
+
+def flown_bytes(subject: Subject, kind: str, policy: WeightedFactors) -> int:
+    """Most bytes that a decision holds beyond the training's own: its Line, and the mark where there is one."""
+    training = make_training(subject, OPTIMIZERS[kind])
+    batches = list(training.probe_data.train.take(policy.batches))
+    time_line(training, LiveSubstrate(training), Line((0.5, 1.0), policy.batches), batches)  # what is made on first use
+    before = live_bytes()
+    pilot = Pilot(training, policy, total_steps=100)
+
+    def fly(steps: int) -> None:
+        for _ in range(steps):
+            pilot.step(training.step(batches[0]))
+
+    pilot.start()
+    fly(policy.window)  # the first decision, which proves besides that the step is linear
+    with watched(training) as readings:
+        fly(policy.window)
+    return max(readings) - before - line_data(batches)
+
+
+def copied_bytes(subject: Subject, candidates: Sequence[float]) -> int:
+    """The same where the model is copied for each candidate, and every copy takes a step of its own."""
+    training = make_training(subject, torch.optim.SGD)
+    lr, batch = training.raw_optimizer.param_groups[0]["lr"], next(training.train_source.epoch())
+    readings: list[int] = []
+    before = live_bytes()
+    gradients = [p.grad for p in training.model.parameters()]
+    copies = [copy.deepcopy(training.model) for _ in candidates]
+    with torch.no_grad():
+        for model, factor in zip(copies, candidates, strict=True):
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter.sub_(gradient, alpha=factor * lr)
+            class_loss(model(batch[0]), batch[1])
+            readings.append(live_bytes())
+    return max(readings) - before
+
+
+def factors_bytes(subject: Subject, count: int) -> dict[str, Any]:
+    """One number of factors, all ways to read them; on batches of two samples, for their size drops out."""
+    subject = replace(subject, make_batch=lambda made=subject.make_batch: tuple(part[:2].clone() for part in made()))
+    published, ours = WeightedFactors.paper(count, window=2), WeightedFactors(count, window=2)
+    one = size_of(make_training(subject).trainable_parameters)
+    row = {
+        "model": subject.title, "factors": count, "one_copy_bytes": one,
+        "copies": copied_bytes(subject, published.factors), "published": flown_bytes(subject, "sgd", published),
+        "default sgd": flown_bytes(subject, "sgd", ours), "default adamw": flown_bytes(subject, "adamw", ours),
+    }  # fmt: skip
+    print(f"{subject.title:50s}", *(f"{name} {value / one:.2f}" for name, value in list(row.items())[3:]), flush=True)
+    return row
+
+
+def measure_factors() -> list[dict[str, Any]]:
+    """Every subject with every number of factors."""
+    return [factors_bytes(subject, count) for subject in SUBJECTS.values() for count in NUM_FACTORS]
 
 
 # ------------------------------------------------------------------ overhead
@@ -264,14 +344,19 @@ def write_section(path: Path, name: str, section: Any) -> None:
 def main() -> None:
     """Measure what is asked for, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sections = ("time", "memory", "overhead", "decisions")
+    sections = ("time", "memory", "factors", "overhead", "decisions")
     parser.add_argument("--only", action="append", choices=sections, help="this section; may be given several times")
     parser.add_argument("--repeats", type=int, default=50, help="pairs of the smallest timed Lines")
     parser.add_argument("--out", type=Path, default=RECORDS / "line_cost.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     wanted = options.only or sections
-    measured = {"time": lambda: measure_time(options.repeats), "memory": measure_memory, "overhead": measure_overhead}
+    measured = {
+        "time": lambda: measure_time(options.repeats),
+        "memory": measure_memory,
+        "factors": measure_factors,
+        "overhead": measure_overhead,
+    }
     for name, measure in measured.items():
         if name in wanted:
             write_section(options.out, name, measure())

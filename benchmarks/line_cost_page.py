@@ -43,6 +43,13 @@ def memory_rows(measured: Sequence[Record]) -> Iterable[Row]:
         yield row["model"], str(row["factors"]), held, f"{beyond / 1024:.0f}", verdict(0 <= beyond <= SMALL)
 
 
+def factors_rows(measured: Sequence[Record]) -> Iterable[Row]:
+    """One row for each model and number of factors."""
+    for row in measured:
+        held = (f"{row[name] / row['one_copy_bytes']:.2f}" for name in FACTORS_COLUMNS)
+        yield row["model"].rsplit(", batch", 1)[0], str(row["factors"]), *held
+
+
 def overhead_rows(measured: dict[str, Any]) -> Iterable[Row]:
     """One row for each training."""
     names = {
@@ -82,6 +89,15 @@ def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
 
 
+# As the record calls them, and as the page does.
+FACTORS_COLUMNS = {
+    "copies": "a copy for each factor",
+    "published": "`WeightedFactors.paper()`",
+    "default sgd": "default, SGD",
+    "default adamw": "default, AdamW",
+}
+
+
 def line_sections() -> str:
     """The sections, from the records."""
     record = json.loads((RECORDS / "line_cost.json").read_text())
@@ -98,6 +114,12 @@ Tensor bytes that a Line holds beyond the training's own, in copies of the train
 of the random generators and a copy of BatchNorm's statistics:
 
 {table(("model", "factors", "copies", "kB beyond two", ""), memory_rows(record["memory"]["measured"]))}
+
+What a decision of `WeightedFactors` holds, in copies of the trainable parameters as well, beside the authors' way: a
+copy of the model for each factor, whose number they name as their limit. The default has a mark besides: the weights
+and the optimizer's state, which is two more copies with AdamW. A mark does not depend on the number of factors either.
+
+{table(("model", "factors", *FACTORS_COLUMNS.values()), factors_rows(record["factors"]["measured"]))}
 
 What LRTuner's measurements cost, checks, superbatches and the proof of linearity included, ÷ the forwards and
 backwards of the training (a backward counts as two forwards; counted by hooks on the model). The limit is 3 %. The

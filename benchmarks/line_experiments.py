@@ -6,6 +6,7 @@ from pathlib import Path
 
 from evidence_page import table
 from fashion_tasks import HERE, RECORDS
+from line_claims import claims
 
 from lrpilot.bench.analysis.catalogue import registered
 from lrpilot.bench.analysis.runs import Bench, Run, load
@@ -206,9 +207,9 @@ def page(tuner: Bench, factors: Bench, judged: Bench) -> str:
     measures = (*MEASURES, "published")
     return f"""# Experiments of the methods on a Line
 
-Written by `make docs` from `benchmarks/records/lr_tuner.jsonl` and `weighted_factors.jsonl`; do not edit. What the
-methods are: [line-methods.md](line-methods.md). How they do against everything else, at equal total compute:
-[benchmark.md](benchmark.md). ± is the standard deviation over seeds. "Training loss" is the mean over the last
+Written by `make docs` from `lr_tuner.jsonl`, `weighted_factors.jsonl` and `bench.jsonl` of `benchmarks/records/`; do
+not edit. What the methods are: [line-methods.md](line-methods.md). How they do against everything else, at equal total
+compute: [benchmark.md](benchmark.md). ± is the standard deviation over seeds. "Training loss" is the mean over the last
 twentieth of the steps. Compute is everything, probes included, ÷ a plain run: above 1 the probes came on top,
 as in the papers.
 
@@ -260,6 +261,8 @@ lr {START_LR:g}, at equal total compute. Published: ResNet-18 on CIFAR-10, 100 e
 From lr {FAR_LR:g}; beside it the test accuracy from lr {START_LR:g}.
 
 {table(("lr", "accuracy from a good start, %", *MEASURES), far_rows(factors))}
+
+{claims(judged)}
 """
 
 

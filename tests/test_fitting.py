@@ -660,3 +660,26 @@ def test_ctrl_c_from_outside_leaves_a_checkpoint_that_can_be_resumed(tmp_path: P
 def test_a_policy_that_breaks_its_contract_is_named() -> None:
     with pytest.raises(PolicyError, match="marks are"):
         fit(make_training(), Listed((Rewind("never set"),)), total_steps=3, progress=False)
+
+
+# ------------------------------------------------------------ dear measurements
+
+
+def warnings(result: Any) -> list[str]:
+    return [event.message for event in result.history.events if event.phase == "warning"]
+
+
+def test_a_small_budget_that_goes_into_measurements_is_told_of_once(tmp_path: Path) -> None:
+    told: list[Event] = []
+    dear = WeightedFactors(window=4, batches=4)  # 24 forwards for every four steps of 3
+    result = fit(make_training(), dear, budget=300, progress=False, on_event=told.append, checkpoint=tmp_path / "a")
+    (said,) = warnings(result)
+    assert "of the budget" in said and said.endswith("[probes]") and said in [event.message for event in told]
+    resumed = fit(make_training(), dear, budget=300, progress=False, checkpoint=tmp_path / "a", resume=True)
+    assert warnings(resumed) == [said]
+
+
+@pytest.mark.parametrize("length", [{"total_steps": 60}, {"budget": 3000}])
+def test_where_measurements_are_cheap_or_not_part_of_the_length_nothing_is_said(length: Any) -> None:
+    policy = WeightedFactors(window=4, batches=4) if "total_steps" in length else WeightedFactors(window=200)
+    assert warnings(fit(make_training(), policy, **length, progress=False)) == []

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Pilot, Schedule, Training, find_lr
 from lrpilot.core.actions import Drop, Evaluate, Line, Mark, Rewind, Train, Trial
+from lrpilot.core.history import Event
+from lrpilot.core.reason import Reason
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.core.stop import Stop
 from lrpilot.errors import (
@@ -688,3 +690,13 @@ def test_a_pilot_is_resumed_over_the_length_it_was_planned_for() -> None:
     saved = Pilot(make_training(), Schedule("linear"), 10).state_dict()
     with pytest.raises(StateError, match="saved was 10, got 20"):
         Pilot(make_training(), Schedule("linear"), 20).load_state_dict(saved)
+
+
+def test_what_somebody_should_look_at_is_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Event] = []
+    pilot = Pilot(training := make_training(), Schedule("constant", lr=0.1), total_steps=10, on_event=told.append)
+    pilot.step(loop_step(training, make_batches()[0]))
+    with caplog.at_level("INFO", "lrpilot"):
+        pilot._flight.warn(Reason("bad_data", "no number"))
+    assert [(r.levelname, r.message) for r in caplog.records] == [("WARNING", "step 1: no number [bad_data]")]
+    assert [event.phase for event in told] == ["warning"] and told == pilot.history.events

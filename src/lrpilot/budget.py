@@ -105,6 +105,11 @@ class BudgetHorizon(ABC):
         """Whether a measurement can be paid for after ``step`` kept steps."""
         return True
 
+    @property
+    def probe_share(self) -> float:
+        """Part of the budget that measurements have taken so far; 0 where steps are counted, and probes are not."""
+        return 0.0
+
 
 class _StepHorizon(BudgetHorizon):
     def __init__(self, total_steps: int) -> None:
@@ -133,6 +138,11 @@ class _WorkHorizon(BudgetHorizon):
         due = 0.0 if self._flown is None else self._flown.price(action)
         return due <= max(0.0, self._left(step))
 
+    @property
+    def probe_share(self) -> float:
+        """Part of the budget that measurements have taken so far."""
+        return self.spent.forward_equivalents / self._budget
+
 
 class _TimeHorizon(BudgetHorizon):
     """A budget in seconds, at the pace measured before the first step.
@@ -153,6 +163,11 @@ class _TimeHorizon(BudgetHorizon):
         if elapsed > OVERTIME * self._budget:
             return 0
         return max(0, int((self._budget - spent) / pace) - step)
+
+    @property
+    def probe_share(self) -> float:
+        """Part of the budget that measurements have taken so far."""
+        return self.spent.seconds / self._budget
 
 
 def make_horizon(

@@ -13,6 +13,7 @@ from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
 from lrpilot.core.policy import Policy
+from lrpilot.core.reason import Reason
 from lrpilot.errors import DataError, StateError, StepError
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
@@ -25,6 +26,9 @@ OnStep = Callable[[Pilot, Tensor], None]
 
 # A GradScaler that halves 2**16 down to the smallest scale skips fewer steps in a row.
 MAX_SKIPPED_STEPS = 200
+# Part of a budget beyond which somebody should know what its measurements take.
+LARGE_SHARE = 1 / 3
+PROBES = "probes"
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def fit(
         budget: total compute instead, probes included: a number of forward-equivalents, or a
             :class:`Budget`. The policy is told the steps that are left. Forward-equivalents are never exceeded: a
             measurement that they cannot pay for is left out and the lr held from there on
-            (:attr:`FitResult.coasts_from`).
+            (:attr:`FitResult.coasts_from`). An event of phase "warning" tells once of measurements that have taken
+            more than a third of it.
         progress: show a bar on stderr.
         on_event: called at the beginning and end of every measurement.
         on_step: ``on_step(pilot, loss)`` after every kept optimizer step, before the pilot measures again: for
@@ -117,11 +122,15 @@ def fit(
     if saved is not None:
         loop.load_state_dict(saved)
     horizon.charge_to(pilot._substrate)
+    warned = any(event.reason is not None and event.reason.code == PROBES for event in pilot.history.events)
     total = loop.steps + horizon(loop.steps)
     with progress_bar(f"training with {policy.name}", total=total, show=progress) as bar:
         try:
             pilot.start()
             while horizon(loop.steps) != 0:
+                if not warned and horizon.probe_share > LARGE_SHARE:
+                    _warn_of_probes(pilot, horizon.probe_share)
+                    warned = True
                 loss = loop.advance(on_step)
                 if bar is not None and bar.due:  # reading a loss stalls an accelerator: not at every step
                     bar.update(loop.steps, f"lr {float(pilot.get_last_lr()[0]):.3g}  loss {float(loss):.4g}")
@@ -130,6 +139,18 @@ def fit(
             if loop.between_steps:
                 store.save(loop)
     return FitResult(pilot, loop.steps, clock.seconds)
+
+
+def _warn_of_probes(pilot: Pilot, share: float) -> None:
+    """Say that much of a budget does not go into training."""
+    pilot._flight.warn(
+        Reason(
+            PROBES,
+            f"measurements have taken {share:.0%} of the budget, which leaves the less for training: "
+            "give more budget, or a policy that measures less",
+            alarms=True,
+        )
+    )
 
 
 class _Loop:

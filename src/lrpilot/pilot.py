@@ -14,7 +14,7 @@ from lrpilot.core.flight import Affords, Flight, Horizon
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.errors import SettingError, StateError, StepError
-from lrpilot.training.checks import check_loss
+from lrpilot.training.checks import check_loss, require_lines_possible
 from lrpilot.training.snapshot import Mark
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot.training.training import Training
@@ -52,6 +52,7 @@ class Pilot(LRScheduler):
     Raises:
         SettingError: ``total_steps`` < 1, or settings the policy refuses for this horizon.
         OptimizerError: the optimizer has no positive lr.
+        NonlinearStepError: the policy reads Lines, and the optimizer's step is known not to be linear in its lr.
     """
 
     def __init__(
@@ -332,13 +333,16 @@ def _check_settings(training: Any, policy: Any, total_steps: int | None) -> None
             f"A pilot needs a policy that trains, got the finder {policy.name}. Use find_lr, and fly a schedule with "
             "what it finds."
         )
+    if policy.needs_lines:
+        require_lines_possible(training.raw_optimizer)
     if total_steps is not None and total_steps < 1:
         raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open end.")
 
 
 def _logged(on_event: OnEvent | None) -> OnEvent:
     def emit(event: Event) -> None:
-        logger.log(logging.DEBUG if event.phase == "begin" else logging.INFO, event.message)
+        ordinary = logging.DEBUG if event.phase == "begin" else logging.INFO
+        logger.log(logging.WARNING if event.alarms else ordinary, event.message)
         if on_event is not None:
             on_event(event)
 

@@ -270,6 +270,21 @@ def test_two_benches_do_not_write_one_file(tmp_path: Path) -> None:
         pass
 
 
+def test_a_bench_that_wrote_nothing_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    with pytest.raises(KeyboardInterrupt), locked(path):
+        raise KeyboardInterrupt
+    assert not path.exists()
+    with locked(path):
+        append_record(path, {"whole": 1})
+    assert read_records(path) == [{"whole": 1}]
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    with locked(empty):
+        pass
+    assert empty.exists(), "what was there before stays"
+
+
 def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="Name another one with --records"), locked(tmp_path / "file" / "records.jsonl"):

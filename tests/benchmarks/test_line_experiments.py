@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from line_claims import gather
 from line_experiments import accuracy, cells, page, read, spread, three
 
 from fake_attempts import seeming_record
+from lrpilot.bench.analysis.compare import all_rows, headlines
 from lrpilot.bench.experiments import lr_tuner_jobs, weighted_factors_jobs
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.records import append_record
 
-CURVE = {"train_loss": [None, 0.5, 0.25], "val_loss": [2.3, 0.4, 0.3]}
+CLAIMED = ("lr_tuner_paper", "lr_tuner_paper_free", "weighted_factors", "weighted_factors_paper")
+CURVE = {"train_loss": [None, 0.5, 0.25], "val_loss": [2.3, 0.4, 0.3], "lr": [None, 0.1, 0.005]}
 
 
 def fake(job: Job, **changes: Any) -> dict[str, Any]:
@@ -30,13 +33,15 @@ def test_without_records_every_row_says_so(tmp_path: Path) -> None:
     empty = read(tmp_path / "none.jsonl")
     words = page(empty, empty, empty)
     rows = [line for line in words.splitlines() if line.startswith("| ") and "---" not in line]
-    assert sum("not run" in row for row in rows) == len(rows) - 8, "all but the headers"
+    assert sum("not run" in row for row in rows) == len(rows) - 9, "all but the headers"
 
 
 def test_with_all_records_no_row_lacks_one(tmp_path: Path) -> None:
     tuner = read(recorded(tmp_path / "a.jsonl", list(lr_tuner_jobs((0, 1)))))
     factors = read(recorded(tmp_path / "b.jsonl", list(weighted_factors_jobs((0, 1)))))
-    judged = read(recorded(tmp_path / "c.jsonl", [Job(t, "lr_tuner") for t in ("fashion_bn", "char_kjv", "diamonds")]))
+    tasks = ("fashion_bn", "char_kjv", "diamonds")
+    jobs = [Job(t, m) for t in tasks for m in ("lr_tuner", *CLAIMED)]
+    judged = read(recorded(tmp_path / "c.jsonl", jobs))
     words = page(tuner, factors, judged)
     assert "not run" not in words
     assert len(re.findall(r"\| 0\.25 ± 0 \|", words)) > 20, "the mean training loss at the end"
@@ -59,3 +64,20 @@ def test_failures_are_counted_and_not_averaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("values, words", [([2.0], "2"), ([1.0, 3.0], "2 ± 1.41"), ([], "not run")])
 def test_spread_by_hand(values: list[float], words: str) -> None:
     assert spread(values, three) == words
+
+
+def test_what_a_row_of_the_claims_says_by_hand(tmp_path: Path) -> None:
+    lrs = {0: [None, 0.1, 0.2, 0.01, 0.03], 1: [None, 0.2, 0.2, 0.15, 0.06], 2: [None, 0.1, 0.004, 0.002, 0.001]}
+    path = tmp_path / "a.jsonl"
+    for seed, curve in lrs.items():
+        job = Job("fashion_bn", "lr_tuner", seed=seed)
+        planned = plan(job)
+        points = CURVE | {"compute": [0.0, 1.0, 2.0], "lr": curve}
+        append_record(path, seeming_record(job, planned.run, family="sgd", lr=planned.lr, curve=points))
+    bench = read(path)
+    facts = gather(bench, "lr_tuner", headlines(all_rows(bench)))
+    assert facts is not None and facts.tasks == 1
+    # Of peaks 0.2, 0.2 and 0.1: below a tenth for good after 4, 4 and 1 of 4 points.
+    assert facts.tenth_after == 1.0 and facts.end == pytest.approx(0.15)
+    assert facts.seeds_differ == pytest.approx(60.0)
+    assert gather(bench, "weighted_factors", headlines(all_rows(bench))) is None

@@ -130,6 +130,18 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["simulate", "lr_tuner", "--set", "exploe=1"], "Did you mean 'explore'?"),
         (["simulate", "lr_tuner", "--set", "lr=1", "--set", "lr=2"], "got 'lr' twice"),
         (
+            ["train", "task.py:make_training", "--steps", "9", "--lr", "1", "--policy", "weighted_factors"],
+            "published one. Leave --lr away, and give the optimizer in task.py:make_training its lr.",
+        ),
+        (
+            ["train", "task.py:make_training", "--steps", "9", "--lr", "find", "--policy", "weighted_factors_paper"],
+            "--lr is for policies that take an lr, got weighted_factors_paper",
+        ),
+        (
+            ["train", "task.py:make_training", "--steps", "9", "--warmup", "0.1", "--policy", "lr_tuner"],
+            "--warmup is for schedules, got lr_tuner",
+        ),
+        (
             ["train", "task.py:make_training", "--steps", "9", "--lr", "1", "--set", "lr=1"],
             "lr must be given once, got --lr and --set lr",
         ),

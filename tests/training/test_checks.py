@@ -8,8 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrpilot import LRPilotError, Training
-from lrpilot.errors import DataError, LossError, ModelError, OptimizerError, SettingError, StepError
+from lrpilot import LRPilotError, LRTuner, Pilot, Schedule, Training, WeightedFactors
+from lrpilot.core.policy import Policy
+from lrpilot.errors import (
+    DataError,
+    LossError,
+    ModelError,
+    NonlinearStepError,
+    OptimizerError,
+    SettingError,
+    StepError,
+)
 from lrpilot.training.checks import check_loss
 from small_training import (
     assert_equal,
@@ -261,3 +270,27 @@ def test_a_data_error_is_also_a_value_error() -> None:
     with pytest.raises(ValueError, match="one-shot"):
         make_training(data=iter(make_batches()))
     assert issubclass(DataError, LRPilotError)
+
+
+# ------------------------------------------------------- policies that need Lines
+
+LINE_POLICIES = (LRTuner(), LRTuner.paper("mnist"), WeightedFactors(), WeightedFactors.paper())
+
+
+@pytest.mark.parametrize("policy", LINE_POLICIES, ids=lambda policy: policy.name)
+@pytest.mark.parametrize("make", [torch.optim.ASGD, torch.optim.Rprop, torch.optim.Adafactor])
+def test_an_optimizer_known_not_to_be_linear_is_refused_where_lines_are_needed(policy: Policy, make: Any) -> None:
+    model = make_model()
+    training = make_training(model=model, optimizer=make(model.parameters(), lr=0.01))
+    says = rf"linear.*{make.__name__}.*Use SGD"
+    with untouched(model, training.raw_optimizer), pytest.raises(NonlinearStepError, match=says):
+        Pilot(training, policy, total_steps=10)
+    Pilot(training, Schedule("constant", lr=0.1), total_steps=10)  # reads none
+
+
+def test_an_optimizer_nobody_knows_is_left_to_the_scratch_check() -> None:
+    class Own(torch.optim.SGD):
+        pass
+
+    model = make_model()
+    Pilot(make_training(model=model, optimizer=Own(model.parameters(), lr=0.01)), WeightedFactors(), total_steps=100)

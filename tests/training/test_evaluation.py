@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrpilot.core.actions import Evaluate, Trial
+from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import LossError
 from lrpilot.training import evaluation
@@ -369,3 +369,41 @@ def test_a_loss_that_differentiates_is_told_how_to_be_evaluated() -> None:
     training.loss_fn = as_told
     losses, held_out, _ = LiveSubstrate(training).trial(Trial(constant(0.1), 2, evaluate="end"))
     assert len(losses) == 2 and held_out == held_out
+
+
+# ----------------------------------------------------- embeddings with a largest norm
+
+
+class Words(nn.Module):
+    """Rows that are longer than they may be, until they are looked up."""
+
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = make(5, 4, max_norm=0.1)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        found = self.words(tokens)
+        return self.out(found if found.dim() == 2 else found.mean(1))
+
+
+@pytest.mark.parametrize("make", [nn.Embedding, nn.EmbeddingBag])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_embedding_with_a_largest_norm_is_left_as_it_was(make: Any, frozen: bool) -> None:
+    model = Words(make)
+    model.words.weight.requires_grad_(not frozen)
+    batches = [(torch.tensor([[0, i + 1], [1, i + 2]]), torch.tensor([0, i])) for i in range(3)]
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    training = make_training(model=model, optimizer=optimizer, data=batches, val=batches)
+    with untouched(model, optimizer):
+        first = training.evaluate()
+        assert training.evaluate() == first
+    substrate = LiveSubstrate(training)
+    substrate.arm_line()
+    substrate.before_kept_step()
+    training.step(batches[0])
+    substrate.after_kept_step()
+    with untouched(model, optimizer):
+        table = substrate.line(Line((0.0, 0.5, 1.0), 3))
+        assert substrate.line(Line((1.0, 0.5, 0.0), 3)) == tuple(row[::-1] for row in table)

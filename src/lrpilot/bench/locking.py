@@ -12,13 +12,15 @@ from lrpilot.errors import DataError
 def locked(path: Path) -> Iterator[None]:
     """Hold ``path`` for the block; the system lets go of it even when this process is killed.
 
-    The file itself is locked, so nothing is left beside it; it is made where there is none.
+    The file itself is locked, so nothing is left beside it; it is made where there is none, and goes again if nothing
+    was written.
 
     Raises:
         DataError: another process holds it, or it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        made = not path.exists()
         file = path.open("ab")
     except OSError as error:
         raise DataError(
@@ -32,4 +34,8 @@ def locked(path: Path) -> Iterator[None]:
                 f"A file of records takes one bench at a time, got {path}, which another one is writing. "
                 "Wait for its end, or name another file with --records."
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            if made and path.exists() and path.stat().st_size == 0:
+                path.unlink()  # while it is still locked, so that nobody else has begun to write it

@@ -72,6 +72,7 @@ class Request:
             )
         if self.budget is not None:
             _require_a_step(parse_budget(self.budget))
+        self._require_own_lr()
         self.make_policy(None if self.lr in (None, "find") else parse_lr(self.lr))
 
     def make_policy(self, lr: float | None) -> "Policy":
@@ -87,6 +88,25 @@ class Request:
             if value is not None and name in settings:
                 raise SettingError(f"{name} must be given once, got --{name} and --set {name}. Leave one away.")
         return get_policy(self.policy, **settings, **{name: value for name, value in own.items() if value is not None})
+
+    def _require_own_lr(self) -> None:
+        """Refuse --lr and --warmup, "find" too, where the policy has no such setting.
+
+        Raises:
+            SettingError: it has none.
+        """
+        from lrpilot.policies.registry import policy_names, settings_of
+
+        known = settings_of(self.policy) if self.policy in policy_names() else ("lr", "warmup")
+        if self.lr is not None and "lr" not in known:
+            raise SettingError(
+                f"--lr is for policies that take an lr, got {self.policy}, which starts at the optimizer's or at a "
+                f"published one. Leave --lr away, and give the optimizer in {self.factory} its lr."
+            )
+        if self.warmup is not None and "warmup" not in known:
+            raise SettingError(
+                f"--warmup is for schedules, got {self.policy}, which has none. Leave it away, or choose a schedule."
+            )
 
     def resume_command(self, folder: RunFolder) -> str:
         """The command that goes on."""

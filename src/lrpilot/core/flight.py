@@ -5,8 +5,8 @@ synthetic one, so that a policy behaves the same in both.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from lrpilot.core.actions import (
     Action,
@@ -27,11 +27,12 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.reason import Reason
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason, StopState, check_stop
+from lrpilot.core.substrate import Substrate
 from lrpilot.errors import PolicyError, StateError
 
 # A search that asks for this many measurements without one training step is a bug in its policy.
@@ -44,43 +45,6 @@ Horizon = Callable[[int], int | None]
 
 Affords = Callable[[Action, int], bool]
 """Whether a measurement can be paid for, after so many kept steps."""
-
-
-class Substrate(Protocol):
-    """What can be flown: something that trains, can be measured, and can be moved back."""
-
-    cost: Cost
-    reads_are_cheap: bool
-
-    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
-        """Fly a Trial and restore everything: training losses, held-out loss, stop reason."""
-
-    def arm_line(self) -> None:
-        """Make the next kept step the step of a Line."""
-
-    def line(self, action: Line) -> tuple[tuple[float, ...], ...]:
-        """Losses along the step of the armed Line, batches x factors."""
-
-    def release_line(self) -> None:
-        """Forget the endpoints of the last Line."""
-
-    def evaluate(self, action: Evaluate) -> float:
-        """Mean held-out loss."""
-
-    def mark(self, key: str) -> None:
-        """Remember weights and optimizer state."""
-
-    def rewind(self, key: str) -> None:
-        """Go back to a mark."""
-
-    def drop(self, key: str) -> None:
-        """Forget a mark."""
-
-    def read(self, losses: Sequence[Any]) -> list[float]:
-        """Losses as numbers, averaged over ranks."""
-
-    def agree(self, action: Action) -> None:
-        """Raise unless every rank takes this action."""
 
 
 class Flight:
@@ -199,7 +163,15 @@ class Flight:
         """Leave out what cannot be paid for, and hold the lr to the end: a budget is a promise."""
         left_out, self.coasts_from = self.action, self.step
         self._begin(Train(constant(self._present_lr), max(1, self.horizon(self.step) or 0)))
-        self._emit(Event("skip", self.step, left_out))
+        event = Event("skip", self.step, left_out)
+        self._history.events.append(event)
+        self._emit(event)
+
+    def warn(self, reason: Reason) -> None:
+        """Put on record, and tell, what somebody should look at."""
+        event = Event("warning", self.step, self.action, reason=reason)
+        self._history.events.append(event)
+        self._emit(event)
 
     def kept(self, loss: Any = None) -> None:
         """Account for one kept optimizer step taken at :attr:`lr`, then fly on to the next.
@@ -290,8 +262,9 @@ class Flight:
             self._marks.discard(key)
 
     def _tell(self, observation: Observation) -> None:
-        event = Event("end", self.step, self.action, observation)
         state = self.policy.tell(self._state, observation)
+        reason = self.policy.explain(self._state, observation, state)
+        event = Event("end", self.step, self.action, observation, reason)
         action = self.policy.ask(state)
         self._history.events.append(event)
         self._state = state

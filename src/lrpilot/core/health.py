@@ -13,6 +13,10 @@ from lrpilot.core.peak import wrecked_above
 SHARE = 0.25
 # Spreads over the batches by which a loss must rise where little has been gained yet.
 NOISE_ROOM = 2.0
+# A loss that is no number at this part of an lr at which it was none before is none at any lr: it is the data.
+NEARLY_ZERO = 1e-6
+# Losses in a row that are no number, before anybody is told.
+FIRST_ALARM = 3
 
 
 @record
@@ -52,6 +56,12 @@ class Health:
         """With the losses of one more place where the training was sound, one per batch."""
         mean, spread = mean_and_spread(losses)
         return replace(self, lowest=min(self.lowest, mean), noise=spread)
+
+
+def is_alarming(times: int) -> bool:
+    """Whether so many losses in a row that are no number are to be told of: the 3rd, the 6th, the 12th, ..."""
+    doubled = times // FIRST_ALARM
+    return times % FIRST_ALARM == 0 and doubled > 0 and doubled & (doubled - 1) == 0
 
 
 def mean_and_spread(losses: Sequence[float]) -> tuple[float, float]:

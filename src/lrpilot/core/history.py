@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from lrpilot.core.actions import Action, Evaluate, Line, Mark, Observation, Rewind, Train, Trained, Trial, TrialLosses
 from lrpilot.core.codec import decode, encode
+from lrpilot.core.reason import Reason
+
+Phase = Literal["begin", "end", "skip", "warning"]
 
 
 @dataclass(frozen=True)
@@ -15,24 +18,35 @@ class Event:
 
     Attributes:
         phase: "begin" before a measurement (it may take a while), "end" after it, with its observation; "skip" for
-            one that the budget cannot pay for: it is left out, and the lr is held from there on.
+            one that the budget cannot pay for: it is left out, and the lr is held from there on; "warning" for what
+            somebody should look at.
         step: kept optimizer steps taken so far.
         action: what is being done.
         observation: what was seen; None at "begin".
+        reason: what the policy decided on the observation, and why; of a warning, what is the matter.
     """
 
-    phase: Literal["begin", "end", "skip"]
+    phase: Phase
     step: int
     action: Action
     observation: Observation | None = None
+    reason: Reason | None = None
+
+    @property
+    def alarms(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.phase == "warning" or (self.reason is not None and self.reason.alarms)
 
     @property
     def message(self) -> str:
         """One line for a log."""
         if self.phase == "skip":
             return f"step {self.step}: {describe(self.action)} is beyond the budget: the lr is held to the end"
+        why = "" if self.reason is None else str(self.reason)
+        if self.phase == "warning":
+            return f"step {self.step}: {why}"
         seen = f" -> {_describe_observation(self.observation)}" if self.observation is not None else ""
-        return f"step {self.step}: {describe(self.action)}{seen}"
+        return f"step {self.step}: {describe(self.action)}{seen}" + (f"; {why}" if why else "")
 
 
 OnEvent = Callable[[Event], None]
@@ -67,27 +81,36 @@ def _describe_observation(observation: Observation) -> str:
     return "done" if loss is None else f"loss {loss:.5g}"
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """The record of a flight.
 
     Attributes:
         lrs: reference lr of each kept step, natural units.
         losses: training loss of each kept step; NaN where the loop gave none.
-        events: the measurements and finished Trains, oldest first.
+        events: the measurements and finished Trains, what was left out and what was warned of, oldest first.
     """
 
     lrs: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        """How much there is, and where it ends: thousands of numbers are for :attr:`lrs` and :attr:`losses`."""
+        last = f", last lr {self.lrs[-1]:.3g}, last loss {self.losses[-1]:.4g}" if self.lrs else ""
+        return f"History({len(self.lrs)} steps, {len(self.events)} events{last})"
+
     def to_plain(self) -> dict[str, Any]:
         """Plain data for a checkpoint or JSON."""
-        events = [[e.step, encode(e.action), encode(e.observation)] for e in self.events]
+        events = [[e.step, encode(e.action), encode(e.observation), e.phase, encode(e.reason)] for e in self.events]
         return {"lrs": list(self.lrs), "losses": list(self.losses), "events": events}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "History":
         """Inverse of :meth:`to_plain`."""
-        events = [Event("end", step, decode(action), decode(seen)) for step, action, seen in plain["events"]]
-        return cls(list(plain["lrs"]), list(plain["losses"]), events)
+        return cls(list(plain["lrs"]), list(plain["losses"]), [_event(*event) for event in plain["events"]])
+
+
+def _event(step: int, action: Any, seen: Any, phase: Phase = "end", reason: Any = None) -> Event:
+    """An event from its plain data; checkpoints of earlier versions have neither phase nor reason."""
+    return Event(phase, step, decode(action), decode(seen), decode(reason))

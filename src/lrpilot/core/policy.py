@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from lrpilot.core.actions import Action, Observation, Progress
 from lrpilot.core.codec import record
+from lrpilot.core.reason import Reason
 
 
 @record
@@ -32,10 +33,13 @@ class Policy(ABC):
 
     Attributes:
         max_marks: how many marks the policy may hold at once (each costs memory of the model's size).
+        needs_lines: whether it asks for Lines, which mean nothing for an optimizer whose step is not linear in its
+            lr: those that are known not to be are refused when the policy is bound to a training.
         trains: whether it asks for Trains; a finder does not: it measures and ends in ``Done(result)``.
     """
 
     max_marks: ClassVar[int] = 0
+    needs_lines: ClassVar[bool] = False
     trains: ClassVar[bool] = True
 
     @property
@@ -54,3 +58,13 @@ class Policy(ABC):
     @abstractmethod
     def tell(self, state: Any, observation: Observation) -> Any:
         """The state after ``observation`` of the action last asked. The old state stays valid."""
+
+    def explain(self, state: Any, observation: Observation, after: Any) -> Reason | None:
+        """What ``tell`` decided, for events and logs; None where it decided nothing.
+
+        Args:
+            state: before.
+            observation: that it was told.
+            after: the state it made of them.
+        """
+        return None

@@ -16,7 +16,9 @@ What the papers leave open, and what was chosen:
   window, and the next window has the next superbatch. It never has more batches than an epoch.
 * A drop rate that cannot be compared: while the loss has not fallen in any window at an lr, the second such window
   saturates it. The absolute threshold is never negative.
-* A loss that is not finite: rewind, and undo the increase that led there, or halve the lr.
+* A loss that is not finite: rewind, and undo the increase that led there, or halve the lr. Not where the lr cannot
+  be the cause: the first loss after a mark or a rewind, a superbatch beside one that was sound at the same weights, and
+  any such loss once it has been seen at a millionth of an lr that was lowered for it.
 """
 
 from dataclasses import KW_ONLY, replace
@@ -25,12 +27,14 @@ from typing import ClassVar, Literal, TypeVar
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.reason import Reason
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.policies import lr_tuner_moves as moves
 from lrpilot.policies.lr_tuner_line import next_block, three_factors
 from lrpilot.policies.lr_tuner_paper import paper_row, seed_lr
 from lrpilot.policies.lr_tuner_plan import check_settings, explore_end, go_on, open_flight
+from lrpilot.policies.lr_tuner_reasons import explain
 from lrpilot.policies.lr_tuner_rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner_state import LRTunerState
 
@@ -89,6 +93,7 @@ class LRTuner(Policy):
     """
 
     max_marks: ClassVar[int] = 1
+    needs_lines: ClassVar[bool] = True
 
     explore: float = 0.25
     _: KW_ONLY
@@ -217,6 +222,10 @@ class LRTuner(Policy):
             case "line":
                 return moves.read_block(self, state, seen)
         raise PolicyError(f"LRTuner must not be told of anything after Done, got {type(observation).__name__}.")
+
+    def explain(self, state: LRTunerState, observation: Observation, after: LRTunerState) -> Reason | None:
+        """From which lr to which, and why."""
+        return explain(self, state, after)
 
 
 def _expect(observation: Observation, kind: type[Seen]) -> Seen:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lrpilot.core.actions import LineLosses, Trained
-from lrpilot.core.health import Health
+from lrpilot.core.health import FIRST_ALARM, Health
 from lrpilot.core.line_fit import fit_line, is_usable
 from lrpilot.core.trust_region import is_good_enough
 from lrpilot.policies.lr_tuner_line import (
@@ -20,7 +20,7 @@ from lrpilot.policies.lr_tuner_line import (
     weigh,
 )
 from lrpilot.policies.lr_tuner_plan import FIRST_COST, can_afford, go_on, is_exploring
-from lrpilot.policies.lr_tuner_recovery import diverged, undone
+from lrpilot.policies.lr_tuner_recovery import diverged, no_number, undone
 from lrpilot.policies.lr_tuner_rules import (
     BOUNDS,
     LossDrop,
@@ -31,7 +31,7 @@ from lrpilot.policies.lr_tuner_rules import (
     published_step,
     recent_rate,
 )
-from lrpilot.policies.lr_tuner_state import LRChange, LRTunerState, SuperbatchLevel
+from lrpilot.policies.lr_tuner_state import DecisionCode, LRChange, LRTunerState, SuperbatchLevel
 
 if TYPE_CHECKING:
     from lrpilot.policies.lr_tuner import LRTuner
@@ -52,7 +52,9 @@ def charged(state: LRTunerState, seen: LineLosses) -> LRTunerState:
 def trained(tuner: "LRTuner", state: LRTunerState, seen: Trained) -> LRTunerState:
     """After a Train: read the loss, or go on where nothing is to be read."""
     if seen.stop is not None:
-        return diverged(state)
+        # The first loss after a Mark or a Rewind, and of the whole training, is that of weights no step has touched.
+        first = len(seen.losses) == 1 and state.stage in ("open", "train")
+        return no_number(state, blamed=not (first and (state.marked or state.step == 1)))
     if state.remaining == 0:
         return replace(state, stage="done")
     if state.stage == "open":
@@ -64,16 +66,30 @@ def levelled(tuner: "LRTuner", state: LRTunerState, seen: LineLosses) -> LRTuner
     """A window begins here."""
     index = 0 if state.level is None else state.level.index
     level = SuperbatchLevel(tuple(row[0] for row in seen.losses), state.step, index)
+    if not level.is_usable:
+        return _unusable_level(tuner, state, level)
     if _is_lost(tuner, state, level):
         return diverged(replace(state, level=level))
     health = Health.at_start(level.losses) if state.health is None else state.health.after(level.losses)
     return replace(state, stage="mark", level=level, health=health)
 
 
+def _unusable_level(tuner: "LRTuner", state: LRTunerState, level: SuperbatchLevel) -> LRTunerState:
+    """The loss of a superbatch is no number: whose fault is it?"""
+    if state.level is not None and state.level.step == state.step:
+        # Another superbatch was sound at these very weights: leave this one out.
+        index = level.index + 1 if state.superbatches is None else (level.index + 1) % state.superbatches
+        return no_number(replace(state, level=replace(level, index=index)), blamed=False)
+    # The default's first steps are all but none: what is no number after them was none before.
+    tiny = not tuner.published and state.health is None
+    state = no_number(replace(state, level=level), blamed=not tiny)
+    if tiny and state.remaining and state.lost >= FIRST_ALARM:
+        return replace(state, stage="cruise", steps=state.remaining)  # nothing can be measured
+    return state
+
+
 def _is_lost(tuner: "LRTuner", state: LRTunerState, level: SuperbatchLevel) -> bool:
     """Whether the model is worth nothing any more. The published rules know no loss that is too high."""
-    if not level.is_usable:
-        return True
     return not tuner.published and state.health is not None and state.health.is_wreck(level.mean)
 
 
@@ -85,13 +101,15 @@ def checked(tuner: "LRTuner", state: LRTunerState, seen: LineLosses) -> LRTunerS
     old = state.level
     assert old is not None  # a window begins with it
     new = replace(old, losses=tuple(row[0] for row in seen.losses), step=state.step)
+    if not new.is_usable:
+        return no_number(state, blamed=True)
     if _is_lost(tuner, state, new):
         return diverged(state)
     drop = LossDrop(max(1, new.step - old.step), old.mean - new.mean)
     if state.change is not None and _is_worse(tuner, state.change, drop, old, new):
         return undone(state)
     health = None if state.health is None else state.health.after(new.losses)
-    state = replace(state, change=None, drops=(*state.drops, drop), health=health)
+    state = replace(state, change=None, drops=(*state.drops, drop), health=health, lost=0)
     retune, state = _wants_line(tuner, state)
     if tuner.published:
         index = old.index + 1
@@ -134,11 +152,12 @@ def read_published(tuner: "LRTuner", state: LRTunerState, seen: LineLosses) -> L
     level = replace(state.level, losses=tuple(row[at_one] for row in seen.losses))
     state = replace(state, level=level)
     if not level.is_usable:
-        return diverged(state)
+        return no_number(state, blamed=True)
     step = published_step(seen.factors, seen.losses, state.lr, tuner.clip, step_factor=tuner.step_factor)
     tally = state.tally
     tally = replace(tally, clipped=tally.clipped + step.clipped, bounded=tally.bounded + step.bounded)
-    return _decided(tuner, replace(state, tally=tally), step.factor)
+    why: DecisionCode = "limited" if step.clipped or step.bounded else "minimiser"
+    return _decided(tuner, replace(state, tally=tally), step.factor, why)
 
 
 def read_block(tuner: "LRTuner", state: LRTunerState, seen: LineLosses) -> LRTunerState:
@@ -160,12 +179,13 @@ def read_block(tuner: "LRTuner", state: LRTunerState, seen: LineLosses) -> LRTun
     if verdict.kind == "more" and _may_read_more(tuner, state, len(reading.rows)):
         return replace(state, line=reading)
     if verdict.factor == 1.0 or not can_afford(tuner, state, len(reading.rows)):
-        return _decided(tuner, state, 1.0)
+        return _decided(tuner, state, 1.0, "uncertain" if verdict.kind == "more" else "other_way")
     tally = state.tally
     if verdict.limited:
         bound = verdict.factor in BOUNDS
         tally = replace(tally, clipped=tally.clipped + (not bound), bounded=tally.bounded + bound)
-    return replace(state, stage="predict", line=replace(reading, target=verdict.factor), tally=tally)
+    why: DecisionCode = "limited" if verdict.limited else "minimiser"
+    return replace(state, stage="predict", line=replace(reading, target=verdict.factor), why=why, tally=tally)
 
 
 def _may_read_more(tuner: "LRTuner", state: LRTunerState, read: int) -> bool:
@@ -183,7 +203,8 @@ def predicted(tuner: "LRTuner", state: LRTunerState, seen: LineLosses) -> LRTune
     error = fit_line(factors, rows).prediction_error(target, change)
     if not is_good_enough(error):
         return _retry(tuner, state)
-    return _decided(tuner, replace(state, trust=state.trust.after(error, target)), target)
+    assert state.why is not None  # the target came with it
+    return _decided(tuner, replace(state, trust=state.trust.after(error, target)), target, state.why)
 
 
 def _retry(tuner: "LRTuner", state: LRTunerState) -> LRTunerState:
@@ -191,15 +212,17 @@ def _retry(tuner: "LRTuner", state: LRTunerState) -> LRTunerState:
     attempts = state.line.attempts + 1
     state = replace(state, trust=state.trust.shrunk())
     if attempts >= MAX_ATTEMPTS or not can_afford(tuner, state, FIRST_COST):
-        return _decided(tuner, state, 1.0)
+        return _decided(tuner, state, 1.0, "unforeseen")
     return replace(state, stage="line", line=LineReading(attempts=attempts, forwards=state.line.forwards))
 
 
-def _decided(tuner: "LRTuner", state: LRTunerState, factor: float) -> LRTunerState:
+def _decided(tuner: "LRTuner", state: LRTunerState, factor: float, why: DecisionCode) -> LRTunerState:
     """Take the step in the direction of the phase; a change is on trial until the next check."""
     factor = allowed(factor, direction_of(tuner, state))
+    if factor == 1.0 and why in ("minimiser", "limited"):
+        why = "other_way"
     tally = replace(state.tally, lines=state.tally.lines + 1, changes=state.tally.changes + (factor != 1.0))
-    state = replace(state, stage="mark", line=LineReading(), tally=tally)
+    state = replace(state, stage="mark", line=LineReading(), why=why, tally=tally)
     if factor == 1.0:
         return state
     return replace(state, lr=state.lr * factor, change=LRChange(state.lr, state.drops), drops=())

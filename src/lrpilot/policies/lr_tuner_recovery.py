@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from lrpilot.core.health import NEARLY_ZERO
 from lrpilot.policies.lr_tuner_state import LRTunerState
 
 # Without a change to undo, an lr at which the loss is no number is divided by this; never below the seed lr ÷ 1e12.
@@ -27,6 +28,27 @@ def diverged(state: LRTunerState) -> LRTunerState:
         return undone(state)
     lr = max(state.lr / HALVE, LEAST * state.start_lr)
     return _rewound(replace(state, lr=lr, drops=(), ceiling=_ceiling(state, lr)))
+
+
+def no_number(state: LRTunerState, *, blamed: bool) -> LRTunerState:
+    """A loss is not finite: as :func:`diverged`, unless it would not be at any lr.
+
+    Args:
+        state: where it happened.
+        blamed: whether the lr can be the cause. Not where the loss is that of weights known to be sound.
+    """
+    state = replace(state, lost=state.lost + 1)
+    if not blamed or state.blameless:
+        return _without_blame(state)
+    state = replace(state, failed_lr=max(state.failed_lr, state.lr))
+    if state.lr <= NEARLY_ZERO * state.failed_lr:
+        return _without_blame(replace(state, lr=state.failed_lr, ceiling=math.inf, blameless=True))
+    return diverged(state)
+
+
+def _without_blame(state: LRTunerState) -> LRTunerState:
+    """It is the data: rewind, and leave the lr."""
+    return _rewound(replace(state, tally=replace(state.tally, diverged=state.tally.diverged + 1)))
 
 
 def _ceiling(state: LRTunerState, lr: float) -> float:

@@ -24,6 +24,14 @@ from lrpilot.policies.lr_tuner_rules import LossDrop
 #   done     no step is left
 Stage = Literal["open", "level", "mark", "train", "check", "line", "predict", "rewind", "cruise", "anneal", "done"]
 
+# Why a Line was decided as it was:
+#   minimiser   the lr goes to the minimum of the parabola
+#   limited     the lr goes as far as the clip, the bound, or the trust region lets it
+#   other_way   the line asks for a change that this phase does not accept, or for none
+#   uncertain   not even the sign of the change is certain on the batches that may be read
+#   unforeseen  the parabola did not foretell the loss where it wanted to go
+DecisionCode = Literal["minimiser", "limited", "other_way", "uncertain", "unforeseen"]
+
 
 @record
 class SuperbatchLevel:
@@ -104,6 +112,10 @@ class LRTunerState:
         trust: how far a parabola is believed.
         ceiling: lr that increases stay below, since one beyond it failed.
         line: the Line being read.
+        lost: losses in a row that were no number, without a sound window between them.
+        failed_lr: largest lr that was lowered because the loss was no number; 0 for none.
+        blameless: whether such losses are known not to be the lr's fault.
+        why: code of the last decision on a Line.
         tally: what was done so far.
     """
 
@@ -125,6 +137,10 @@ class LRTunerState:
     trust: TrustRegion = TrustRegion()
     ceiling: float = math.inf
     line: LineReading = LineReading()
+    lost: int = 0
+    failed_lr: float = 0.0
+    blameless: bool = False
+    why: DecisionCode | None = None
     tally: LRTunerTally = LRTunerTally()
 
     @property

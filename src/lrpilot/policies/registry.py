@@ -41,12 +41,20 @@ def get_policy(name: str, /, **settings: Any) -> Policy:
     Raises:
         SettingError: the name or a setting is unknown (the closest one is offered), or out of range.
     """
-    make = _factory(name)
-    known = list(inspect.signature(make).parameters)
+    make, known = _factory(name), settings_of(name)
     for setting in settings:
         if setting not in known:
             raise unknown_name(f"A setting of {name!r}", setting, known)
     return make(**settings)
+
+
+def settings_of(name: str, /) -> tuple[str, ...]:
+    """The settings that a policy takes by name.
+
+    Raises:
+        SettingError: the name is unknown.
+    """
+    return tuple(inspect.signature(_factory(name)).parameters)
 
 
 def _factory(name: str) -> Callable[..., Policy]:

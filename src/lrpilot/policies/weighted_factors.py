@@ -10,16 +10,18 @@ At the defaults these are 12, the work of 4 training steps, and 20 decisions a t
 import math
 from dataclasses import KW_ONLY, replace
 from numbers import Integral
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.health import Health
+from lrpilot.core.health import NEARLY_ZERO, Health
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.reason import Reason
 from lrpilot.core.shape import constant
 from lrpilot.core.trials import check_range, check_whole
 from lrpilot.core.weighting import Candidates, combine_factors, powers_of_two
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.policies.weighted_factors_state import Stage, WeightedFactorsState, explain
 
 PLACE = "good"
 # New scoring batches are taken in turn from this many: a long training need not keep or read ever more of them.
@@ -33,37 +35,6 @@ WRECK_MARGIN = 0.25
 LIFT = 2.0**0.125
 # The window after a wreck is this many times shorter: its lr is the least certain of all.
 AFTER_WRECK = 4
-
-Stage = Literal["mark", "line", "shrink", "rewind", "train"]
-
-
-@record
-class WeightedFactorsState:
-    """Where the flight stands.
-
-    Attributes:
-        stage: what is asked for now.
-        lr: of the next Train, natural units.
-        window: kept steps from one decision to the next.
-        to_train: of these, steps still to be trained before the next Line.
-        remaining: kept steps left in all; None for an open horizon.
-        ceiling: largest lr allowed at present.
-        batch: index of the first scoring batch of this decision.
-        health: losses of a sound training; None before the first Line, and in the paper's setting.
-        candidates: what has been read of a step that wrecked the weights; None otherwise.
-        shrinks: Lines of smaller factors read of that step.
-    """
-
-    stage: Stage
-    lr: float
-    window: int
-    to_train: int
-    remaining: int | None
-    ceiling: float
-    batch: int = 0
-    health: Health | None = None
-    candidates: Candidates | None = None
-    shrinks: int = 0
 
 
 @record
@@ -111,6 +82,7 @@ class WeightedFactors(Policy):
     """
 
     max_marks: ClassVar[int] = 1
+    needs_lines: ClassVar[bool] = True
 
     num_factors: int = 5
     _: KW_ONLY
@@ -185,7 +157,7 @@ class WeightedFactors(Policy):
         match observation:
             case Moved():
                 begins = state.stage == "mark" and state.health is None
-                return replace(state, stage="line" if begins else "train")
+                return replace(state, stage="line" if begins else "train", fresh=True)
             case Trained():
                 return self._after_train(state, observation) if observation.finished else state
             case LineLosses() if state.stage == "shrink":
@@ -197,6 +169,12 @@ class WeightedFactors(Policy):
             f"{self.name} must be told of what it asked for, got {type(observation).__name__}. "
             "Tell it the observation of its own action."
         )
+
+    def explain(
+        self, state: WeightedFactorsState, observation: Observation, after: WeightedFactorsState
+    ) -> Reason | None:
+        """From which lr to which, and why."""
+        return explain(state, observation, after)
 
     # --------------------------------------------------------------- factors
 
@@ -224,8 +202,8 @@ class WeightedFactors(Policy):
         before = [row[0] for row in seen.losses]
         health = state.health or Health.at_start(before)
         if health.is_wreck(no_step):
-            return self._take_back(state, self.factors[0])
-        state = replace(state, health=health)
+            return self._take_back_wreck(state, no_step)
+        state = replace(state, health=health, lost=0)
         wrecked = health.is_wreck(candidates.loss_at(1.0))
         if state.remaining == 0:
             return replace(state, stage="rewind" if wrecked else "train")
@@ -261,6 +239,29 @@ class WeightedFactors(Policy):
         state = self._begin_window(state, factor, "rewind")
         return replace(state, to_train=max(1, state.window // AFTER_WRECK - 1))
 
+    def _take_back_wreck(self, state: WeightedFactorsState, no_step: float) -> WeightedFactorsState:
+        """The weights were wrecked before the step of this Line."""
+        if math.isfinite(no_step):
+            return self._take_back(state, self.factors[0])
+        first = state.health is None and state.lost == 0
+        state = replace(state, lost=state.lost + 1)
+        if first or (state.health is None and state.blameless):
+            # The scoring batches give no number at the weights that the training began with: nothing can be measured.
+            return replace(state, stage="train", to_train=max(1, state.window - 1), blameless=True)
+        return self._take_back(state, self.factors[0])
+
+    def _after_no_number(self, state: WeightedFactorsState, seen: Trained) -> WeightedFactorsState:
+        """A training loss is no number: the lr's fault, unless it would be none at any lr."""
+        # The first loss after a Mark or a Rewind is that of weights no step has touched.
+        untouched = state.fresh and len(seen.losses) == 1
+        state = replace(state, lost=state.lost + 1)
+        if not untouched and not state.blameless:
+            state = replace(state, failed_lr=max(state.failed_lr, state.lr))
+            if state.lr > NEARLY_ZERO * state.failed_lr:
+                return self._take_back(state, self.factors[0])
+            state = replace(state, lr=state.failed_lr, ceiling=self.max_lr, blameless=True)
+        return replace(state, stage="rewind", to_train=max(1, state.window - 1), candidates=None, shrinks=0)
+
     def _begin_window(self, state: WeightedFactorsState, factor: float, stage: Stage) -> WeightedFactorsState:
         ceiling = min(self.max_lr, LIFT * state.ceiling)
         return replace(
@@ -286,7 +287,8 @@ class WeightedFactors(Policy):
 
     def _after_train(self, state: WeightedFactorsState, seen: Trained) -> WeightedFactorsState:
         if seen.stop is not None and self.recover:
-            return self._take_back(state, self.factors[0])
+            return self._after_no_number(state, seen)
+        state = replace(state, fresh=False)
         to_train = state.to_train - seen.steps
         if self.recover and state.remaining in (1, self.last_look):
             return replace(state, stage="line")

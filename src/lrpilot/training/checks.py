@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from lrpilot.errors import LossError, LRPilotError, ModelError, OptimizerError, SettingError
+from lrpilot.errors import LossError, LRPilotError, ModelError, NonlinearStepError, OptimizerError, SettingError
 
 _NONLINEAR = ("ASGD", "Rprop", "Adafactor")
+LINEAR_OPTIMIZERS = (
+    "Use SGD, Adam(W), RMSprop or Adagrad, keep weights in float32, or choose a policy that measures with Trials."
+)
 
 
 def check_model(model: Any, optimizer: Optimizer) -> None:
@@ -55,9 +58,18 @@ def check_optimizer(optimizer: Optimizer) -> None:
         )
 
 
-def is_known_nonlinear(optimizer: Optimizer) -> bool:
-    """Whether the step of this optimizer is known not to be linear in lr."""
-    return any(cls.__name__ in _NONLINEAR for cls in type(optimizer).__mro__)
+def require_lines_possible(optimizer: Optimizer) -> None:
+    """The step of the optimizer is not one of those known not to be linear in lr.
+
+    Raises:
+        NonlinearStepError: it is. Of others a scratch check before the first Line tells.
+    """
+    known = next((cls.__name__ for cls in type(optimizer).__mro__ if cls.__name__ in _NONLINEAR), None)
+    if known is not None:
+        raise NonlinearStepError(
+            f"A Line needs a step that is linear in lr, but half the lr does not give half the step of {known}. "
+            f"{LINEAR_OPTIMIZERS}"
+        )
 
 
 def check_settings(*, seed: int, eval_batches: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +20,24 @@ def pure_forwards(model: nn.Module, beside: Iterable[nn.Module] = ()) -> Iterato
 
     Yields ``begin(seed)``, to be called before every pass: the state is then again what it was before the block, and
     passes of the same seed draw the same dropout masks. That state is copied once for all passes, so nothing but
-    they may change the model inside; parameters are no part of it.
+    they may change the model inside; parameters are no part of it, but for embeddings with a ``max_norm``, which
+    shrink the rows that a pass looks up.
 
     Args:
         model: the model.
         beside: modules that a loss may use beside the model (a criterion with a moving centre).
     """
     before = [ModuleState(module) for module in (model, *beside)]
+    tables = [module.weight for module in model.modules() if _renorms(module)]
+    contents = [table.detach().clone() for table in tables]
     begun = False
 
     def put_back() -> None:
-        with deferred_interrupt():
+        with deferred_interrupt(), torch.no_grad():
             for state in before:
                 state.restore()
+            for table, content in zip(tables, contents, strict=True):
+                table.copy_(content)
 
     def begin(seed: int) -> None:
         nonlocal begun
@@ -46,6 +51,11 @@ def pure_forwards(model: nn.Module, beside: Iterable[nn.Module] = ()) -> Iterato
             yield begin
     finally:
         put_back()
+
+
+def _renorms(module: nn.Module) -> TypeGuard[nn.Embedding | nn.EmbeddingBag]:
+    """Whether a forward pass of this module writes into its weights."""
+    return isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None
 
 
 @contextmanager

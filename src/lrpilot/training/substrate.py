@@ -13,7 +13,7 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.price import price
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.errors import LossError, NonlinearStepError, StepError
-from lrpilot.training.checks import explain_refused_gradients, is_known_nonlinear
+from lrpilot.training.checks import LINEAR_OPTIMIZERS, explain_refused_gradients, require_lines_possible
 from lrpilot.training.data import copy_batch, count_samples
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action, together
 from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, pure_forwards, reestimate_batch_norm
@@ -24,7 +24,7 @@ from lrpilot.training.param_groups import ParamGroupLRs
 from lrpilot.training.rng import kept_rng, seed_rng
 from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
 from lrpilot.training.training import Training
-from lrpilot.training.trial import RunningAverage, StepCounter, counted_steps
+from lrpilot.training.trial import RunningAverage, StepCounter, copied_before_step, counted_steps
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
 BATCH_NORM_BATCHES = 16
@@ -315,14 +315,14 @@ class LiveSubstrate:
         """A Line means something only if the step is linear in lr: prove it once, in a bracket."""
         if self._line_checked:
             return
+        require_lines_possible(self.training.raw_optimizer)
         name = type(self.training.raw_optimizer).__name__
-        deviation = math.inf if is_known_nonlinear(self.training.raw_optimizer) else self._nonlinearity()
+        deviation = self._nonlinearity()
         self.forget_snapshot()  # what is held while the Line is read is two copies of the parameters, and no more
         if not deviation <= LINEARITY_TOLERANCE:
             raise NonlinearStepError(
                 f"A Line needs a step that is linear in lr, but half the lr does not give half the step of {name} "
-                f"(relative deviation {deviation:.2g}). Use SGD, Adam(W), RMSprop or Adagrad, keep weights in float32, "
-                "or choose a policy that measures with Trials."
+                f"(relative deviation {deviation:.2g}). {LINEAR_OPTIMIZERS}"
             )
         self._line_checked = True
 
@@ -356,8 +356,8 @@ class LiveSubstrate:
             self.lrs.set(reference * FILLING_SHARE)
             self._one_step(batches, counter)
             self.lrs.set(reference * factor)
-            before = [p.detach().clone() for p in training.trainable_parameters]
-            self._one_step(batches, counter)
+            with copied_before_step(training) as before:
+                self._one_step(batches, counter)
         return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
 
     # ---------------------------------------------------------------- marks

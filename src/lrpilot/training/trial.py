@@ -61,3 +61,21 @@ class RunningAverage:
     def apply(self) -> None:
         """Write the mean into the parameters."""
         torch._foreach_copy_(self._live, self._mean)
+
+
+@contextmanager
+def copied_before_step(training: Training) -> Iterator[list[Tensor]]:
+    """Copies of the trainable parameters, right before the last optimizer step inside.
+
+    Not from before its forward pass, which may write into weights too (an embedding with a ``max_norm``).
+    """
+    copies = [p.detach().clone() for p in training.trainable_parameters]
+
+    def copy_again(*_: Any) -> None:
+        torch._foreach_copy_(copies, [p.detach() for p in training.trainable_parameters])
+
+    handle = training.raw_optimizer.register_step_pre_hook(copy_again)
+    try:
+        yield copies
+    finally:
+        handle.remove()

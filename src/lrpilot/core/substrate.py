@@ -1,0 +1,45 @@
+"""Substrate: what can be flown, as the one loop of ask, act and tell sees it."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from lrpilot.core.actions import Action, Evaluate, Line, Trial
+from lrpilot.core.cost import Cost
+from lrpilot.core.stop import StopReason
+
+
+class Substrate(Protocol):
+    """What can be flown: something that trains, can be measured, and can be moved back."""
+
+    cost: Cost
+    reads_are_cheap: bool
+
+    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
+        """Fly a Trial and restore everything: training losses, held-out loss, stop reason."""
+
+    def arm_line(self) -> None:
+        """Make the next kept step the step of a Line."""
+
+    def line(self, action: Line) -> tuple[tuple[float, ...], ...]:
+        """Losses along the step of the armed Line, batches x factors."""
+
+    def release_line(self) -> None:
+        """Forget the endpoints of the last Line."""
+
+    def evaluate(self, action: Evaluate) -> float:
+        """Mean held-out loss."""
+
+    def mark(self, key: str) -> None:
+        """Remember weights and optimizer state."""
+
+    def rewind(self, key: str) -> None:
+        """Go back to a mark."""
+
+    def drop(self, key: str) -> None:
+        """Forget a mark."""
+
+    def read(self, losses: Sequence[Any]) -> list[float]:
+        """Losses as numbers, averaged over ranks."""
+
+    def agree(self, action: Action) -> None:
+        """Raise unless every rank takes this action."""
