@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lrpilot.core import surrogate as module
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.surrogate import Surrogate, fit_surrogate, one_thread, smaller_lr, start_lrs
+from lrpilot.core.surrogate import Surrogate, fit_surrogate, smaller_lr, start_lrs
 from lrpilot.errors import SettingError
 
 LOW, HIGH = 1e-6, 1e-1
@@ -71,47 +71,6 @@ def test_smaller_lrs_by_hand() -> None:
     assert smaller_lr([1e-2, 1e-1], min_lr=1e-6) == pytest.approx(1e-4)
     assert smaller_lr([1e-2], min_lr=6e-3) == 6e-3, "no room between them"
     assert smaller_lr([1e-2], min_lr=9e-3) is None
-
-
-def naive_posterior(x: np.ndarray, z: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same formulas with explicit inverses, one setting of the covariance at a time."""
-
-    def kernel(a: np.ndarray, b: np.ndarray, length: float) -> np.ndarray:
-        r = math.sqrt(5) * np.abs(a[:, None] - b[None]) / length
-        return (1 + r + r * r / 3) * np.exp(-r)
-
-    found = []
-    for length in module.LENGTHS:
-        for ratio in module.NOISES:
-            covariance = kernel(x, x, length) + (ratio + module.JITTER) * np.eye(len(x))
-            inverse, one = np.linalg.inv(covariance), np.ones(len(x))
-            level = (one @ inverse @ z) / (one @ inverse @ one)
-            rest = z - level
-            n, weight = len(x), module.AMPLITUDE_WEIGHT
-            amplitude = (rest @ inverse @ rest + weight) / (n + weight)
-            prior = ((math.log(length) - math.log(module.LENGTH_MEDIAN)) / module.LENGTH_SPREAD) ** 2
-            evidence = -0.5 * (n * math.log(amplitude) + np.linalg.slogdet(covariance)[1] + prior)
-            across = kernel(at, x, length)
-            mean = level + across @ inverse @ rest
-            variance = amplitude * (1 - np.einsum("ij,jk,ik->i", across, inverse, across))
-            found.append((evidence, mean, variance))
-    found.sort(key=lambda one: -one[0])
-    weights = np.array([math.exp(one[0] - found[0][0]) for one in found[: module.MOST_KEPT]])
-    kept = weights >= module.LEAST_SHARE
-    weights = weights[kept] / weights[kept].sum()
-    mean = sum(w * one[1] for w, one in zip(weights, found, strict=False))
-    second = sum(w * (one[2] + one[1] ** 2) for w, one in zip(weights, found, strict=False))
-    return mean, np.sqrt(second - mean**2)
-
-
-def test_agrees_with_the_slow_and_obvious_form() -> None:
-    rng = np.random.default_rng(0)
-    x, at = np.sort(rng.uniform(-6, -1, 8)), np.linspace(-6, -1, 30)
-    z = (x + 3) ** 2 / 3 + 0.05 * rng.standard_normal(8)
-    mean, std, _ = module._posterior(x, z, at)
-    expected_mean, expected_std = naive_posterior(x, z, at)
-    assert mean == pytest.approx(expected_mean, abs=1e-6)
-    assert std == pytest.approx(expected_std, abs=1e-5)
 
 
 # ------------------------------------------------------------------ the search
@@ -192,7 +151,12 @@ def test_scale_and_shift_of_the_loss_change_nothing(losses: list[float], log_sca
     # Where two lrs are equally good, rounding decides: the means must agree, the places need not.
     scaled = [10.0**log_scale * (m + shift) for m in before.mean]
     assert after.mean == pytest.approx(scaled, rel=1e-4, abs=1e-4 * 10.0**log_scale)
-    assert after.std == pytest.approx([10.0**log_scale * s for s in before.std], rel=1e-3, abs=1e-4 * 10.0**log_scale)
+    # Equal losses have no scale that a standard deviation could follow.
+    if len(set(losses)) > 1:
+        std = [10.0**log_scale * s for s in before.std]
+        assert after.std == pytest.approx(std, rel=1e-3, abs=1e-4 * 10.0**log_scale)
+    else:
+        assert after.std == before.std and after.next_lr == before.next_lr
 
 
 @settings(max_examples=15, deadline=None)
@@ -222,75 +186,6 @@ def test_the_same_points_give_the_same_surrogate_and_it_is_plain_data() -> None:
     known, lrs = search(valley, trials=6)
     again = fit(lrs, [valley(math.log10(lr)) for lr in lrs])
     assert known == again == decode(encode(known))
-
-
-# --------------------------------------------------------------------- threads
-
-
-def test_fits_use_one_thread_and_put_the_number_back() -> None:
-    from threadpoolctl import threadpool_info
-
-    def threads() -> list[int]:
-        return [pool["num_threads"] for pool in threadpool_info()]
-
-    fit([1e-3], [1.0])
-    before = threads()
-    with one_thread():
-        assert threads() and set(threads()) == {1}
-    assert threads() == before
-
-
-# ------------------------------------------------------------- random minima
-
-
-def random_curve(rng: np.random.Generator, kind: str) -> tuple[float, Curve]:
-    """A smooth curve with one minimum inside [LOW, HIGH]: its place, and the curve.
-
-    The two sides have widths of their own, from half a decade to two and a half. The curve is 0 at the minimum, and
-    its median over the interval is 1.
-    """
-    low, high = math.log10(LOW), math.log10(HIGH)
-    best = rng.uniform(low + 0.25, high - 0.25)
-    left, right = np.exp(rng.uniform(math.log(0.5), math.log(2.5), 2))
-    if kind == "parabola":
-        right = left
-
-    def raw(x: np.ndarray) -> np.ndarray:
-        u = x - best
-        v = u / (left + (right - left) / (1 + np.exp(-u / 0.3)))
-        if kind == "well":
-            return 1 - np.exp(-0.5 * v**2)
-        if kind == "slow":
-            return np.log1p(v**2)
-        if kind == "cliff":
-            return np.where(v < 0, 1 - np.exp(-0.5 * v**2), 0.5 * v**2 + 0.3 * np.maximum(v, 0) ** 3)
-        return v**2
-
-    median = float(np.median(raw(np.linspace(low, high, 2001))))
-    return best, lambda x: float(raw(np.array(x))) / median
-
-
-def share_found(curves: int, *, noise: float, seed: int = 0) -> float:
-    """Part of random curves whose minimum is found within 0.1 decade in ten evaluations."""
-    rng = np.random.default_rng(seed)
-    found = 0
-    for i in range(curves):
-        best, curve = random_curve(rng, ("parabola", "skewed", "slow", "well", "cliff")[i % 5])
-        known, lrs = search(lambda x, curve=curve: curve(x) + noise * rng.standard_normal())
-        assert len(lrs) <= 10
-        found += abs(math.log10(known.best_lr) - best) <= 0.1
-    return found / curves
-
-
-def test_minima_are_found_in_ten_evaluations() -> None:
-    assert share_found(10, noise=0.0) >= 0.9
-    assert share_found(10, noise=0.02) >= 0.6
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("noise", "at_least"), [(0.0, 0.9), (0.02, 0.7)])
-def test_minima_of_500_curves(noise: float, at_least: float) -> None:
-    assert share_found(500, noise=noise) >= at_least
 
 
 # ------------------------------------------------------------------- arguments

@@ -1,29 +1,20 @@
 """Surrogate: a Gaussian process that guesses the loss of every lr from the few that were tried.
 
 Notation: x = log10 lr, in decades; z = the loss, shifted and scaled so that the best loss tried is 0 and the upper
-quartile 1; f(x) = the noise-free z.
-
-f has an unknown constant mean and a Matern-5/2 covariance: losses against log lr are smooth, but not as smooth as the
-squared exponential would have it. Length scale and noise are averaged over a fixed grid by their evidence
-(amplitude and mean in closed form), not fitted: with ten points the evidence has several peaks, and an optimizer that
-lands on another one with the last point makes the search jump. There is no randomness anywhere.
-
-The regression is scikit-learn's ``GaussianProcessRegressor``, loaded when it is used.
+quartile 1; f(x) = the noise-free z. The regression is :mod:`lrpilot.core.gaussian_process`; here are the losses
+before it, and the choice of the next lr after it.
 """
 
 import math
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrpilot.core.codec import record
+from lrpilot.core.gaussian_process import Vector, regress
 from lrpilot.core.trials import check_range
 from lrpilot.errors import SettingError
-
-Vector = NDArray[np.float64]
 
 GRID = 0.02  # decades between the lrs at which the surrogate is read
 RECORD = 0.1  # decades between those that are recorded
@@ -35,21 +26,11 @@ STARTS = (1 / 2, 1 / 6, 5 / 6)
 QUANTILE = 0.75
 LINEAR, WORST = 2.0, 3.0
 # An lr that failed is put so far above its nearest neighbour that did not. A fixed, high value would be a wall beside
-# the valley, and teach the surrogate that losses jump: of curves that end half a decade above their minimum it
-# found 70 in 100 within a tenth of a decade, and this 99.
+# the valley, and teach the surrogate that losses jump: where every lr fails half a decade above the minimum it finds
+# two minima of five, and this nine of ten (benchmarks/surrogate_minima.py).
 FAILED = 0.5
 # Decades between the best lr and its neighbours tried within which a surrogate may be certain of it.
 BRACKET = 0.5
-
-LENGTHS = tuple(float(length) for length in np.geomspace(0.5, 6.0, 7))  # decades
-NOISES = (1e-6, 1e-4, 1e-3, 1e-2, 5e-2)  # variance of the noise ÷ variance of f
-# Prior of the length scale: log-normal, this median in decades and this spread of its natural logarithm.
-LENGTH_MEDIAN, LENGTH_SPREAD = 2.0, 0.7
-# The prior of the amplitude counts as this many observations at a variance of 1.
-AMPLITUDE_WEIGHT = 0.1
-# Settings of the covariance that are kept: the likeliest few, none that has less than this share of the best.
-MOST_KEPT, LEAST_SHARE = 6, 0.05
-JITTER = 1e-9
 
 
 @record
@@ -59,7 +40,8 @@ class Surrogate:
     Attributes:
         log_lrs: n places, log10 lr, ascending, :data:`RECORD` decades apart.
         mean: expected loss at each, in units of the loss (compressed far above the median).
-        std: standard deviation of what is believed there, likewise; without the noise of a single reading.
+        std: standard deviation of what is believed there, likewise; without the noise of a single reading. Where all
+            losses tried are equal nothing says how far losses range: it is then that of losses that range by 1.
         best_lr: where the mean is smallest, natural units.
         best_loss: mean there.
         interval: lrs between which the smallest loss plausibly lies: mean - std is no higher than ``best_loss``.
@@ -126,7 +108,8 @@ def fit_surrogate(
         return None
     scaled = _Scale.of([loss for loss, is_ok in zip(losses, ok, strict=True) if is_ok])
     grid = _grid(min_lr, max_lr)
-    mean, std, noise = _posterior(x, _heights(x, losses, ok, scaled), grid)
+    believed = regress(x, _heights(x, losses, ok, scaled), grid)
+    mean, std = believed.mean, believed.std
     best = int(np.argmin(mean))
     free = np.min(np.abs(grid[:, None] - x[None]), axis=1) >= spacing - 1e-9
     bound = np.where(free, mean - kappa * std, np.inf)
@@ -141,7 +124,7 @@ def fit_surrogate(
         interval=(_lr(plausible[0], min_lr, max_lr), _lr(plausible[-1], min_lr, max_lr)),
         bracket=_bracket(float(grid[best]), [*x.tolist(), float(grid[0]), float(grid[-1])]),
         expected_gain=scaled.width(gain),
-        noise=scaled.width(noise),
+        noise=scaled.width(believed.noise),
         next_lr=_lr(grid[int(np.argmin(bound))], min_lr, max_lr) if free.any() else None,
     )
 
@@ -195,7 +178,7 @@ class _Scale:
         return cls(lowest, unit or 0.5)
 
     def __call__(self, loss: float) -> float:
-        """z of a finite loss."""
+        """The z of a finite loss."""
         z = (0.5 * loss - 0.5 * self.lowest) / self.unit
         room = WORST - LINEAR
         return z if z <= LINEAR else LINEAR + room * math.tanh((z - LINEAR) / room)
@@ -210,7 +193,7 @@ class _Scale:
 
 
 def _heights(x: Vector, losses: Sequence[float], ok: NDArray[np.bool_], scaled: _Scale) -> Vector:
-    """z at every place; one that failed lies above its nearest neighbour that did not."""
+    """The z at every place; one that failed lies above its nearest neighbour that did not."""
     z = np.array([scaled(loss) if is_ok else math.nan for loss, is_ok in zip(losses, ok, strict=True)])
     sound = np.flatnonzero(ok)
     for at in np.flatnonzero(~ok):
@@ -218,68 +201,7 @@ def _heights(x: Vector, losses: Sequence[float], ok: NDArray[np.bool_], scaled: 
     return z
 
 
-# ------------------------------------------------------------------- process
-
-
-def _posterior(x: Vector, z: Vector, grid: Vector) -> tuple[Vector, Vector, float]:
-    """Mean and standard deviation of f on the grid, and the standard deviation of the noise.
-
-    Args:
-        x: places, shape (n,).
-        z: values, shape (n,).
-        grid: shape (m,).
-    """
-    from sklearn.gaussian_process import GaussianProcessRegressor
-
-    with one_thread():
-        settings = _likeliest(x, z)
-        total = sum(weight for weight, *_ in settings)
-        means, variances, noise = [], [], 0.0
-        # A second target, 1 everywhere, gives what the unknown mean needs: how far the process follows a constant.
-        targets = np.stack([z, np.ones_like(z)], axis=1)
-        for weight, length, ratio, level, amplitude in settings:
-            process = GaussianProcessRegressor(_matern(length), alpha=ratio + JITTER, optimizer=None)
-            (follows, ones), (std, _) = (
-                read.T for read in process.fit(x[:, None], targets).predict(grid[:, None], return_std=True)
-            )
-            means.append(level + follows - level * ones)
-            variances.append(amplitude * std**2)
-            noise += weight / total * amplitude * ratio
-    weights = np.array([weight / total for weight, *_ in settings])[:, None]
-    mean = np.sum(weights * means, axis=0)
-    variance = np.sum(weights * (np.array(variances) + np.square(means)), axis=0) - mean**2
-    return mean, np.sqrt(np.maximum(variance, 0.0)), math.sqrt(noise)
-
-
-def _likeliest(x: Vector, z: Vector) -> list[tuple[float, float, float, float, float]]:
-    """The best settings of the covariance: weight, length, noise ratio, mean and amplitude of each.
-
-    With K the covariance at amplitude 1, the mean is (1ᵀK⁻¹z) / (1ᵀK⁻¹1), the amplitude (zᵀK⁻¹z about that mean) / n,
-    and the evidence -½·n·log amplitude - ½·log det K.
-    """
-    n = len(x)
-    found = []
-    for length in LENGTHS:
-        prior = -0.5 * (math.log(length / LENGTH_MEDIAN) / LENGTH_SPREAD) ** 2
-        covariance = _matern(length)(x[:, None])
-        for ratio in NOISES:
-            root = np.linalg.cholesky(covariance + (ratio + JITTER) * np.eye(n))
-            ones, values = np.linalg.solve(root, np.stack([np.ones(n), z], axis=1)).T
-            level = float(ones @ values / (ones @ ones))
-            rest = values - level * ones
-            amplitude = float(rest @ rest + AMPLITUDE_WEIGHT) / (n + AMPLITUDE_WEIGHT)
-            evidence = prior - 0.5 * n * math.log(amplitude) - float(np.log(np.diag(root)).sum())
-            found.append((evidence, length, ratio, level, amplitude))
-    found.sort(reverse=True)
-    top = found[0][0]
-    weighed = [(math.exp(evidence - top), *rest_of) for evidence, *rest_of in found[:MOST_KEPT]]
-    return [setting for setting in weighed if setting[0] >= LEAST_SHARE]  # type: ignore[misc]
-
-
-def _matern(length: float) -> Any:
-    from sklearn.gaussian_process.kernels import Matern
-
-    return Matern(length, nu=2.5)
+# ------------------------------------------------------------------- helpers
 
 
 def _expected_gain(mean: Vector, std: Vector, best: float) -> float:
@@ -290,26 +212,6 @@ def _expected_gain(mean: Vector, std: Vector, best: float) -> float:
     u = (best - mean) / sure
     density = np.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi)
     return float(np.max(sure * (0.5 * u * (1.0 + erf(u / math.sqrt(2.0))) + density)))
-
-
-def one_thread() -> Any:
-    """Context: BLAS and OpenMP use one thread.
-
-    A product of ten numbers is over before a second thread is awake, and waiting threads take cores from the loader
-    and from other processes. Found once a process: looking for the libraries takes longer than a fit.
-    """
-    return _thread_pools().limit(limits=1)
-
-
-@cache
-def _thread_pools() -> Any:
-    import sklearn.gaussian_process  # noqa: F401  # loads every library that is to be limited
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-# ------------------------------------------------------------------- helpers
 
 
 def _grid(min_lr: float, max_lr: float) -> Vector:
