@@ -71,14 +71,14 @@ def test_two_rounds_by_hand() -> None:
     ]
     assert world.state.beams == (Beam("state 1", 0.2, 1.0), Beam("state 2", 0.1, 2.0))
     # The weights are those of the last candidate, which happens to be the best: no Rewind.
-    second = world.fly(16)
+    second = world.fly(14)
     assert second[:2] == [window(0.1), Mark("state 0")]
     trained = [(action.shape(0)) for action in second if isinstance(action, Train)]
     assert trained == pytest.approx([0.1, 0.2, 0.4, 0.05, 0.1, 0.2])
     assert [a.key for a in second if isinstance(a, Rewind)] == ["state 1", "state 1", "state 2", "state 2", "state 2"]
     # From the first state: 2, 1, 0.5; from the second: 3, 2, 1. The two best are kept.
-    assert [(beam.lr, beam.loss) for beam in world.state.beams] == pytest.approx([(0.4, 0.5), (0.2, 1.0)])
-    assert world.state.path == pytest.approx(((0.2, 1.0), (0.4, 0.5)))
+    assert [(beam.lr, beam.loss) for beam in world.state.beams] == [(0.4, 0.5), (0.2, 1.0)]
+    assert world.state.path == ((0.2, 1.0), (0.4, 0.5))
 
 
 def test_a_lost_candidate_is_not_kept() -> None:

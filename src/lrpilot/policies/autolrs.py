@@ -13,8 +13,8 @@ What differs from the public code, in the published setting too:
   batches. An action cannot ask for that, and it would only add noise.
 * The first lr of a search is the middle of the interval; theirs is random.
 * A Trial reads one held-out loss, after its last step, and theirs one every τ′/16 steps. So the fall of the
-  *training* loss is forecast, and taken off that held-out loss. Their rule that the present loss counts where a loss of the
-  Trial reaches the one of the very first search is kept.
+  *training* loss is forecast, and taken off that held-out loss. Their rule that the present loss counts where a loss
+  of the Trial reaches the one of the very first search is kept.
 * A Trial whose loss is no number ends at once. Where all diverged, smaller lrs are tried, and then a safe one is kept.
 * The last stage, and its Trials with it, is as long as what remains.
 """
@@ -33,6 +33,7 @@ from lrpilot.policies.autolrs_flight import (
     LOOKS,
     begin_search,
     charged,
+    finding,
     first_interval,
     found_interval,
     taken_back,
@@ -59,10 +60,10 @@ class AutoLRS(Policy):
 
     | | published | default |
     |---|---|---|
-    | stages | 1,000, 2,000, 4,000, 8,000, 8,000, ... steps | 1/7, 2/7 and 4/7 of the training; the last decays to zero |
-    | candidates of a search | 10 | 8, later 4; fewer once the surrogate is certain |
-    | Trial | a tenth of the stage at constant lr | at most that, with the lr falling to zero inside |
-    | score | forecast of the loss at the stage's end | held-out loss after the Trial |
+    | stages | 1,000, 2,000, 4,000, 8,000, 8,000, ... steps | 1/7, 2/7, 4/7 of the training; the last falls to zero |
+    | candidates of a search | 10 | up to 8 short ones, then 3 or 4 longer ones; later up to 4 |
+    | Trial | a tenth of the stage at constant lr | as long as ``overhead`` pays for, at most half of the stage |
+    | score | forecast of the loss at the stage's end | held-out loss on the averaged weights of the Trial |
     | next lr | fills the interval (κ = 1e6) | lower confidence bound (κ = 2) |
     | choice | the candidate with the lowest score | the surrogate's minimum, half a decade below any lr that diverged |
     | later interval | the same | half a decade about the present lr; no decrease in the first half |
@@ -71,7 +72,10 @@ class AutoLRS(Policy):
 
     Where no interval is given it is the window of step sampling, in the default from 14,200 steps on (425 are 3 % of
     them) and a decade beyond it. A shorter training begins with the optimizer's own lr and a decade to each side, and
-    goes on wherever the best lr is at the edge. What is found is in the state, and in the result
+    goes on wherever the best lr is at the edge. Too high an lr looks best in a short Trial, and the fewer steps the
+    higher. So the first search of the default tries short ones, to find the order of magnitude, and then longer ones
+    about and below what these found; how far the best lr fell from the one to the other it is taken to fall once more,
+    by a quarter of a decade at most. What is found is in the state, and in the result
     of ``Done`` at the end of the training: a tuple of :class:`~lrpilot.policies.autolrs_state.LRStage`.
 
     Under a total budget (``fit(budget=...)``) a search shortens the training that follows: stages are laid out anew
@@ -80,13 +84,14 @@ class AutoLRS(Policy):
     Attributes:
         min_lr: smallest lr of a search, natural units; None for step sampling's.
         max_lr: largest; None likewise.
-        num_trials: k, most candidates of a search.
+        num_trials: k, most candidates of a search, and of the short ones before it.
         stage: τ of the first stage: steps (an int), or a part of the training (a float).
         max_stage: τ at which doubling ends, likewise; None for no end.
-        trial: τ′/τ; the default's Trials may be shorter, so that ``overhead`` holds.
+        trial: τ′/τ, at most; the default's Trials are shorter, so that ``overhead`` holds.
         kappa: of the lower confidence bound.
         score: "raw" forecasts from a Trial at constant lr, "annealed" reads the held-out loss after one whose lr falls
-            to zero, "average" reads it on the averaged weights of one at constant lr.
+            to zero, "average" reads it on the averaged weights of one at constant lr. None for "average", and for
+            "raw" where ``final`` is None.
         warmup: steps, or a part of the training, of a straight ramp; published: before the first search, default:
             at the beginning of the first stage.
         warmup_lr: published: lr at the ramp's end; None for the (logarithmic) middle of the interval.
@@ -106,9 +111,9 @@ class AutoLRS(Policy):
     num_trials: int = 8
     stage: int | float = 1 / 7
     max_stage: int | float | None = None
-    trial: float = 0.2
+    trial: float = 0.5
     kappa: float = 2.0
-    score: Literal["raw", "annealed", "average"] = "average"
+    score: Literal["raw", "annealed", "average"] | None = None
     warmup: int | float = 0.05
     warmup_lr: float | None = None
     final: Literal["linear"] | None = "linear"
@@ -167,9 +172,14 @@ class AutoLRS(Policy):
         return "autolrs_paper" if self.published else "autolrs"
 
     @property
+    def scoring(self) -> Literal["raw", "annealed", "average"]:
+        """The score in force: the stage that is to end at its own lr must not be judged by what a decay would gain."""
+        return self.score or ("raw" if self.final is None else "average")
+
+    @property
     def evaluation_steps(self) -> int:
         """What reading the score of a Trial is taken to cost beyond its steps."""
-        return 0 if self.score == "raw" else EVALUATION
+        return 0 if self.scoring == "raw" else EVALUATION
 
     def longest_stage(self, total: int | None) -> float:
         """Steps at which doubling ends."""
@@ -188,7 +198,7 @@ class AutoLRS(Policy):
         return self._after_interval(replace(state, interval=first_interval(self, context.lr)))
 
     def _after_interval(self, state: AutoLRSState) -> AutoLRSState:
-        if not self.published and self.score != "raw":
+        if not self.published and self.scoring != "raw":
             return replace(state, phase="level")
         steps = warmup_steps(self, state.remaining) if self.published else 0
         if steps < 1:
@@ -201,8 +211,8 @@ class AutoLRS(Policy):
         """A Trial of the next candidate, or the stage."""
         match state.phase:
             case "find":
-                assert state.finder is not None  # the phase begins with one
-                return state.finder.ask(state.found)
+                finder, found = finding(state)
+                return finder.ask(found)
             case "warmup":
                 return Train(
                     ramp(state.lr / state.train_steps, state.lr, state.train_steps - 1 or 1), state.train_steps
@@ -248,14 +258,13 @@ class AutoLRS(Policy):
 
     def _sampled(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
         """One more measurement of step sampling; its window where it is done."""
-        finder = state.finder
-        assert finder is not None  # the phase begins with one
-        state = replace(state, found=finder.tell(state.found, observation))
-        action = finder.ask(state.found)
+        finder, found = finding(state)
+        found = finder.tell(found, observation)
+        state, action = replace(state, found=found), finder.ask(found)
         if not isinstance(action, Done):
             return state
-        found: FoundLR = action.result
-        return self._after_interval(found_interval(self, state, found.window))
+        result: FoundLR = action.result
+        return self._after_interval(found_interval(self, state, result.window))
 
     # -------------------------------------------------------------- training
 
@@ -272,5 +281,7 @@ class AutoLRS(Policy):
         warmup = min(warmup_steps(self, state.total), steps - 1) if state.warming else 0
         if warmup < 1:
             return ramp(lr, 0.0, steps) if decays else constant(lr)
-        end, kind = (0.0, "linear") if decays else (lr, "hold")
-        return Shape((0.0, float(warmup), float(steps)), (lr / (warmup + 1), lr, end), ("linear", kind))
+        knots = (0.0, float(warmup), float(steps))
+        if decays:
+            return Shape(knots, (lr / (warmup + 1), lr, 0.0), ("linear", "linear"))
+        return Shape(knots, (lr / (warmup + 1), lr, lr), ("linear", "hold"))

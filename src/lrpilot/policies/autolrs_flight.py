@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from lrpilot.core.actions import Observation, Trained, TrialLosses
 from lrpilot.core.health import Health, mean_and_spread
 from lrpilot.core.peak import KILL_MARGIN, KILLED, wrecked_above
-from lrpilot.policies.autolrs_plan import EVALUATION, bounds, plan_search, stage_steps
+from lrpilot.core.trials import standard_error
+from lrpilot.policies.autolrs_plan import EVALUATION, bounds, plan_longer, plan_search, stage_steps
 from lrpilot.policies.autolrs_search import choose, go_on, open_search, read_candidate
 from lrpilot.policies.autolrs_state import AutoLRSState, LRSearch, LRStage, StageCode
+from lrpilot.policies.step_sampling import StepSampling, StepSamplingState
 
 if TYPE_CHECKING:
     from lrpilot.policies.autolrs import AutoLRS
@@ -22,7 +24,7 @@ MOST_REWINDS = 5
 # Where step sampling has no suggestion: decades below and above the optimizer's own lr.
 BELOW, ABOVE = 2.0, 1.0
 # Where it is not asked: decades to each side of it with which the search begins.
-AROUND = 1.5
+AROUND = 1.0
 # An lr to hold is up to this many decades too small for one that decays.
 DECAY_ROOM = 1.0
 
@@ -43,6 +45,12 @@ def charged(state: AutoLRSState, observation: Observation) -> AutoLRSState:
 # ------------------------------------------------------------------- interval
 
 
+def finding(state: AutoLRSState) -> tuple[StepSampling, StepSamplingState]:
+    """The finder of the interval and its own state; phase "find" begins with both."""
+    assert state.finder is not None and state.found is not None
+    return state.finder, state.found
+
+
 def found_interval(policy: "AutoLRS", state: AutoLRSState, window: tuple[float, float] | None) -> AutoLRSState:
     """The interval that searches begin with: what is given, and the window of step sampling for what is not."""
     lowest, highest = bounds(policy)
@@ -50,7 +58,7 @@ def found_interval(policy: "AutoLRS", state: AutoLRSState, window: tuple[float, 
         low, high = state.lr * 10.0**-BELOW, state.lr * 10.0**ABOVE
     else:
         low, high = window
-        if not policy.published and policy.score != "raw":
+        if not policy.published and policy.scoring != "raw":
             high *= 10.0**DECAY_ROOM
     low = policy.min_lr or max(low, lowest)
     high = policy.max_lr or min(high, highest)
@@ -94,6 +102,11 @@ def tried(policy: "AutoLRS", state: AutoLRSState, seen: TrialLosses) -> AutoLRSS
     if search.queue:
         return state
     lr, code = choose(policy, state, search)
+    if search.scouting and code is not StageCode.ALL_DIVERGED:
+        longer = plan_longer(policy, state, search)
+        if longer is not None:
+            state = replace(state, lr=lr, scouts=search)
+            return replace(state, search=open_search(policy, state, longer))
     return begin_stage(policy, state, lr, code, search)
 
 
@@ -110,10 +123,8 @@ def begin_stage(
         lr=lr,
         code=code,
         decays=policy.final == "linear" and steps == state.remaining,
-        trial_steps=0 if search is None else search.steps,
-        lrs=() if search is None else search.lrs,
-        scores=() if search is None else search.scores,
-        interval=None if search is None or search.surrogate is None else search.surrogate.interval,
+        search=search,
+        scouts=None if search is None else state.scouts,
     )
     return replace(
         state,
@@ -123,6 +134,7 @@ def begin_stage(
         train_steps=steps,
         warming=not state.stages and not policy.published,
         safe=state.health,
+        scouts=None,
     )
 
 
@@ -157,22 +169,24 @@ def _trained_as_published(policy: "AutoLRS", state: AutoLRSState, seen: Trained)
 def is_wreck(state: AutoLRSState, losses: tuple[float, ...], *, finished: bool) -> bool:
     """Whether the losses of a part of a stage say that the training is lost.
 
-    They do where the mean has lost a quarter of all that was gained so far, and more than single losses scatter;
-    and at the end of a stage, where nothing has been gained yet.
+    They do where the mean has lost a quarter of all that was gained so far, and more than it scatters by; and at
+    the end of a stage, where nothing has been gained yet.
 
     Args:
         state: while the stage is trained.
         losses: of the part that has just been trained.
         finished: whether it was the last part.
     """
-    mean, spread = mean_and_spread(losses) if losses else (0.0, 0.0)
+    mean, _ = mean_and_spread(losses) if losses else (0.0, 0.0)
     if not math.isfinite(mean):
         return True
     if len(losses) < LEAST_LOOK or state.stages[-1].rewinds >= MOST_REWINDS:
         return False
     if state.health is None:
         return finished and not has_gained(state, losses)
-    return replace(state.health, noise=max(spread, state.health.noise)).is_wreck(mean)
+    # Single losses scatter widely, their mean does not: a training that dies slowly must not hide in its own noise.
+    error = max(standard_error(losses), state.health.noise)
+    return replace(state.health, noise=error).is_wreck(mean)
 
 
 def has_gained(state: AutoLRSState, losses: tuple[float, ...]) -> bool:
@@ -185,10 +199,11 @@ def has_gained(state: AutoLRSState, losses: tuple[float, ...]) -> bool:
 
 
 def _health_after(state: AutoLRSState, losses: tuple[float, ...]) -> Health:
-    if state.health is not None:
-        return state.health.after(losses)
-    mean, spread = mean_and_spread(losses)
-    return Health(mean if state.first_loss is None else max(mean, state.first_loss), mean, spread)
+    mean, _ = mean_and_spread(losses)
+    start, lowest = (mean, mean) if state.health is None else (state.health.start, state.health.lowest)
+    if state.health is None and state.first_loss is not None:
+        start = max(mean, state.first_loss)
+    return Health(start, min(lowest, mean), standard_error(losses))
 
 
 def _take_back(state: AutoLRSState) -> AutoLRSState:

@@ -9,7 +9,7 @@ from lrpilot.core.forecast import forecast
 from lrpilot.core.peak import KILL_MARGIN
 from lrpilot.core.shape import annealed, constant
 from lrpilot.core.stop import Stop
-from lrpilot.core.surrogate import SPACING, fit_surrogate, smaller_lr, start_lrs
+from lrpilot.core.surrogate import BRACKET, SPACING, fit_surrogate, smaller_lr, start_lrs
 from lrpilot.core.trials import ERRORS, Tried, best_of, gained_nothing, give_up, read_trial, standard_error
 from lrpilot.policies.autolrs_plan import SearchPlan, bounds
 from lrpilot.policies.autolrs_state import AutoLRSState, LRCandidate, LRSearch, StageCode
@@ -25,7 +25,13 @@ LATER = (0.0, 0.35, -0.35)
 FLOOR_UNTIL = 0.5
 # The first search of a training that has no interval begins with these, about the optimizer's own lr.
 FIRST = (0.0, 1.0, -1.0)
-# The bracket grows by so many decades where the best lr is at its edge: in the first search, and later.
+# Longer Trials after short ones look so far below what these found, and try these first: the best lr falls with length.
+LONGER_REACH = 0.7
+LONGER = (-0.35, 0.0)
+# How far it fell from short to longer Trials it is taken to fall again to the whole training, by at most this.
+MOST_FALL = 0.25
+# The bracket grows by so many decades where the best lr is at its edge: in the first search, and later. In the first
+# it grows twice as far each time: a start may be five decades off.
 GROWTH, LATER_GROWTH = 1.0, 0.5
 # An lr this near to an edge, in decades, is at it.
 NEAR_EDGE = 0.1
@@ -45,6 +51,8 @@ def open_search(policy: "AutoLRS", state: AutoLRSState, plan: SearchPlan) -> LRS
     low, high = _interval(policy, state)
     if policy.published:
         queue = start_lrs(low, high)[:1]
+    elif state.scouts is not None:
+        queue = tuple(dict.fromkeys(min(max(state.lr * 10.0**distance, low), high) for distance in LONGER))
     elif not state.stages and (state.finder is not None or (policy.min_lr and policy.max_lr)):
         queue = start_lrs(low, high)
     else:
@@ -59,26 +67,27 @@ def open_search(policy: "AutoLRS", state: AutoLRSState, plan: SearchPlan) -> LRS
         max_lr=high,
         validating=state.validating,
         queue=queue[: plan.most],
+        scouting=plan.scouting,
     )
 
 
 def _interval(policy: "AutoLRS", state: AutoLRSState) -> tuple[float, float]:
-    """lrs between which the search begins."""
+    """The lrs between which the search begins."""
     assert state.interval is not None  # known before any search
     if policy.published:
         return state.interval
     low, high = limits(policy, state)
-    if state.stages:
-        wide = (state.lr * 10.0**-REACH, state.lr * 10.0**REACH)
-    else:
-        wide = state.interval
+    wide = state.interval
+    if state.stages or state.scouts is not None:
+        below, above = (LONGER_REACH, 0.0) if state.scouts is not None else (REACH, REACH)
+        wide = (state.lr * 10.0**-below, state.lr * 10.0**above)
     low, high = max(low, wide[0]), min(high, wide[1])
     # No room: the present lr is at an end of what is allowed, or above what has wrecked the training.
     return (low, high) if low < high * (1 - 1e-9) else (high * 10.0**-REACH, high)
 
 
 def limits(policy: "AutoLRS", state: AutoLRSState) -> tuple[float, float]:
-    """lrs that the present search never leaves."""
+    """The lrs that the present search never leaves."""
     low, high = bounds(policy)
     if policy.published:
         return low, high
@@ -98,9 +107,9 @@ def ask_trial(policy: "AutoLRS", search: LRSearch) -> Trial:
     # Before a few lrs are known, the best may be one that learned next to nothing: beside it a good one looks wild.
     hopeless = len(search.candidates) >= LEAST_CERTAIN - 1 and not policy.published
     stop = give_up(one.tried for one in search.candidates) if hopeless else Stop()
-    if policy.score == "annealed":
+    if policy.scoring == "annealed":
         return Trial(annealed(lr, steps), steps, evaluate="end", stop=stop)
-    if policy.score == "average":
+    if policy.scoring == "average":
         return Trial(constant(lr), steps, evaluate="average", stop=stop)
     return Trial(constant(lr), steps, evaluate="end" if search.validating else "no", stop=stop)
 
@@ -108,7 +117,7 @@ def ask_trial(policy: "AutoLRS", search: LRSearch) -> Trial:
 def read_candidate(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
     """What a Trial says of its lr."""
     lr = search.queue[0]
-    if policy.score == "raw":
+    if policy.scoring == "raw":
         return _forecast_candidate(policy, state, search, seen)
     tried = read_trial(lr, seen)
     return LRCandidate(tried, tried.loss, tried.loss)
@@ -160,7 +169,7 @@ def go_on(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> LRSearch:
         failed_above=_failed_above(policy, state),
     )
     search = replace(search, surrogate=surrogate, queue=())
-    if len(search.candidates) >= search.most or _is_spent(state, search):
+    if len(search.candidates) >= search.most or _is_spent(policy, state, search):
         return search
     if surrogate is None:  # everything diverged, so that what lies above it need not be tried
         queue = tuple(lr for lr in queue if lr < min(search.lrs))
@@ -176,7 +185,7 @@ def go_on(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> LRSearch:
 
 def _failed_above(policy: "AutoLRS", state: AutoLRSState) -> float:
     """A score that no sound candidate has: above the loss of no training at all, were it not for noise."""
-    if policy.published or policy.score == "raw" or state.first_loss is None:
+    if policy.published or policy.scoring == "raw" or state.first_loss is None:
         return math.inf
     return state.first_loss + ABOVE_START * abs(state.first_loss)
 
@@ -186,12 +195,16 @@ def _is_settled(state: AutoLRSState, search: LRSearch) -> bool:
     best = best_of(one.tried for one in search.candidates)
     if state.stages and best is not None and _is_flat(state, search, best):
         return True
+    if search.scouting and search.surrogate is not None and search.surrogate.bracket <= BRACKET:
+        return len(search.candidates) >= LEAST_CERTAIN
     certain = search.surrogate is not None and search.surrogate.is_certain()
     return len(search.candidates) >= LEAST_CERTAIN and certain
 
 
-def _is_spent(state: AutoLRSState, search: LRSearch) -> bool:
+def _is_spent(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> bool:
     """Whether the search has cost as many steps as are left: what follows would be searched for in vain."""
+    if policy.published and not state.charged:
+        return False
     return state.remaining is not None and search.spent >= state.remaining
 
 
@@ -206,13 +219,22 @@ def _widened(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> LRSear
     if policy.published or best is None:
         return search
     low, high = limits(policy, state)
-    growth = 10.0 ** (LATER_GROWTH if state.stages else GROWTH)
     near = 10.0**NEAR_EDGE
     if best.lr >= search.max_lr / near:
+        growth = _growth(state, search.max_lr, 1)
         return replace(search, max_lr=max(search.max_lr, min(high, search.max_lr * growth)))
     if best.lr <= search.min_lr * near:
+        growth = _growth(state, search.min_lr, 0)
         return replace(search, min_lr=min(search.min_lr, max(low, search.min_lr / growth)))
     return search
+
+
+def _growth(state: AutoLRSState, edge: float, end: int) -> float:
+    """The factor by which the interval grows beyond an edge of it, which has moved from that end of the first one."""
+    if state.stages or state.scouts is not None or state.interval is None:
+        return math.pow(10.0, LATER_GROWTH)
+    grown = abs(math.log10(edge / state.interval[end]))
+    return math.pow(10.0, GROWTH + grown)
 
 
 def _below_the_cliff(policy: "AutoLRS", search: LRSearch, spacing: float) -> float:
@@ -221,7 +243,8 @@ def _below_the_cliff(policy: "AutoLRS", search: LRSearch, spacing: float) -> flo
     if policy.published or best is None:
         return search.max_lr
     cliff = min((one.lr for one in search.candidates if one.tried.diverged and one.lr > best.lr), default=math.inf)
-    return max(min(search.max_lr, cliff * 10.0**-spacing), best.lr, search.min_lr * 10.0**spacing)
+    gap = math.pow(10.0, spacing)
+    return max(min(search.max_lr, cliff / gap), best.lr, search.min_lr * gap)
 
 
 # --------------------------------------------------------------------- choice
@@ -238,10 +261,18 @@ def choose(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> tuple[fl
         return lr, _edge_code(lr, *limits(policy, state))
     if _is_flat(state, search, best):
         return min(max(state.lr, search.min_lr), search.max_lr), StageCode.FLAT
-    lr = search.surrogate.best_lr
+    lr = _fallen(state, search.surrogate.best_lr)
     killed = min((one.lr for one in search.candidates if one.tried.diverged and one.lr > best.lr), default=math.inf)
     lr = max(min(lr, killed * 10.0**-KILL_MARGIN, state.ceiling), bounds(policy)[0])
     return lr, _edge_code(lr, *bounds(policy))
+
+
+def _fallen(state: AutoLRSState, lr: float) -> float:
+    """The lr for the training: below that of the Trials, where longer ones found a smaller one than short ones."""
+    if state.scouts is None:
+        return lr
+    fall = math.log10(state.lr / lr)  # the lr in force is what the short ones found
+    return lr * math.pow(10.0, -min(max(0.0, fall), MOST_FALL))
 
 
 def _is_flat(state: AutoLRSState, search: LRSearch, best: Tried) -> bool:

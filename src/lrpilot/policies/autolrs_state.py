@@ -62,7 +62,7 @@ class LRCandidate:
 
 @record
 class LRSearch:
-    """The search before a stage, whole.
+    """The search before a stage, whole; the first of a training may be two, of short Trials and of longer ones.
 
     Attributes:
         begin: kept steps taken when it began.
@@ -76,6 +76,7 @@ class LRSearch:
         candidates: the lrs tried, in their order.
         surrogate: fitted to all of them; None before the first that did not diverge.
         spent: what the search has cost so far, in steps.
+        scouting: whether a search of longer Trials may follow, about the lr that this one finds.
     """
 
     begin: int
@@ -89,6 +90,7 @@ class LRSearch:
     candidates: tuple[LRCandidate, ...] = ()
     surrogate: Surrogate | None = None
     spent: float = 0.0
+    scouting: bool = False
 
     @property
     def lrs(self) -> tuple[float, ...]:
@@ -103,7 +105,7 @@ class LRSearch:
 
 @record
 class LRStage:
-    """A stage in short.
+    """A stage, and how its lr was found.
 
     Attributes:
         begin: kept steps taken when it began.
@@ -111,10 +113,8 @@ class LRStage:
         lr: it begins with, natural units.
         code: how that lr was chosen.
         decays: whether it goes to zero.
-        trial_steps: of each Trial of its search.
-        lrs: tried, in their order; empty where nothing was.
-        scores: of each; inf where it diverged.
-        interval: lrs between which the best one plausibly lies; None where there was no surrogate.
+        search: that decided; None where there was none.
+        scouts: a search of shorter Trials before it; None where there was none.
         rewinds: how often the stage was taken back since its lr wrecked the training.
     """
 
@@ -123,11 +123,24 @@ class LRStage:
     lr: float
     code: StageCode
     decays: bool = False
-    trial_steps: int = 0
-    lrs: tuple[float, ...] = ()
-    scores: tuple[float, ...] = ()
-    interval: tuple[float, float] | None = None
+    search: LRSearch | None = None
+    scouts: LRSearch | None = None
     rewinds: int = 0
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        """Tried by the search that decided, in their order; empty where there was none."""
+        return () if self.search is None else self.search.lrs
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Of each; inf where it diverged."""
+        return () if self.search is None else self.search.scores
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The lrs between which the best one plausibly lies; None where there was no surrogate."""
+        return None if self.search is None or self.search.surrogate is None else self.search.surrogate.interval
 
 
 @record
@@ -142,8 +155,9 @@ class AutoLRSState:
         interval: lrs that a search may try; None before it is known.
         finder: of the interval; None where it is not searched for.
         found: the finder's own state.
-        search: the last search, whole; None before the first.
-        stages: every stage so far in short, the present one last.
+        search: the last search; None before the first.
+        scouts: the search of shorter Trials that came before the present one; None where there was none.
+        stages: every stage so far, the present one last.
         train_steps: of the Train asked for.
         warming: whether that Train begins with a ramp to its lr.
         searches: stages that were searched for, or that should have been.
@@ -164,6 +178,7 @@ class AutoLRSState:
     finder: StepSampling | None = None
     found: StepSamplingState | None = None
     search: LRSearch | None = None
+    scouts: LRSearch | None = None
     stages: tuple[LRStage, ...] = ()
     train_steps: int = 1
     warming: bool = False

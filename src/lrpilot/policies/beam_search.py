@@ -12,10 +12,10 @@ What the source leaves open, and what was chosen:
 * A state whose loss is not finite is lost. Where all are, the kept ones go on at the smallest factor of their lr.
 
 What "trains" means here. Every candidate is trained by kept steps from a Mark, and a survivor goes on from the very
-weights that were judged. A Trial, which is always rewound, would have survivors trained a second time. So all candidates
-count as steps of the training, and time moves forward only: a Rewind brings weights and optimizer state back, while
-data order and random numbers move on. Each candidate sees the batches that come after those of the candidate before;
-over whole epochs these are the same data. Your own loop's step count and logs show all of it.
+weights that were judged. A Trial, which is always rewound, would have survivors trained a second time. So all
+candidates count as steps of the training, and time moves forward only: a Rewind brings weights and optimizer state
+back, while data order and random numbers move on. Each candidate sees the batches that come after those of the
+candidate before; over whole epochs these are the same data. Your own loop's step count and logs show all of it.
 
 Cost: of N steps only about N / (M·K) lie on the path to the weights that are kept in the end: six times the training
 at the defaults. Memory: 2·M marks, of weights and optimizer state each.
