@@ -92,6 +92,8 @@ def limits(policy: "AutoLRS", state: AutoLRSState) -> tuple[float, float]:
     if policy.published:
         return low, high
     high = max(min(high, state.ceiling), low * 10.0**-SAFE)
+    if state.stages:  # the present lr may be below all that were to be searched, which diverged
+        low = min(low, state.lr)
     early = state.total is None or state.step < FLOOR_UNTIL * state.total
     if state.stages and early:
         low = max(low, state.lr)
@@ -263,8 +265,10 @@ def choose(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> tuple[fl
         return min(max(state.lr, search.min_lr), search.max_lr), StageCode.FLAT
     lr = _fallen(state, search.surrogate.best_lr)
     killed = min((one.lr for one in search.candidates if one.tried.diverged and one.lr > best.lr), default=math.inf)
-    lr = max(min(lr, killed * 10.0**-KILL_MARGIN, state.ceiling), bounds(policy)[0])
-    return lr, _edge_code(lr, *bounds(policy))
+    low, high = bounds(policy)
+    low = min(low, state.lr) if state.stages else low
+    lr = max(min(lr, killed * 10.0**-KILL_MARGIN, state.ceiling), low)
+    return lr, _edge_code(lr, low, high)
 
 
 def _fallen(state: AutoLRSState, lr: float) -> float:
