@@ -327,6 +327,7 @@ def test_autolrs_searches_from_the_command_line() -> None:
     assert document["held_out_loss"] < 0.1 and 0 < document["cost"]["trial_steps"] <= 100
     assert 0.01 < document["peak_lr"] < 1.0, "not the optimizer's own, or below"
     rows = [json.loads(line) for line in Path("searched/history.jsonl").read_text().splitlines()]
+    assert {"stage-1.png", "picture.png"} <= {path.name for path in Path("searched").iterdir()}
     assert sum("trial of" in json.dumps(row) for row in rows) >= document["cost"]["trials"]
     flown = call_json("simulate", "autolrs_paper", "--set", "tau=50", "--set", "min_lr=1e-3", "--set", "max_lr=1.0")
     assert flown["steps"] == 1000

@@ -69,6 +69,7 @@ def test_it_resumes_bit_for_bit(policy: AutoLRS, stop: int) -> None:
     assert same_tensors(weights(second.model), weights(whole.model))
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_resumes_to_the_same_weights(tmp_path: Path) -> None:
     driver = [sys.executable, str(TESTS / "autolrs_kill_driver.py"), str(tmp_path), "20", "7"]
     done = subprocess.run(driver, capture_output=True, text=True)
