@@ -304,6 +304,42 @@ def test_a_bracket_that_was_not_given_grows_towards_the_best_lr() -> None:
     assert upper.lr == pytest.approx(1e-4) and upper.code is StageCode.AT_UPPER_EDGE
 
 
+def falling(best_at: Callable[[int], float]) -> tuple[list[Trial], LRStage]:
+    """The first search of the default where the best lr of a Trial depends on its length, and the stage after it."""
+    policy, here, seen = AutoLRS(1e-4, 10.0), Progress(0, 2000), []
+    state = policy.tell(policy.init(Context(0.1, here)), HeldOut(here, 2.3))
+
+    def observe(trial: Trial) -> Observation:
+        seen.append(trial)
+        loss = 1.0 + 0.5 * math.log10(trial.shape(0) / best_at(trial.steps)) ** 2
+        return TrialLosses(here, tuple(np.linspace(2.3, min(loss, 2.3), trial.steps)), loss, None)
+
+    state = told(policy, state, observe)
+    return seen, state.stages[0]
+
+
+def test_short_trials_scout_for_longer_ones_and_a_falling_best_lr_is_followed_once_more() -> None:
+    seen, stage = falling(lambda steps: 0.3 * (14 / steps) ** 0.75)
+    assert stage.scouts is not None and stage.search is not None
+    short, long = stage.scouts.steps, stage.search.steps
+    assert [trial.steps for trial in seen] == [short] * len(stage.scouts.lrs) + [long] * len(stage.search.lrs)
+    assert long >= 2 * short and len(stage.search.lrs) >= 3
+    at_long = math.log10(0.3 * (14 / long) ** 0.75)
+    assert at_long - 0.35 < math.log10(stage.lr) < at_long - 0.1
+
+
+def test_a_best_lr_that_does_not_fall_or_rises_is_taken_as_it_is() -> None:
+    for best_at in (lambda steps: 0.05, lambda steps: 0.01 * (steps / 14) ** 0.5):
+        _, stage = falling(best_at)
+        assert stage.search is not None
+        assert abs(math.log10(stage.lr / best_at(stage.search.steps))) < 0.2
+
+
+def test_without_a_decay_at_the_end_no_score_looks_beyond_one() -> None:
+    assert [AutoLRS().scoring, AutoLRS(final=None).scoring, AutoLRS.paper().scoring] == ["average", "raw", "raw"]
+    assert AutoLRS(final=None, score="annealed").scoring == "annealed"
+
+
 def test_warmup_of_the_default_leads_to_the_lr_that_was_found() -> None:
     result = simulate(AutoLRS(1e-3, 1.0, warmup=0.02), Decay(), lr=0.1, total_steps=1000)
     found = stages(result)[0].lr
@@ -409,6 +445,19 @@ def test_a_stage_that_wrecks_the_model_is_taken_back() -> None:
     assert isinstance(again, Train) and again.steps == 71
     assert again.shape(0) == pytest.approx(found / 10**0.5)
     assert state.stages[-1].rewinds == 1 and state.ceiling == again.shape(0)
+
+
+def test_a_slow_death_does_not_hide_in_the_scatter_of_single_losses() -> None:
+    policy, here = AutoLRS(1e-3, 1.0), Progress(0, 1000)
+    state = policy.tell(policy.init(Context(0.1, here)), HeldOut(here, 2.3))
+    state = told(
+        policy, state, lambda t: TrialLosses(here, tuple(np.linspace(2.3, 1.0, t.steps)), 1.0 + t.shape(0), None)
+    )
+    state = policy.tell(state, Moved(here, "stage"))
+    for mean, action in ((0.9, Train), (1.1, Train), (1.5, Rewind)):
+        noisy = tuple(mean + 0.5 * (-1) ** i for i in range(36))
+        state = policy.tell(state, Trained(here, 36, noisy, None, False, None))
+        assert isinstance(policy.ask(state), action), mean
 
 
 def test_a_stage_that_gains_nothing_of_what_its_trial_did_is_taken_back() -> None:
