@@ -45,11 +45,15 @@ def memory_rows(measured: Sequence[Record]) -> Iterable[Row]:
 
 def overhead_rows(measured: dict[str, Any]) -> Iterable[Row]:
     """One row for each training."""
-    for policy, limit in (("default", measured["limit"]), ("paper", None)):
+    names = {
+        "default": "`LRTuner()`",
+        "saturating": '`LRTuner(exploit="saturation")`',
+        "paper": '`LRTuner.paper("fashion-mnist")`',
+    }
+    for policy, name in names.items():
         for row in measured[policy]:
-            held = "" if limit is None else verdict(row["share"] <= limit)
+            held = "" if policy == "paper" else verdict(row["share"] <= measured["limit"])
             training = f"{row['task']}, {row['steps']} steps"
-            name = "`LRTuner()`" if policy == "default" else '`LRTuner.paper("fashion-mnist")`'
             yield name, training, f"{row['lr']:.2g}", f"{row['counted']:.0f}", f"{100 * row['share']:.2f} %", held
 
 

@@ -43,7 +43,8 @@ CONFIDENCE = 0.95
 # An explore all through the training, or an exploit: what would be decided at this point in either phase.
 PHASES = {"explore": 1.0, "exploit": 0.0}
 SHORT = 1400  # steps: a training so short that a decision may cost 28 forwards and no more
-ALLOWANCES = {"no limit": LRTuner(overhead=None), f"{SHORT} steps": LRTuner()}
+SATURATING = LRTuner(exploit="saturation")  # only then is there a decision in exploit
+ALLOWANCES = {"no limit": replace(SATURATING, overhead=None), f"{SHORT} steps": SATURATING}
 
 
 # ------------------------------------------------------------------ the two settings

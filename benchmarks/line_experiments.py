@@ -150,12 +150,13 @@ def seed_lr_rows(bench: Bench) -> Iterator[Row]:
 
 
 def step_factor_rows(bench: Bench, judged: Bench) -> Iterator[Row]:
-    """The default, aiming beyond the minimiser; validation loss by task."""
-    methods = ("lr_tuner", *(f"lr_tuner_factor_{factor:g}" for factor in STEP_FACTORS))
-    for factor, method in zip((1.0, *STEP_FACTORS), methods, strict=True):
-        source = judged if factor == 1 else bench
+    """The default, aiming beyond the minimiser, and with its other end; validation loss by task."""
+    rows = [(judged, "lr_tuner", "1 (the default)")]
+    rows += [(bench, f"lr_tuner_factor_{factor:g}", f"{factor:g}") for factor in STEP_FACTORS]
+    rows.append((judged, "lr_tuner_saturation", "1, decreases at saturation instead of the straight end"))
+    for source, method, words in rows:
         runs = [list(source.runs(task, method).values()) for task in STEP_FACTOR_TASKS]
-        yield f"{factor:g}", *(counted(found, lambda run: run.loss, three) for found in runs)
+        yield words, *(counted(found, lambda run: run.loss, three) for found in runs)
 
 
 # ----------------------------------------------------------- weighted factors
@@ -236,9 +237,10 @@ As published, momentum. Published: AutoLR, Table 12, ResNet-18 on CIFAR-10.
 
 {table(("seed lr", *measures), seed_lr_rows(tuner))}
 
-### Beyond the minimiser
+### Beyond the minimiser, and the other end
 
-Validation loss of the default that aims at σ times the minimiser of the line, at equal total compute.
+Validation loss of the default that aims at σ times the minimiser of the line, at equal total compute; and of the one
+that does not go straight to zero after explore, but lowers the lr at saturation.
 
 {table(("σ", *STEP_FACTOR_TASKS), step_factor_rows(tuner, judged))}
 

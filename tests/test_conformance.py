@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,11 +54,11 @@ POLICIES: dict[str, Policy] = {
     "step_sampling_minimum": StepSampling(pick="minimum"),
     "annealed_search": AnnealedSearch(),
     "range_test": RangeTest(),
-    "lr_tuner": LRTuner(overhead=1.0, window=4),
+    "lr_tuner": LRTuner(0.5, overhead=None, window=5),
     "lr_tuner_within_its_share": LRTuner(),
-    "lr_tuner_linear": LRTuner(0.5, overhead=None, window=5, exploit="linear"),
+    "lr_tuner_saturation": LRTuner(overhead=1.0, window=4, exploit="saturation"),
     "lr_tuner_paper": LRTuner.paper("mnist"),
-    "lr_tuner_paper_no_explore": LRTuner(0.0, clip=1e-3, superbatch=10, window=3, saturation=2.0, overhead=None),
+    "lr_tuner_paper_no_explore": replace(LRTuner.paper(), explore=0.0, superbatch=10, window=3, saturation=2.0),
     "weighted_factors": WeightedFactors(),
     "weighted_factors_seven_often": WeightedFactors(7, window=4, batches=3),
     "weighted_factors_paper": WeightedFactors.paper(window=6),

@@ -27,9 +27,9 @@ def lines_of(script: str) -> dict[str, dict[str, float]]:
 def test_lr_tuner_from_too_small_an_lr() -> None:
     runs = lines_of("lr_tuner.py")
     good, small = runs["constant, good lr"], runs["constant, 30 x too small"]
-    tuned, linear = runs["LRTuner, 30 x too small"], runs["... with a linear end"]
+    tuned, lowered = runs["LRTuner, 30 x too small"], runs["... lowered in steps"]
     assert small["loss"] > 5 * good["loss"]
-    assert linear["loss"] < tuned["loss"] < 2 * good["loss"]
+    assert tuned["loss"] < lowered["loss"] < 2 * good["loss"]
     assert tuned["probes:"] < 0.03 * 30 * 43, "of the training's steps"
 
 

@@ -103,6 +103,7 @@ def test_a_budget_is_kept_to_within_one_step(policy: Any, budget: float) -> None
         WeightedFactors(7, batches=4),
         WeightedFactors.paper(),
         LRTuner(),
+        LRTuner(exploit="saturation"),
         LRTuner.paper("fashion-mnist"),
         Listed((Train(constant(0.1), 5), Trial(annealed(0.1, 300), 300), Train(constant(0.2), 1000))),
         Listed((Train(constant(0.1), 9), Evaluate(), Line((0.0, 0.5, 1.0), 9), Train(constant(0.2), 1000))),

@@ -113,7 +113,7 @@ def test_a_good_last_line_without_its_line_end_is_a_record(tmp_path: Path) -> No
     assert torn_warning(path) is None
     append_record(path, {"next": 2})
 
-    assert path.read_text() == '{"first": 1}\n{"edited": "by hand"}\n{"next": 2}\n'
+    assert path.read_text() == '{"first": 1}\n{"edited": "by hand"}\n{"next":2}\n'
     assert not torn_path(path).exists()
 
 
@@ -146,7 +146,7 @@ def test_no_byte_is_lost_wherever_a_file_was_torn(records: list[dict[str, Any]],
         append_record(path, {"next": 2})
 
         torn = torn_path(path).read_bytes().removesuffix(b"\n") if torn_path(path).exists() else b""
-        whole = path.read_bytes().removesuffix(b'{"next": 2}\n')
+        whole = path.read_bytes().removesuffix(b'{"next":2}\n')
         assert (whole + torn).rstrip(b"\n") == kept.rstrip(b"\n")
         count = len(whole.splitlines()) if whole else 0
         assert read_records(path) == [*records[: whole.count(b"\n")], {"next": 2}] and count >= 1

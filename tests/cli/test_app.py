@@ -314,10 +314,11 @@ def test_simulate_on_a_quadratic() -> None:
 def test_settings_reach_the_policy() -> None:
     document = call_json("simulate", "linear", "--steps", "50", "--set", "lr=0.5", "--set", "warmup=10")
     assert max(document["history"]["lrs"]) == 0.5 == document["history"]["lrs"][10]
-    words = ("--policy", "lr_tuner", "--set", "exploit=linear", "--set", "explore=0.5", "--steps", "60")
+    words = ("--policy", "lr_tuner", "--set", "explore=0.5", "--steps", "60")
     call_json("train", "task.py:make_training", *words, "--out", "tuned")
     rows = [json.loads(line) for line in Path("tuned/history.jsonl").read_text().splitlines()]
     lrs = [row["lr"] for row in rows if "lr" in row]
+    assert lrs[2:30] == sorted(lrs[2:30]), "explore never lowers it"
     assert lrs[30:] == sorted(lrs[30:], reverse=True) and lrs[-1] < lrs[30] / 20, "straight to zero after half of it"
 
 

@@ -38,9 +38,10 @@ NAN, INF = math.nan, math.inf
 # (kept steps, lr, factor, batch) -> loss
 Losses = Callable[[int, float, float, int], float]
 
-PUBLISHED = LRTuner(0.5, window=10, superbatch=3, saturation=10, clip=1.0, overhead=None)
-DEFAULT = LRTuner(0.5, window=10, overhead=None)
-EXPLORING = replace(DEFAULT, explore=1.0)
+DEFAULT = LRTuner(0.5, window=10, overhead=None)  # but for its short windows
+SATURATING = replace(DEFAULT, exploit="saturation")
+PUBLISHED = replace(SATURATING, superbatch=3, saturation=10, clip=1.0)
+EXPLORING = replace(SATURATING, explore=1.0)
 
 
 @dataclass
@@ -200,7 +201,7 @@ def test_superbatches_take_turns_within_an_epoch() -> None:
 # ------------------------------------------------------ explore and exploit
 
 
-@pytest.mark.parametrize("policy", [PUBLISHED, DEFAULT], ids=["published", "default"])
+@pytest.mark.parametrize("policy", [PUBLISHED, SATURATING], ids=["published", "ours"])
 def test_explore_accepts_increases_only(policy: LRTuner) -> None:
     up = fly(policy, bowl(best_lr=0.2))
     assert max(up.lrs) == pytest.approx(0.2)
@@ -209,7 +210,7 @@ def test_explore_accepts_increases_only(policy: LRTuner) -> None:
     assert len([a for a, at in zip(down.actions, down.at, strict=True) if a in down.lines and at < 50]) >= 4
 
 
-@pytest.mark.parametrize("policy", [PUBLISHED, DEFAULT], ids=["published", "default"])
+@pytest.mark.parametrize("policy", [PUBLISHED, SATURATING], ids=["published", "ours"])
 def test_exploit_asks_only_when_saturated(policy: LRTuner) -> None:
     steady = fly(replace(policy, explore=0.0), bowl(best_lr=0.05))
     assert not steady.lines and set(steady.lrs[2:]) == {0.1}, "the loss falls as fast as it did: no Line at all"
@@ -244,7 +245,7 @@ def test_explore_zero_is_the_papers_no_explore() -> None:
     assert max(without.lrs) == 0.1
 
 
-@pytest.mark.parametrize("policy", [PUBLISHED, DEFAULT], ids=["published", "default"])
+@pytest.mark.parametrize("policy", [PUBLISHED, SATURATING], ids=["published", "ours"])
 def test_a_held_explore_reads_no_line(policy: LRTuner) -> None:
     flown = fly(replace(policy, explore_lr="held"), bowl(best_lr=0.2))
     assert set(flown.lrs[2:50]) == {0.1}
@@ -252,10 +253,10 @@ def test_a_held_explore_reads_no_line(policy: LRTuner) -> None:
 
 
 def test_a_linear_end_goes_straight_to_zero() -> None:
-    flown = fly(replace(DEFAULT, exploit="linear"), bowl(best_lr=0.2))
+    flown = fly(DEFAULT, bowl(best_lr=0.2))
     assert flown.lrs[49] == pytest.approx(0.2)
     assert flown.lrs[50:] == pytest.approx([0.2 * (1 - i / 50) for i in range(50)])
-    alone = fly(replace(DEFAULT, explore=0.0, exploit="linear"), bowl())
+    alone = fly(replace(DEFAULT, explore=0.0), bowl())
     assert alone.lrs[2:] == pytest.approx([0.1 * (1 - i / 100) for i in range(2, 100)])
 
 
@@ -295,14 +296,14 @@ def test_the_default_undoes_what_did_harm_and_remembers_it() -> None:
 
 def test_an_undone_change_leaves_the_drop_rates_of_the_old_lr() -> None:
     old = (LossDrop(10, 5.0), LossDrop(10, 1.0))
-    state = replace(DEFAULT.init(Context(0.1, Progress(0, 100))), lr=0.3, marked=True)
+    state = replace(SATURATING.init(Context(0.1, Progress(0, 100))), lr=0.3, marked=True)
     back = undone(replace(state, change=LRChange(0.1, old), drops=(LossDrop(10, -3.0),)))
     assert (back.lr, back.drops, back.change, back.stage) == (0.1, old, None, "rewind")
     assert undone(replace(state, lr=0.05, change=LRChange(0.1, old))).ceiling == INF, "a failed decrease sets no limit"
 
 
 def test_a_loss_that_is_no_number_rewinds_and_halves() -> None:
-    flown = fly(DEFAULT, bowl(best_lr=0.1, fall=0.0), fail=lambda step, lr: lr > 0.03 and step > 2, total=60)
+    flown = fly(SATURATING, bowl(best_lr=0.1, fall=0.0), fail=lambda step, lr: lr > 0.03 and step > 2, total=60)
     lrs = [lr for lr, before in zip(flown.lrs[2:], flown.lrs[1:], strict=False) if lr != before]
     # Halved twice; then an increase half way to what failed fails too, and is undone.
     assert lrs == pytest.approx([0.1, 0.05, 0.025, math.sqrt(0.05 * 0.025), 0.025])
@@ -311,7 +312,7 @@ def test_a_loss_that_is_no_number_rewinds_and_halves() -> None:
 
 
 def test_without_a_mark_there_is_nothing_to_rewind_to() -> None:
-    flown = fly(DEFAULT, bowl(), fail=lambda step, lr: step < 1, total=30)
+    flown = fly(SATURATING, bowl(), fail=lambda step, lr: step < 1, total=30)
     assert not [at for at in flown.steps_of(Rewind) if at < 3]
     assert flown.lrs[:2] == pytest.approx([1e-4, 0.5e-4]), "the first steps hardly move"
 
@@ -320,7 +321,7 @@ def test_a_wreck_counts_as_diverged() -> None:
     def loss(step: int, lr: float, factor: float, batch: int) -> float:
         return 2.0 + 0.01 * batch + (50.0 if lr > 0.06 else -1e-3 * step)
 
-    flown = fly(DEFAULT, loss, total=60)
+    flown = fly(SATURATING, loss, total=60)
     assert flown.state.tally.diverged == 1 and flown.lrs[-1] == 0.05
     literal = fly(PUBLISHED, loss, total=60)
     assert literal.state.tally.diverged == 0, "the papers know no such rule"
@@ -330,7 +331,7 @@ def test_a_wreck_counts_as_diverged() -> None:
 
 
 def test_a_certain_decision_takes_two_batches_and_a_check() -> None:
-    flown = fly(DEFAULT, bowl(best_lr=0.16), total=30)
+    flown = fly(SATURATING, bowl(best_lr=0.16), total=30)
     assert said(flown.actions)[:10] == [
         "train1",
         "line1x4@0",
@@ -380,7 +381,7 @@ def test_after_three_widths_it_holds() -> None:
 
 
 def test_a_direction_of_length_zero_holds() -> None:
-    for policy in (DEFAULT, PUBLISHED):
+    for policy in (SATURATING, PUBLISHED):
         flown = fly(policy, lambda step, lr, factor, batch: 3.0 + batch)
         assert set(flown.lrs[2:]) == {0.1} and flown.state.tally.changes == 0
 
@@ -401,7 +402,7 @@ def test_the_default_does_not_know_the_unit_of_the_loss(scale: float) -> None:
     def scaled(*at: Any) -> float:
         return scale * shaken(*at) - 3.0 * scale
 
-    assert fly(DEFAULT, scaled).lrs == pytest.approx(fly(DEFAULT, shaken).lrs, rel=1e-6)
+    assert fly(SATURATING, scaled).lrs == pytest.approx(fly(SATURATING, shaken).lrs, rel=1e-6)
 
 
 # -------------------------------------------------------------------- costs
@@ -411,7 +412,7 @@ def test_the_default_does_not_know_the_unit_of_the_loss(scale: float) -> None:
 @pytest.mark.parametrize("lr", [1e-4, 0.05, 1.0, 40.0])
 def test_measurements_stay_within_their_share(explore: float, lr: float) -> None:
     landscape = NoisyQuadratic.log_spaced(8, condition=30.0, noise=0.1)
-    result = simulate(LRTuner(explore), landscape, lr=lr, total_steps=1400, seed=3)
+    result = simulate(LRTuner(explore, exploit="saturation"), landscape, lr=lr, total_steps=1400, seed=3)
     # 3 % of 1,400 steps of 3 forwards, less the 12 that a live training takes to prove that its step is linear
     assert 0.5 * 114 <= result.cost.forwards <= 114
     assert result.cost.backwards == 0
@@ -429,14 +430,14 @@ def test_before_a_linear_end_explore_may_spend_it_all() -> None:
 
 def test_windows_are_never_shorter_than_they_are_set() -> None:
     landscape = NoisyQuadratic.log_spaced(8, condition=30.0, noise=0.1)
-    result = simulate(LRTuner(window=40, overhead=5.0), landscape, lr=0.1, total_steps=400)
+    result = simulate(LRTuner(1.0, window=40, overhead=5.0), landscape, lr=0.1, total_steps=400)
     checks = [e.step for e in result.history.events if isinstance(e.action, Line) and e.action.factors == (1.0,)]
     assert [b - a for a, b in pairwise(checks)] == [40] * 9
 
 
 def test_the_tally_counts_what_the_flight_is_charged() -> None:
     landscape = NoisyQuadratic.log_spaced(8, condition=30.0, noise=0.1)
-    for policy in (LRTuner(), replace(LRTuner.paper("mnist"), superbatch=10)):
+    for policy in (LRTuner(), LRTuner(exploit="saturation"), replace(LRTuner.paper("mnist"), superbatch=10)):
         substrate = SimulatedSubstrate(landscape)
         flight = Flight(policy, substrate, lr=0.1, horizon=lambda step: 500 - step)
         while flight.step < 500:
@@ -475,7 +476,7 @@ def test_it_gets_by_from_any_seed_lr(lr: float, exploit: Any) -> None:
 
 def test_it_resumes_anywhere() -> None:
     """Every state goes through JSON in ``fly``; here the decisions with and without are the same."""
-    policy, loss = DEFAULT, bowl(best_lr=0.3)
+    policy, loss = SATURATING, bowl(best_lr=0.3)
     state, there = policy.init(Context(0.1, Progress(0, 100))), fly(policy, loss).lrs
     assert decode(json.loads(json.dumps(encode(state)))) == state
     assert fly(policy, loss).lrs == there and len(there) == 100
@@ -500,7 +501,7 @@ def test_it_resumes_anywhere() -> None:
         ({"overhead": 0}, "overhead must be"),
         ({"confidence": 1.0}, r"confidence must be in \(0, 1\)"),
         ({"explore_lr": "free"}, "explore_lr must be 'tuned' or 'held'"),
-        ({"exploit": "cosine"}, "exploit must be 'saturation' or 'linear'"),
+        ({"exploit": "cosine"}, "exploit must be 'linear' or 'saturation'"),
         ({"epochs": 0}, "epochs must be finite and > 0"),
     ],
 )
@@ -510,26 +511,26 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: st
 
 
 def test_an_open_horizon_needs_settings_without_an_end() -> None:
-    with pytest.raises(SettingError, match="its last step for explore, window, got an open horizon"):
+    with pytest.raises(SettingError, match="its last step for explore, window, exploit, got an open horizon"):
         LRTuner().init(Context(0.1, Progress(0, None)))
     with pytest.raises(SettingError, match="its last step for exploit"):
-        LRTuner(0, window=10, exploit="linear").init(Context(0.1, Progress(0, None)))
-    flown = fly(LRTuner(0, window=10), bowl(), total=None)
+        LRTuner(0, window=10).init(Context(0.1, Progress(0, None)))
+    flown = fly(LRTuner(0, window=10, exploit="saturation"), bowl(), total=None)
     assert len(flown.lrs) >= 200 and flown.steps_of(Line)
     assert 0 < flown.state.tally.forwards <= 0.09 * 220
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 11, 12, 13])
-@pytest.mark.parametrize("policy", [PUBLISHED, DEFAULT, LRTuner(), LRTuner(0.5, exploit="linear")])
+@pytest.mark.parametrize("policy", [PUBLISHED, SATURATING, DEFAULT, LRTuner()])
 def test_short_trainings_are_trained_to_their_end(policy: LRTuner, total: int) -> None:
     flown = fly(policy, bowl(), total=total)
     assert len(flown.lrs) == total
 
 
 def test_it_wants_to_be_told_of_what_it_asked_for() -> None:
-    state = DEFAULT.init(Context(0.1, Progress(0, 100)))
+    state = SATURATING.init(Context(0.1, Progress(0, 100)))
     with pytest.raises(PolicyError, match="told of what it asked for, Trained, got HeldOut"):
-        DEFAULT.tell(state, HeldOut(Progress(1, 99), 1.0))
+        SATURATING.tell(state, HeldOut(Progress(1, 99), 1.0))
     level = replace(state, stage="level")
     with pytest.raises(PolicyError, match="LineLosses, got HeldOut"):
-        DEFAULT.tell(level, HeldOut(Progress(1, 99), 1.0))
+        SATURATING.tell(level, HeldOut(Progress(1, 99), 1.0))

@@ -14,6 +14,7 @@ from small_training import loop_step, make_batches, make_model, make_training, s
 STEPS = 60
 TUNERS = {
     "default": LRTuner(overhead=None, window=6),
+    "saturating": LRTuner(overhead=None, window=6, exploit="saturation"),
     "published": replace(LRTuner.paper("mnist", epochs=10), lr=None, superbatch=4),
 }
 

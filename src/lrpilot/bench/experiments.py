@@ -12,7 +12,7 @@ from lrpilot.bench.methods.weighted_factors import BATCHES, NUM_FACTORS
 
 TUNER_TASK, TUNER_TASK_FULL = "papers_fashion", "papers_fashion_full"
 TUNER_FAMILIES = ("sgd", "plain_sgd", "adam")
-TUNER_METHODS = ("constant_unwarmed", "lr_tuner_epochs", "lr_tuner", "lr_tuner_linear")
+TUNER_METHODS = ("constant_unwarmed", "lr_tuner_epochs", "lr_tuner", "lr_tuner_saturation")
 SEED_LRS = (0.05, 0.075, 0.125, 0.15)  # AutoLR, Table 12; 0.1 is everywhere else
 STEP_FACTOR_TASKS = ("fashion_bn", "char_kjv", "diamonds")
 

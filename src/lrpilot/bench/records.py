@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lrpilot.bench.curves import compact
 from lrpilot.errors import DataError
 
 Job = Mapping[str, Any]
@@ -33,7 +34,7 @@ def append_record(path: Path, record: Mapping[str, Any]) -> None:
         DataError: the line could not be written (a full disk, say), or the file holds something else than
             records; it is as it was before.
     """
-    line = (json.dumps(record, allow_nan=False) + "\n").encode()
+    line = (json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n").encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _mend_last_line(path)
@@ -156,13 +157,13 @@ def finite(value: float | None) -> float | None:
 
 
 def thinned(values: Sequence[float], at_most: int = 50) -> list[tuple[int, float | None]]:
-    """At most ``at_most`` (index, value) pairs, evenly spaced, first and last included."""
+    """At most ``at_most`` (index, value) pairs, evenly spaced, first and last included; values as in a curve."""
     last = len(values) - 1
     if last < at_most:
         picks: Iterable[int] = range(last + 1)
     else:
         picks = sorted({round(i * last / (at_most - 1)) for i in range(at_most)})
-    return [(i, finite(values[i])) for i in picks]
+    return [(i, compact(values[i])) for i in picks]
 
 
 def machine_facts(device: str = "cpu") -> dict[str, Any]:

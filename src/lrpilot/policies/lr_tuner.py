@@ -43,13 +43,15 @@ Seen = TypeVar("Seen")
 
 @record
 class LRTuner(Policy):
-    """Raises the lr for the first part of the training, then lowers it whenever it has served its purpose.
+    """Raises the lr for the first part of the training, and takes it straight to zero afterwards.
 
-    The default needs no threshold from its user, and spends at most ``overhead`` of the training's own compute, half
-    of it in explore:
+    The published setting lowers it afterwards in steps, whenever it has served its purpose, and so does
+    ``exploit="saturation"``. The default needs no threshold from its user, and spends at most ``overhead`` of the
+    training's own compute:
 
     | | published | default |
     |---|---|---|
+    | exploit | decreases at saturation | straight to zero over all that remains |
     | Line | 5 factors, 100 batches | 3 factors; 2, 4, 8, ... batches until sign and size of the step are certain |
     | check | none | a 4th factor, at the lr wanted: the parabola must have foretold the loss there |
     | limit of a change | ε³ < r·L, r by hand | a trust region: wider after good predictions, narrower after bad ones |
@@ -58,13 +60,13 @@ class LRTuner(Policy):
     | rollback | the drop rate fell | the loss certainly rose, and faster than it had fallen |
     | rewind, undo or halve lr | the loss is no number | also where much of the gain is lost (``core.health``) |
 
-    An increase needs a certain sign. A decrease is asked for only when the lr has served its purpose: it follows the
-    estimate where no more batches can be had. An lr that failed is not reached again, only half way in log lr. Two
-    steps at a thousandth of the seed lr come first, to have sound weights to go back to.
+    An increase needs a certain sign. A decrease at saturation follows the estimate where no more batches can be had. An
+    lr that failed is not reached again, only half way in
+    log lr. Two steps at a thousandth of the seed lr come first, to have sound weights to go back to.
 
     Cost of a published window, in forwards: 600 in explore, 200 in exploit, 600 where it decides. Default: 4, and 6
-    to 60 more where it decides. In a training of 1,000 steps explore has room for four decisions (eight before a linear
-    end), each of which triples the lr at most: a seed lr far more than fiftyfold too small stays too small.
+    to 60 more where it decides. In a training of 1,000 steps explore has room for eight decisions (four where exploit
+    has a half of it), each of which triples the lr at most: a seed lr far more than fiftyfold too small stays so.
 
     Attributes:
         explore: part of the training that accepts increases, in [0, 1]; 0 is the papers' "no explore".
@@ -79,7 +81,7 @@ class LRTuner(Policy):
         overhead: largest part of the training's own compute that measurements may cost; None for no limit.
         confidence: of the default's interval of the minimiser, and of its rollback.
         explore_lr: "held" keeps the seed lr during explore.
-        exploit: "linear" goes straight to zero after explore instead of waiting for saturation.
+        exploit: what follows explore: "linear", straight to zero, or "saturation".
         epochs: passes over the data in the whole training, where known; limits the published superbatch to one.
 
     Raises:
@@ -100,7 +102,7 @@ class LRTuner(Policy):
     overhead: float | None = 0.03
     confidence: float = 0.9
     explore_lr: Literal["tuned", "held"] = "tuned"
-    exploit: Literal["saturation", "linear"] = "saturation"
+    exploit: Literal["linear", "saturation"] = "linear"
     epochs: float | None = None
 
     @classmethod
@@ -129,6 +131,7 @@ class LRTuner(Policy):
             saturation=row.saturation,
             clip=row.clip,
             overhead=None,
+            exploit="saturation",
             epochs=epochs,
         )
 

@@ -72,7 +72,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
     "overhead": ("finite and > 0", _POSITIVE, "Leave it None for no limit."),
     "confidence": ("in (0, 1)", lambda value: _is_between(value, 0, 1), "The default is 0.9."),
     "explore_lr": ("'tuned' or 'held'", lambda value: value in ("tuned", "held"), "The default is 'tuned'."),
-    "exploit": ("'saturation' or 'linear'", lambda v: v in ("saturation", "linear"), "The default is 'saturation'."),
+    "exploit": ("'linear' or 'saturation'", lambda v: v in ("linear", "saturation"), "The default is 'linear'."),
     "epochs": ("finite and > 0", _POSITIVE, "Leave it None where it is not known."),
 }
 

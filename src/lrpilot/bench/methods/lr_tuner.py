@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from lrpilot.bench.methods.flying import fly_policy
-from lrpilot.bench.methods.line_entry import line_method
+from lrpilot.bench.methods.lr_entry import lr_method
 from lrpilot.bench.methods.method import Notes
 from lrpilot.bench.session import Session
 from lrpilot.policies.lr_tuner import LRTuner
@@ -12,6 +12,7 @@ from lrpilot.policies.lr_tuner import LRTuner
 ROW = "fashion-mnist"  # of the papers' table; one row for all tasks, as for every other method
 HELD = (0.0, 0.1, 0.25, 0.5)  # explore fractions of the papers' ablation, the lr held during explore
 STEP_FACTORS = (1.5, 2.0)  # beyond the default's 1
+DEFAULT_VERSION = "2"  # 1 waited for saturation
 
 
 def fly_lr_tuner(session: Session, *, free: bool = False, **settings: Any) -> Notes:
@@ -40,17 +41,24 @@ def _fly(session: Session, policy: LRTuner, *, free: bool) -> Notes:
 
 _PAPER = f"the papers' {ROW} row: explore 20 %, saturation 100, clip 1e-3, superbatch 100; seed lr 0.1 or 1e-3"
 METHODS = (
-    line_method("lr_tuner", "LRTuner", fly_lr_tuner, "lrpilot's default; seed lr 0.1 or 1e-3", group="lrpilot"),
-    line_method(
-        "lr_tuner_linear",
-        "LRTuner, linear end",
+    lr_method(
+        "lr_tuner",
+        "LRTuner",
         fly_lr_tuner,
-        "lrpilot's docs, where the horizon is known: explore, then straight to zero; seed lr 0.1 or 1e-3",
-        {"exploit": "linear"},
+        "lrpilot's default: explore, then straight to zero; seed lr 0.1 or 1e-3",
+        group="lrpilot",
+        version=DEFAULT_VERSION,
+    ),
+    lr_method(
+        "lr_tuner_saturation",
+        "LRTuner, saturating",
+        fly_lr_tuner,
+        "the default, but decreases wait for saturation; seed lr 0.1 or 1e-3",
+        {"exploit": "saturation"},
         group="lrpilot",
     ),
-    line_method("lr_tuner_paper", "LRTuner, as published", fly_paper, _PAPER, group="lrpilot"),
-    line_method(
+    lr_method("lr_tuner_paper", "LRTuner, as published", fly_paper, _PAPER, group="lrpilot"),
+    lr_method(
         "lr_tuner_paper_free",
         "LRTuner, as published, probes free",
         fly_paper,
@@ -58,7 +66,7 @@ METHODS = (
         {"free": True},
         group="lrpilot",
     ),
-    line_method(
+    lr_method(
         "lr_tuner_epochs",
         "LRTuner, as published",
         fly_paper,
@@ -66,7 +74,7 @@ METHODS = (
         {"free": True, "true_epochs": True},
     ),
     *(
-        line_method(
+        lr_method(
             f"lr_tuner_held_{round(100 * explore)}",
             f"LRTuner, as published, lr held for {explore:.0%}",
             fly_paper,
@@ -76,12 +84,13 @@ METHODS = (
         for explore in HELD
     ),
     *(
-        line_method(
+        lr_method(
             f"lr_tuner_factor_{step_factor:g}",
             f"LRTuner, {step_factor:g} times the minimiser",
             fly_lr_tuner,
             "the default, aiming beyond the minimum of the line",
             {"step_factor": step_factor},
+            version=DEFAULT_VERSION,
         )
         for step_factor in STEP_FACTORS
     ),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from lrpilot.bench.methods.flying import fly_policy
-from lrpilot.bench.methods.line_entry import line_method
+from lrpilot.bench.methods.lr_entry import lr_method
 from lrpilot.bench.methods.method import Notes
 from lrpilot.bench.session import Session
 from lrpilot.policies.weighted_factors import WeightedFactors
@@ -35,21 +35,21 @@ def fly_paper(session: Session, *, true_epochs: bool = False, **settings: Any) -
 _PAPER = "its paper: 5 factors, one scoring batch, 100 decisions, nothing undone"
 _EPOCHS = {"true_epochs": True}
 METHODS = (
-    line_method(
+    lr_method(
         "weighted_factors",
         "Weighted factors",
         fly_weighted_factors,
         "lrpilot's default; start lr 0.1 (SGD) or 1e-3 (AdamW)",
         group="lrpilot",
     ),
-    line_method(
+    lr_method(
         "weighted_factors_paper",
         "Weighted factors, as published",
         fly_paper,
         f"{_PAPER}; start lr 0.1 (SGD) or 1e-3 (AdamW)",
         group="lrpilot",
     ),
-    line_method(
+    lr_method(
         "weighted_factors_epochs",
         "Weighted factors, as published",
         fly_paper,
@@ -57,7 +57,7 @@ METHODS = (
         _EPOCHS,
     ),
     *(
-        line_method(
+        lr_method(
             f"weighted_factors_epochs_n{many}",
             f"Weighted factors, as published, {many} factors",
             fly_paper,
@@ -67,7 +67,7 @@ METHODS = (
         for many in NUM_FACTORS
     ),
     *(
-        line_method(
+        lr_method(
             f"weighted_factors_epochs_b{many}",
             f"Weighted factors, as published, {many} scoring batches",
             fly_paper,
@@ -78,7 +78,7 @@ METHODS = (
         if many != 1  # published
     ),
     *(
-        line_method(
+        lr_method(
             f"weighted_factors_n{many}",
             f"Weighted factors, {many} factors",
             fly_weighted_factors,
@@ -88,7 +88,7 @@ METHODS = (
         for many in NUM_FACTORS
     ),
     *(
-        line_method(
+        lr_method(
             f"weighted_factors_b{many}",
             f"Weighted factors, {many} scoring batches",
             fly_weighted_factors,

@@ -1,4 +1,4 @@
-"""What entries of methods on a Line have in common: they take an lr, and any optimizer whose step is linear in it."""
+"""What entries of our own policies have in common: they start from an lr, and train with any optimizer of a task."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from lrpilot.bench.methods.method import Group, Method, Notes
 from lrpilot.bench.methods.schedules import DEFAULT_LRS, MORE_LRS
 
 
-def line_method(
+def lr_method(
     name: str,
     title: str,
     fly: Callable[..., Notes | None],
@@ -15,6 +15,7 @@ def line_method(
     settings: dict[str, Any] | None = None,
     *,
     group: Group = "ablation",
+    version: str = "1",
 ) -> Method:
     """An entry; a setting ``free`` says that its probes are not paid for. Arguments are those of :class:`Method`."""
     settings = settings or {}
@@ -26,6 +27,7 @@ def line_method(
         practice,
         group,
         settings,
+        version,
         lrs=lrs,
         families=frozenset(lrs),
         equal_compute=not settings.get("free", False),
