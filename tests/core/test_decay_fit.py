@@ -60,13 +60,18 @@ def slow_fits(y: Any, weights: Any, horizon: float) -> list[dict[str, Any]]:
     return fits
 
 
+def log_density(fit: dict[str, Any], readings: float) -> float:
+    likelihood = -(readings - 2) / 2 * math.log(fit["squares"]) - 0.5 * math.log1p(readings * fit["spread"])
+    return likelihood - module.POWER * math.log(module.SHORT_REACH + fit["reach"])
+
+
 def slow_weights(y: Any, horizon: float) -> tuple[Any, float]:
     """The reweighting, reading by reading."""
     n = len(y)
     position = [module.EARLY + (1 - module.EARLY) * i / (n - 1) for i in range(n)]
-    weights = np.array(position) ** module.LATE_FIRST
+    weights = np.array(position)
     for _ in range(module.ROUNDS):
-        residuals = min(slow_fits(y, weights, horizon), key=lambda fit: fit["squares"])["residuals"]
+        residuals = max(slow_fits(y, weights, horizon), key=lambda fit: log_density(fit, n))["residuals"]
         scatter = 1.4826 * float(np.median(np.abs(residuals[n // 2 :])))
         off = [abs(r) / scatter for r in residuals]
         weights = np.array([p if o < module.NEAR else 0.0 if o > module.FAR else p * module.NEAR / o
@@ -82,19 +87,16 @@ def slow_fit(y: Any, horizon: float) -> tuple[float, float, float]:
     """Median and interval; the quantiles of the mixture by drawing from it."""
     weights, readings = slow_weights(y, horizon)
     fits = slow_fits(y, weights, horizon)
-    rng, draws = np.random.default_rng(0), {}
-    for power in (module.GUESS, module.DOUBT):
-        logs = np.array([-(readings - 2) / 2 * math.log(f["squares"]) - 0.5 * math.log1p(readings * f["spread"])
-                         - power * math.log(module.SHORT_REACH + f["reach"]) for f in fits])  # fmt: skip
-        chances = np.exp(logs - logs.max())
-        draws[power] = [fits[k] for k in rng.choice(len(fits), size=20_000, p=chances / chances.sum())]
-    value = float(np.median([f["end"] - max(f["fall"], 0.0) * f["reach"] for f in draws[module.GUESS]]))
+    logs = np.array([log_density(fit, readings) for fit in fits])
+    chances, rng = np.exp(logs - logs.max()), np.random.default_rng(0)
+    drawn = [fits[k] for k in rng.choice(len(fits), size=20_000, p=chances / chances.sum())]
+    value = float(np.median([f["end"] - max(f["fall"], 0.0) * f["reach"] for f in drawn]))
     errors = rng.standard_t(readings - 2, size=20_000)
     doubts = [
         f["end"] - f["fall"] * f["reach"]
         + error * math.sqrt(f["squares"] / (readings - 2) * (1 + (f["reach"] + f["mean"]) ** 2 / f["spread"])
                             + (module.MISFIT * f["fall"]) ** 2)
-        for f, error in zip(draws[module.DOUBT], errors, strict=True)
+        for f, error in zip(drawn, errors, strict=True)
     ]  # fmt: skip
     return value, float(np.quantile(doubts, 0.05)), float(np.quantile(doubts, 0.95))
 
@@ -131,7 +133,7 @@ def test_a_slow_tail_by_hand() -> None:
     assert (fit.a, fit.b, fit.c, fit.tail) == pytest.approx((1, -0.5, 1, 0.5), rel=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     n=st.integers(30, 150),
     constant=st.floats(0.02, 9.0),
@@ -149,7 +151,7 @@ def test_noiseless_exponentials_are_continued(n: int, constant: float, a: float,
 # -------------------------------------------------------------- symmetries
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(SEEDS, st.floats(-12, 12), st.floats(-100, 100), st.floats(-6, 6))
 def test_it_moves_with_loss_and_time(seed: int, decades: float, shift: float, time: float) -> None:
     y, scale, unit = series(seed), 10.0**decades, 10.0**time
@@ -162,7 +164,7 @@ def test_it_moves_with_loss_and_time(seed: int, decades: float, shift: float, ti
     assert (moved.a / scale, moved.b * unit) == pytest.approx((fit.a, fit.b), rel=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SEEDS)
 def test_places_need_not_be_even(seed: int) -> None:
     y = series(seed, n=200, noise=0.02)
@@ -174,7 +176,7 @@ def test_places_need_not_be_even(seed: int) -> None:
 # ------------------------------------------------------------------ robust
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SEEDS, st.floats(3, 1e9), st.integers(0, 69))
 def test_outliers_hardly_move_it(seed: int, size: float, first: int) -> None:
     y = series(seed, noise=0.05)
@@ -188,8 +190,11 @@ def test_outliers_hardly_move_it(seed: int, size: float, first: int) -> None:
 
 def test_an_overshoot_at_the_start_is_not_the_decay() -> None:
     y = series(0, noise=0.02)
+    plain = fitted(y)
     y[:8] = 1e4 * 0.3 ** np.arange(8)
-    assert fitted(y).value == pytest.approx(1.0, abs=0.1)
+    fit = fitted(y)
+    assert fit.dropped == tuple(range(8))
+    assert fit.value == pytest.approx(plain.value, abs=0.1)
 
 
 @settings(max_examples=30, deadline=None)
