@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import UnivariateSpline
 
+from lrpilot.core import published_forecast as module
 from lrpilot.core.published_forecast import fit_published
 
 
@@ -108,3 +109,18 @@ def test_a_straight_fall_goes_on() -> None:
 def test_short_series_are_taken_as_long_as_a_spline_goes_through(many: int) -> None:
     y = decay(2, n=16)[:many]
     assert (fit_published(y, 160, training=True) is None) == (many < 3)
+
+
+@pytest.mark.parametrize("scale", [1e9, 1e11, 1e13, 1e38, 1e90])
+def test_huge_losses_are_no_trouble_to_scipy(scale: float) -> None:
+    # With the published smoothing the step at 2.7e38 ended the process.
+    step = scale * np.where(np.arange(30) < 15, 2.730318939524379, 0.5460637879048758)
+    fit = fit_published(step, 300, training=False)
+    assert fit is not None and abs(fit.value / scale) < 100, "a straight line"
+
+
+def test_interpolation_is_what_the_smoothing_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = np.arange(100.0), decay(2, scale=1e9)
+    smoothed = module._spline(x, y)(x)
+    monkeypatch.setattr(module, "HUGE", 1.0)
+    assert module._spline(x, y)(x) == pytest.approx(smoothed, rel=1e-8)

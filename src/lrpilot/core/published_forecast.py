@@ -33,6 +33,7 @@ DEGREE = 2
 ROUNDS = 10  # in which outliers of a training series are dropped
 SHARE = 0.03  # of the readings, dropped in each
 TOLERANCE = 1e-5  # of β, and of the sum of squares
+HUGE = 1e10  # a residual of 1 is nothing beside such a loss
 
 
 @record
@@ -98,7 +99,10 @@ def _spline(x: Any, y: Any) -> Callable[[Any], Any]:
     """The smoothing spline; it says nothing where its smoothing was not reached to the last digit."""
     from scipy.interpolate import splev, splrep
 
-    knots, *_ = splrep(x, y, k=DEGREE, s=len(x), full_output=1, quiet=1)
+    # Of huge losses rounding alone leaves more than the smoothing allows. scipy would add knots for ever, and read
+    # beyond its arrays: it ended the process. The spline through all readings is what it should have come to.
+    smoothing = len(x) if np.max(np.abs(y)) < HUGE else 0
+    knots, *_ = splrep(x, y, k=DEGREE, s=smoothing, full_output=1, quiet=1)
     return lambda at: splev(at, knots)
 
 
