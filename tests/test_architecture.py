@@ -20,13 +20,14 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 CORE = {"errors", "core"}
 RULES = CORE | {"policies"}
 DRIVERS = RULES | {"training", "progress", "pilot"}
-FACE = DRIVERS | {"find", "fitting", "budget", "checkpoint", "simulation", "plotting"}
+FACE = DRIVERS | {"find", "fitting", "budget", "checkpoint", "simulation", "plotting", "stage_plot"}
 MAY_IMPORT = {
     "errors": set(),
     "core": CORE,
     "policies": CORE,
     "simulation": RULES,
     "plotting": RULES,
+    "stage_plot": RULES | {"plotting"},
     "progress": CORE,
     "training": RULES,
     "pilot": DRIVERS,

@@ -16,6 +16,8 @@ from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.annealed_search import AnnealedSearch
+from lrpilot.policies.autolrs import AutoLRS
+from lrpilot.policies.beam_search import BeamSearch
 from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.range_test import RangeTest
 from lrpilot.policies.schedule import Schedule
@@ -60,6 +62,12 @@ POLICIES: dict[str, Policy] = {
     "weighted_factors": WeightedFactors(),
     "weighted_factors_seven_often": WeightedFactors(7, window=4, batches=3),
     "weighted_factors_paper": WeightedFactors.paper(window=6),
+    "autolrs": AutoLRS(),
+    "autolrs_with_scouts": AutoLRS(1e-3, 1.0, overhead=5.0),
+    "autolrs_annealed": AutoLRS(1e-3, 1.0, score="annealed", overhead=2.0, final=None),
+    "autolrs_paper": AutoLRS.paper(1e-3, 1.0, tau=10, max_tau=20),
+    "autolrs_paper_interval": AutoLRS.paper(tau=30, warmup=5),
+    "beam_search": BeamSearch(window=4),
     "script_of_every_action": Script(),
     "script_beginning_with_a_search": Script(True),
 }

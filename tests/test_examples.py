@@ -33,6 +33,16 @@ def test_lr_tuner_from_too_small_an_lr() -> None:
     assert tuned["probes:"] < 0.03 * 30 * 43, "of the training's steps"
 
 
+def test_autolrs_from_too_small_and_too_large_an_lr() -> None:
+    runs = lines_of("autolrs.py")
+    good = runs["constant, good lr"]["loss"]
+    assert min(runs[f"constant, 30 x too {size}"]["loss"] for size in ("small", "large")) > 3 * good
+    for title in ("AutoLRS, from the good lr", "AutoLRS, 30 x too small", "AutoLRS, 30 x too large"):
+        assert runs[title]["loss"] < 1.2 * good
+        assert runs[title]["probes:"] <= 0.3 * 23 * 43, "of the training's steps"
+    assert runs["published, given [1e-3, 0.1]"]["probes:"] >= 23 * 43
+
+
 def test_weighted_factors_from_too_large_an_lr() -> None:
     runs = lines_of("weighted_factors.py")
     good = runs["constant, good lr"]["accuracy"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/how-it-works.md", "docs/line-methods.md", "docs/benchmarking.md"]
+PAGES = ["README.md", "docs/how-it-works.md", "docs/line-methods.md", "docs/trial-methods.md", "docs/benchmarking.md"]
 
 
 def python_blocks(page: Path) -> list[str]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lrpilot.find import apply_lr, find_lr
     from lrpilot.fitting import fit
     from lrpilot.pilot import Pilot
+    from lrpilot.policies.autolrs import AutoLRS
     from lrpilot.policies.lr_tuner import LRTuner
     from lrpilot.policies.schedule import Schedule
     from lrpilot.policies.weighted_factors import WeightedFactors
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoLRS",
     "Budget",
     "FindCode",
     "LRPilotError",
@@ -40,6 +42,7 @@ __all__ = [
 # No module is named like something in here (fitting.py holds fit): importing a submodule binds its name on
 # the package, and would hide the function.
 _HOMES = {
+    "AutoLRS": "lrpilot.policies.autolrs",
     "Budget": "lrpilot.budget",
     "FindCode": "lrpilot.core.status",
     "LRPilotError": "lrpilot.errors",

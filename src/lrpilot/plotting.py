@@ -45,7 +45,7 @@ def plot_found(found: FoundLR, ax: "Axes | None" = None) -> "Axes":
         The axes.
     """
     ax = _new_axes(1)[0] if ax is None else ax
-    _dress(ax)
+    dress(ax)
     curves = _curves(found)
     low, high = _loss_range(found, curves)
     span = found.interval or found.window
@@ -88,7 +88,7 @@ def plot_flights(histories: dict[str, History], axes: "tuple[Axes, Axes] | None"
     """
     lr_ax, loss_ax = _new_axes(2) if axes is None else axes
     for ax in (lr_ax, loss_ax):
-        _dress(ax)
+        dress(ax)
     smoothed: list[Any] = []
     for i, (name, history) in enumerate(histories.items()):
         color = RUNS[i % len(RUNS)]
@@ -117,7 +117,7 @@ def _new_axes(rows: int) -> "list[Axes]":
     return [ax for (ax,) in axes]
 
 
-def _dress(ax: "Axes") -> None:
+def dress(ax: "Axes") -> None:
     """A quiet frame: two spines, a faint grid behind the data."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(QUIET)

@@ -334,6 +334,19 @@ def test_settings_reach_the_policy() -> None:
     assert lrs[30:] == sorted(lrs[30:], reverse=True) and lrs[-1] < lrs[30] / 20, "straight to zero after half of it"
 
 
+def test_autolrs_searches_from_the_command_line() -> None:
+    words = ("--policy", "autolrs", "--set", "min_lr=0.001", "--set", "max_lr=1.0", "--set", "overhead=1.0")
+    document = call_json("train", "task.py:make_training", *words, "--steps", "100", "--out", "searched")
+    assert document["held_out_loss"] < 0.1 and 0 < document["cost"]["trial_steps"] <= 100
+    assert 0.01 < document["peak_lr"] < 1.0, "not the optimizer's own, or below"
+    rows = [json.loads(line) for line in Path("searched/history.jsonl").read_text().splitlines()]
+    assert {"stage-1.png", "picture.png"} <= {path.name for path in Path("searched").iterdir()}
+    assert sum("trial of" in json.dumps(row) for row in rows) >= document["cost"]["trials"]
+    flown = call_json("simulate", "autolrs_paper", "--set", "tau=50", "--set", "min_lr=1e-3", "--set", "max_lr=1.0")
+    assert flown["steps"] == 1000
+    assert "after 300 steps" in call("simulate", "autolrs", "--steps", "300").stdout
+
+
 def test_simulate_replays_what_find_recorded() -> None:
     found = call_json("find", "task.py:make_training", "--target", "constant", "--out", "here", "--no-plot")
     document = call_json("simulate", "step_sampling", "--landscape", "here/result.json")

@@ -44,6 +44,10 @@ class RunFolder:
         """The picture."""
         return self.path / "picture.png"
 
+    def stage_picture(self, number: int) -> Path:
+        """How the lr of a stage of AutoLRS was found; stages are counted from 1."""
+        return self.path / f"stage-{number}.png"
+
     @property
     def found(self) -> Path:
         """The search that a training began with, so that a resumed run need not repeat it."""
@@ -105,7 +109,8 @@ def open_run(command: str, out: Path | None, *, force: bool = False, resume: boo
         if not force:
             go_on = "--resume to go on with its run, or " if folder.checkpoint.is_file() else ""
             raise SettingError(f"--out must be new or empty, got {out}. Name another folder, or add {go_on}--force.")
-        for file in (folder.result, folder.history, folder.picture, folder.found, folder.checkpoint):
+        stages = out.glob("stage-*.png")
+        for file in (folder.result, folder.history, folder.picture, folder.found, folder.checkpoint, *stages):
             file.unlink(missing_ok=True)
     return folder
 

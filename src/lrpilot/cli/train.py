@@ -285,3 +285,13 @@ def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
     from lrpilot.plotting import plot_flights
 
     save_picture(plot_flights({name: result.history})[0], folder.picture)
+    from lrpilot.policies.autolrs_state import LRStage
+
+    stages = result.pilot.result
+    if not isinstance(stages, tuple):
+        return
+    from lrpilot.stage_plot import plot_stage
+
+    for number, stage in enumerate(stages, 1):
+        if isinstance(stage, LRStage) and stage.search is not None:
+            save_picture(plot_stage(stage, result.history)[0], folder.stage_picture(number))

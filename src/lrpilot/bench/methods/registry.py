@@ -16,6 +16,7 @@ FILES = (
     "handmade",
     "lr_tuner",
     "weighted_factors",
+    "autolrs",
     "finders",
     "one_cycle",
     "autowu",

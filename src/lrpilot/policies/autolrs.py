@@ -1,0 +1,287 @@
+"""AutoLRS: the lr of each stage of the training, found by Bayesian optimisation over short Trials.
+
+Source: "AutoLRS: Automatic Learning-Rate Schedule by Bayesian Optimization on the Fly" (Jin et al.), and for what it
+leaves open its authors' public code. Training is cut into stages of τ steps at one lr each. Before a stage k lrs are
+tried: from the same state, τ′ = τ/10 steps each; the loss at τ is forecast from those τ′ losses, a Gaussian process
+over log lr chooses the next lr, and in the end the stage is trained at the lr with the lowest forecast. k = 10, so
+that searching takes as many steps as training. τ doubles from 1,000 to 8,000; from the second stage of the greatest
+length on held-out losses take the place of training losses.
+
+What differs from the public code, in the published setting too:
+
+* Trials are paired: all of a search see the same batches and draw the same dropout masks. Theirs see successive
+  batches. An action cannot ask for that, and it would only add noise.
+* The first lr of a search is the middle of the interval; theirs is random.
+* A Trial reads one held-out loss, after its last step, and theirs one every τ′/16 steps. So the fall of the
+  *training* loss is forecast, and taken off that held-out loss. Their rule that the present loss counts where a loss
+  of the Trial reaches the one of the very first search is kept.
+* A Trial whose loss is no number ends at once. Where all diverged, smaller lrs are tried, and then a safe one is kept.
+* The last stage, and its Trials with it, is as long as what remains.
+"""
+
+from dataclasses import KW_ONLY, replace
+from typing import ClassVar, Literal
+
+from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Mark, Observation, Rewind, Train, Trained, TrialLosses
+from lrpilot.core.codec import record
+from lrpilot.core.found import FoundLR
+from lrpilot.core.policy import Context, Policy
+from lrpilot.core.shape import Shape, constant, ramp
+from lrpilot.errors import PolicyError
+from lrpilot.policies.autolrs_flight import (
+    LEAST_LOOK,
+    LOOKS,
+    begin_search,
+    charged,
+    finding,
+    first_interval,
+    found_interval,
+    taken_back,
+    trained,
+    tried,
+)
+from lrpilot.policies.autolrs_plan import (
+    EVALUATION,
+    check_settings,
+    make_finder,
+    require_horizon,
+    steps_of,
+    warmup_steps,
+)
+from lrpilot.policies.autolrs_search import ask_trial
+from lrpilot.policies.autolrs_state import AutoLRSState
+
+PLACE = "stage"
+
+
+@record
+class AutoLRS(Policy):
+    """Searches an lr before each stage, and trains the stage with it.
+
+    | | published | default |
+    |---|---|---|
+    | stages | 1,000, 2,000, 4,000, 8,000, 8,000, ... steps | 1/7, 2/7, 4/7 of the training; the last falls to zero |
+    | candidates of a search | 10 | up to 8 short ones, then 3 or 4 longer ones; later up to 4 |
+    | Trial | a tenth of the stage at constant lr | as long as ``overhead`` pays for, at most half of the stage |
+    | score | forecast of the loss at the stage's end | held-out loss on the averaged weights of the Trial |
+    | next lr | fills the interval (κ = 1e6) | lower confidence bound (κ = 2) |
+    | choice | the candidate with the lowest score | the surrogate's minimum, half a decade below any lr that diverged |
+    | later interval | the same | half a decade about the present lr; no decrease in the first half |
+    | cost of searches, of training | 100 % | at most 30 % |
+    | a stage that wrecks the model | trained on | taken back, and repeated at a third of the lr |
+
+    Where no interval is given it is the window of step sampling, in the default from 14,200 steps on (425 are 3 % of
+    them) and a decade beyond it. A shorter training begins with the optimizer's own lr and a decade to each side, and
+    goes on wherever the best lr is at the edge. Too high an lr looks best in a short Trial, and the fewer steps the
+    higher. So the first search of the default tries short ones, to find the order of magnitude, and then longer ones
+    about and below what these found; how far the best lr fell from the one to the other it is taken to fall once more,
+    by a quarter of a decade at most. What is found is in the state, and in the result
+    of ``Done`` at the end of the training: a tuple of :class:`~lrpilot.policies.autolrs_state.LRStage`.
+
+    Under a total budget (``fit(budget=...)``) a search shortens the training that follows: stages are laid out anew
+    after each.
+
+    Attributes:
+        min_lr: smallest lr of a search, natural units; None for step sampling's.
+        max_lr: largest; None likewise.
+        num_trials: k, most candidates of a search, and of the short ones before it.
+        stage: τ of the first stage: steps (an int), or a part of the training (a float).
+        max_stage: τ at which doubling ends, likewise; None for no end.
+        trial: τ′/τ, at most; the default's Trials are shorter, so that ``overhead`` holds.
+        kappa: of the lower confidence bound.
+        score: "raw" forecasts from a Trial at constant lr, "annealed" reads the held-out loss after one whose lr falls
+            to zero, "average" reads it on the averaged weights of one at constant lr. None for "average", and for
+            "raw" where ``final`` is None.
+        warmup: steps, or a part of the training, of a straight ramp; published: before the first search, default:
+            at the beginning of the first stage.
+        warmup_lr: published: lr at the ramp's end; None for the (logarithmic) middle of the interval.
+        final: "linear": the last stage falls to zero; None: it does not.
+        overhead: largest part of the training's own steps that all searches may cost; None for no limit.
+        rules: "paper" for the published rules, see the table.
+
+    Raises:
+        SettingError: a setting is out of range; from ``init``, when the horizon is open and a setting needs it.
+    """
+
+    max_marks: ClassVar[int] = 1
+
+    min_lr: float | None = None
+    max_lr: float | None = None
+    _: KW_ONLY
+    num_trials: int = 8
+    stage: int | float = 1 / 7
+    max_stage: int | float | None = None
+    trial: float = 0.5
+    kappa: float = 2.0
+    score: Literal["raw", "annealed", "average"] | None = None
+    warmup: int | float = 0.05
+    warmup_lr: float | None = None
+    final: Literal["linear"] | None = "linear"
+    overhead: float | None = 0.3
+    rules: Literal["default", "paper"] = "default"
+
+    @classmethod
+    def paper(
+        cls,
+        min_lr: float | None = None,
+        max_lr: float | None = None,
+        *,
+        tau: int | float = 1000,
+        max_tau: int | float = 8000,
+        warmup: int | float = 0,
+        warmup_lr: float | None = None,
+    ) -> "AutoLRS":
+        """The published setting.
+
+        Args:
+            min_lr: smallest lr of a search, natural units; None for step sampling's.
+            max_lr: largest; None likewise.
+            tau: τ of the first stage, in steps or as a part of the training: ``tau=0.05, max_tau=0.4`` lays a short
+                training out as the paper's long ones are.
+            max_tau: τ at which doubling ends.
+            warmup: steps, or a part of the training, before the first search.
+            warmup_lr: lr at the end of it.
+        """
+        return cls(
+            min_lr,
+            max_lr,
+            num_trials=10,
+            stage=tau,
+            max_stage=max_tau,
+            trial=0.1,
+            kappa=1e6,
+            score="raw",
+            warmup=warmup,
+            warmup_lr=warmup_lr,
+            final=None,
+            overhead=None,
+            rules="paper",
+        )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+    @property
+    def published(self) -> bool:
+        """Whether the published rules hold."""
+        return self.rules == "paper"
+
+    @property
+    def name(self) -> str:
+        """Name in histories and reports."""
+        return "autolrs_paper" if self.published else "autolrs"
+
+    @property
+    def scoring(self) -> Literal["raw", "annealed", "average"]:
+        """The score in force: the stage that is to end at its own lr must not be judged by what a decay would gain."""
+        return self.score or ("raw" if self.final is None else "average")
+
+    @property
+    def evaluation_steps(self) -> int:
+        """What reading the score of a Trial is taken to cost beyond its steps."""
+        return 0 if self.scoring == "raw" else EVALUATION
+
+    def longest_stage(self, total: int | None) -> float:
+        """Steps at which doubling ends."""
+        return float("inf") if self.max_stage is None else steps_of(self.max_stage, total)
+
+    # ------------------------------------------------------------ the policy
+
+    def init(self, context: Context) -> AutoLRSState:
+        """The interval comes first, then the search for the first stage."""
+        require_horizon(self, context)
+        finder = make_finder(self, context)
+        progress = context.progress
+        state = AutoLRSState("find", context.lr, progress.step, progress.remaining, interval=None)
+        if finder is not None:
+            return replace(state, finder=finder, found=finder.init(context))
+        return self._after_interval(replace(state, interval=first_interval(self, context.lr)))
+
+    def _after_interval(self, state: AutoLRSState) -> AutoLRSState:
+        if not self.published and self.scoring != "raw":
+            return replace(state, phase="level")
+        steps = warmup_steps(self, state.remaining) if self.published else 0
+        if steps < 1:
+            return begin_search(self, state)
+        assert state.interval is not None  # it has just been found
+        low, high = state.interval
+        return replace(state, phase="warmup", lr=self.warmup_lr or (low * high) ** 0.5, train_steps=steps)
+
+    def ask(self, state: AutoLRSState) -> Action:
+        """A Trial of the next candidate, or the stage."""
+        match state.phase:
+            case "find":
+                finder, found = finding(state)
+                return finder.ask(found)
+            case "warmup":
+                return Train(
+                    ramp(state.lr / state.train_steps, state.lr, state.train_steps - 1 or 1), state.train_steps
+                )
+            case "level":
+                return Evaluate(reestimate=True)
+            case "search":
+                assert state.search is not None  # the phase begins with one
+                return ask_trial(self, state.search)
+            case "mark":
+                return Mark(PLACE)
+            case "rewind":
+                return Rewind(PLACE)
+            case "done":
+                return Done(state.stages)
+        return self._train(state)
+
+    def tell(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
+        """Note what was seen, and decide."""
+        progress = observation.progress
+        if state.phase in ("find", "level", "search"):
+            state = charged(state, observation)
+        state = replace(state, step=progress.step, remaining=progress.remaining)
+        match state.phase, observation:
+            case "find", _:
+                return self._sampled(state, observation)
+            case "warmup", Trained():
+                return begin_search(self, state) if observation.finished else state
+            case "level", HeldOut():
+                return begin_search(self, replace(state, first_loss=observation.loss))
+            case "search", TrialLosses():
+                return tried(self, state, observation)
+            case "mark", _:
+                return replace(state, phase="train")
+            case "rewind", _:
+                return taken_back(state)
+            case "train", Trained():
+                return trained(self, state, observation)
+        raise PolicyError(
+            f"{self.name} must be told of what it asked for, got {type(observation).__name__}. "
+            "Tell it the observation of its own action."
+        )
+
+    def _sampled(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
+        """One more measurement of step sampling; its window where it is done."""
+        finder, found = finding(state)
+        found = finder.tell(found, observation)
+        state, action = replace(state, found=found), finder.ask(found)
+        if not isinstance(action, Done):
+            return state
+        result: FoundLR = action.result
+        return self._after_interval(found_interval(self, state, result.window))
+
+    # -------------------------------------------------------------- training
+
+    def _train(self, state: AutoLRSState) -> Train:
+        steps, shape = state.train_steps, self._shape(state)
+        if self.published:
+            return Train(shape, steps)
+        return Train(shape, steps, observe_every=max(LEAST_LOOK, -(-steps // LOOKS)))
+
+    def _shape(self, state: AutoLRSState) -> Shape:
+        """The present lr, or its way to zero; the first stage may begin with a ramp."""
+        lr, steps = state.lr, state.train_steps
+        decays = state.stages[-1].decays
+        warmup = min(warmup_steps(self, state.total), steps - 1) if state.warming else 0
+        if warmup < 1:
+            return ramp(lr, 0.0, steps) if decays else constant(lr)
+        knots = (0.0, float(warmup), float(steps))
+        if decays:
+            return Shape(knots, (lr / (warmup + 1), lr, 0.0), ("linear", "linear"))
+        return Shape(knots, (lr / (warmup + 1), lr, lr), ("linear", "hold"))

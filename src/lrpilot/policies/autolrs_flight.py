@@ -1,0 +1,225 @@
+"""What AutoLRS does between two searches: stages begin, are watched, are taken back, and end."""
+
+import math
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from lrpilot.core.actions import Observation, Trained, TrialLosses
+from lrpilot.core.health import Health, mean_and_spread
+from lrpilot.core.peak import KILL_MARGIN, KILLED, wrecked_above
+from lrpilot.core.trials import standard_error
+from lrpilot.policies.autolrs_plan import EVALUATION, bounds, plan_longer, plan_search, stage_steps
+from lrpilot.policies.autolrs_search import choose, go_on, open_search, read_candidate
+from lrpilot.policies.autolrs_state import AutoLRSState, LRSearch, LRStage, StageCode
+from lrpilot.policies.step_sampling import StepSampling, StepSamplingState
+
+if TYPE_CHECKING:
+    from lrpilot.policies.autolrs import AutoLRS
+
+# Looks at a stage's losses, the last at its end, and the fewest steps between two.
+LOOKS, LEAST_LOOK = 4, 10
+# A stage that was taken back so often is not the lr's fault.
+MOST_REWINDS = 5
+# Where step sampling has no suggestion: decades below and above the optimizer's own lr.
+BELOW, ABOVE = 2.0, 1.0
+# Where it is not asked: decades to each side of it with which the search begins.
+AROUND = 1.0
+# An lr to hold is up to this many decades too small for one that decays.
+DECAY_ROOM = 1.0
+
+
+def charged(state: AutoLRSState, observation: Observation) -> AutoLRSState:
+    """With what a measurement has cost, in steps: what it took from those that remain, or else what it did."""
+    progress, before = observation.progress, state.remaining
+    if isinstance(observation, TrialLosses):
+        work = len(observation.losses) + (0 if observation.held_out is None else EVALUATION)
+    else:
+        work = EVALUATION
+    paid = 0 if before is None or progress.remaining is None else before - progress.remaining
+    cost = float(paid if paid > 0 else work)
+    search = state.search if state.search is None else replace(state.search, spent=state.search.spent + cost)
+    return replace(state, spent=state.spent + cost, charged=state.charged or paid > 0, search=search)
+
+
+# ------------------------------------------------------------------- interval
+
+
+def finding(state: AutoLRSState) -> tuple[StepSampling, StepSamplingState]:
+    """The finder of the interval and its own state; phase "find" begins with both."""
+    assert state.finder is not None and state.found is not None
+    return state.finder, state.found
+
+
+def found_interval(policy: "AutoLRS", state: AutoLRSState, window: tuple[float, float] | None) -> AutoLRSState:
+    """The interval that searches begin with: what is given, and the window of step sampling for what is not."""
+    lowest, highest = bounds(policy)
+    if window is None:
+        low, high = state.lr * 10.0**-BELOW, state.lr * 10.0**ABOVE
+    else:
+        low, high = window
+        if not policy.published and policy.scoring != "raw":
+            high *= 10.0**DECAY_ROOM
+    low = policy.min_lr or max(low, lowest)
+    high = policy.max_lr or min(high, highest)
+    if not low < high:  # one end is given, and the other lies beyond it
+        low, high = (low, low * 10.0**ABOVE) if policy.min_lr else (high * 10.0**-ABOVE, high)
+    return replace(state, interval=(low, high))
+
+
+def first_interval(policy: "AutoLRS", lr: float) -> tuple[float, float]:
+    """The interval that is given; where it is not, what lies about the optimizer's own lr."""
+    low, high = bounds(policy)
+    lr = min(max(lr, low), high)
+    low, high = policy.min_lr or max(low, lr * 10.0**-AROUND), policy.max_lr or min(high, lr * 10.0**AROUND)
+    # The optimizer's lr may be beyond the one end that is given.
+    return (low, high) if low < high else (low, low * 10.0**AROUND) if policy.min_lr else (high * 10.0**-AROUND, high)
+
+
+# --------------------------------------------------------------------- stages
+
+
+def begin_search(policy: "AutoLRS", state: AutoLRSState) -> AutoLRSState:
+    """The search for the next stage, or the stage itself where a search cannot be paid for; nothing at the end."""
+    if state.remaining == 0:
+        return replace(state, phase="done")
+    state = replace(state, searches=state.searches + 1)
+    plan = plan_search(policy, state)
+    if plan is None:
+        return begin_stage(policy, state, state.lr, StageCode.NOT_SEARCHED, None)
+    return replace(state, phase="search", search=open_search(policy, state, plan))
+
+
+def tried(policy: "AutoLRS", state: AutoLRSState, seen: TrialLosses) -> AutoLRSState:
+    """One candidate more; the stage begins where it was the last."""
+    search = state.search
+    assert search is not None  # phase "search" begins with one
+    if state.first_loss is None and seen.losses and math.isfinite(seen.losses[0]):
+        state = replace(state, first_loss=seen.losses[0])
+    candidate = read_candidate(policy, state, search, seen)
+    search = go_on(policy, state, replace(search, candidates=(*search.candidates, candidate)))
+    state = replace(state, search=search)
+    if search.queue:
+        return state
+    lr, code = choose(policy, state, search)
+    if search.scouting and code is not StageCode.ALL_DIVERGED:
+        longer = plan_longer(policy, state, search)
+        if longer is not None:
+            state = replace(state, lr=lr, scouts=search)
+            return replace(state, search=open_search(policy, state, longer))
+    return begin_stage(policy, state, lr, code, search)
+
+
+def begin_stage(
+    policy: "AutoLRS", state: AutoLRSState, lr: float, code: StageCode, search: LRSearch | None
+) -> AutoLRSState:
+    """A stage at ``lr``; ``search`` is the one that chose it, None where there was none."""
+    if state.remaining == 0:
+        return replace(state, phase="done")
+    steps = stage_steps(policy, state)
+    stage = LRStage(
+        begin=state.step,
+        steps=steps,
+        lr=lr,
+        code=code,
+        decays=policy.final == "linear" and steps == state.remaining,
+        search=search,
+        scouts=None if search is None else state.scouts,
+    )
+    return replace(
+        state,
+        phase="train" if policy.published else "mark",
+        lr=lr,
+        stages=(*state.stages, stage),
+        train_steps=steps,
+        warming=not state.stages and not policy.published,
+        safe=state.health,
+        scouts=None,
+    )
+
+
+def trained(policy: "AutoLRS", state: AutoLRSState, seen: Trained) -> AutoLRSState:
+    """A part of a stage, or all of it, has been trained."""
+    if policy.published:
+        return _trained_as_published(policy, state, seen)
+    losses = seen.losses or (() if seen.held_out is None else (seen.held_out,))
+    if seen.stop is not None or is_wreck(state, losses, finished=seen.finished):
+        return _take_back(state)
+    if losses and (state.health is not None or has_gained(state, losses)):
+        state = replace(state, health=_health_after(state, losses))
+    return begin_search(policy, state) if seen.finished else state
+
+
+def _trained_as_published(policy: "AutoLRS", state: AutoLRSState, seen: Trained) -> AutoLRSState:
+    if seen.stop is not None:
+        # The published system has no way back. What is left is trained at the same lr, without further searches.
+        stage = state.stages[-1]
+        lost = stage if stage.code is StageCode.ALL_DIVERGED else replace(stage, code=StageCode.LOST)
+        state = replace(state, stages=(*state.stages[:-1], lost), train_steps=max(1, state.remaining or 1))
+        return replace(state, phase="done") if state.remaining == 0 else state
+    if not seen.finished:
+        return state
+    longest = state.stages[-1].steps >= policy.longest_stage(state.total)
+    return begin_search(policy, replace(state, validating=state.validating or longest))
+
+
+# --------------------------------------------------------------------- wrecks
+
+
+def is_wreck(state: AutoLRSState, losses: tuple[float, ...], *, finished: bool) -> bool:
+    """Whether the losses of a part of a stage say that the training is lost.
+
+    They do where the mean has lost a quarter of all that was gained so far, and more than it scatters by; and at
+    the end of a stage, where nothing has been gained yet.
+
+    Args:
+        state: while the stage is trained.
+        losses: of the part that has just been trained.
+        finished: whether it was the last part.
+    """
+    mean, _ = mean_and_spread(losses) if losses else (0.0, 0.0)
+    if not math.isfinite(mean):
+        return True
+    if len(losses) < LEAST_LOOK or state.stages[-1].rewinds >= MOST_REWINDS:
+        return False
+    if state.health is None:
+        return finished and not has_gained(state, losses)
+    # Single losses scatter widely, their mean does not: a training that dies slowly must not hide in its own noise.
+    error = max(standard_error(losses), state.health.noise)
+    return replace(state.health, noise=error).is_wreck(mean)
+
+
+def has_gained(state: AutoLRSState, losses: tuple[float, ...]) -> bool:
+    """Whether the first stage has gained a tenth of what the best of its Trials did; True where that is not known."""
+    best = min((score for score in state.stages[-1].scores if math.isfinite(score)), default=math.inf)
+    if state.first_loss is None or best >= state.first_loss:
+        return True
+    # The median of the later half: a ramp comes first, and losses may leap.
+    return median(losses[len(losses) // 2 :]) <= wrecked_above(best, state.first_loss, KILLED)
+
+
+def _health_after(state: AutoLRSState, losses: tuple[float, ...]) -> Health:
+    mean, _ = mean_and_spread(losses)
+    start, lowest = (mean, mean) if state.health is None else (state.health.start, state.health.lowest)
+    if state.health is None and state.first_loss is not None:
+        start = max(mean, state.first_loss)
+    return Health(start, min(lowest, mean), standard_error(losses))
+
+
+def _take_back(state: AutoLRSState) -> AutoLRSState:
+    """The present lr has wrecked the training: back to where the stage began, half a decade below."""
+    stage, lr = state.stages[-1], state.lr * 10.0**-KILL_MARGIN
+    stages = (*state.stages[:-1], replace(stage, rewinds=stage.rewinds + 1))
+    ceiling = min(state.ceiling, lr)
+    return replace(state, phase="rewind", lr=lr, ceiling=ceiling, stages=stages, warming=False, health=state.safe)
+
+
+def taken_back(state: AutoLRSState) -> AutoLRSState:
+    """The rest of a stage that was taken back."""
+    if state.remaining == 0:
+        return replace(state, phase="done")
+    stage = state.stages[-1]
+    left = max(1, stage.begin + stage.steps - state.step)
+    if state.remaining is not None:
+        left = state.remaining if stage.decays else min(left, state.remaining)
+    return replace(state, phase="train", train_steps=left)

@@ -1,0 +1,264 @@
+"""How AutoLRS lays out a training: stages in steps, and what a search may cost."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lrpilot.core.policy import Context
+from lrpilot.core.trials import check_range, is_real
+from lrpilot.errors import SettingError
+from lrpilot.policies.autolrs_state import AutoLRSState, LRSearch
+from lrpilot.policies.step_sampling import StepSampling
+
+if TYPE_CHECKING:
+    from lrpilot.policies.autolrs import AutoLRS
+
+# The lrs that are searched where no interval is given.
+LOWEST, HIGHEST = 1e-7, 10.0
+# What a held-out loss is taken to cost, in steps: 16 batches, forward only.
+EVALUATION = 5
+# Step sampling on its first grid alone, and the part of a training that it may cost by default.
+GRID_TRIALS = 17
+FINDER_STEPS = 20
+FINDER_PART = 0.03
+# A default search has fewer Trials rather than shorter ones, but for these: the first has to find the order of
+# magnitude, and later ones tell the present lr from its neighbours.
+ENOUGH, ENOUGH_LATER = 6, 3
+# A default Trial is never shorter, and a default search never smaller: it would be a guess at a price.
+LEAST_STEPS, LEAST_LATER_STEPS = 5, 20
+LEAST_TRIALS = 3
+# Part of what is left for searches that the first one gets: the most is learned there.
+FIRST_PART = 0.85
+# The first search of the default is two, where it can be: of so short a part of it all, to find the order of
+# magnitude, and then of a few Trials as long as the rest pays for. In short Trials too high an lr looks best: on the
+# digits with SGD and momentum 0.3 at 14 steps, 0.17 at 27, 0.1 at 60 and 0.06 at 120.
+SCOUTS_PART = 0.4
+# The longer Trials are this many times as long as the short ones, or there are none.
+LEAST_RATIO = 2
+
+
+class SearchPlan(NamedTuple):
+    """What a search is made of: ``most`` Trials of ``steps`` each, for a stage of ``horizon`` steps.
+
+    ``scouting``: a search of longer Trials is to follow.
+    """
+
+    steps: int
+    most: int
+    horizon: int
+    scouting: bool = False
+
+
+def stage_steps(policy: "AutoLRS", state: AutoLRSState) -> int:
+    """Kept steps of the stage that begins now, >= 1.
+
+    It doubles from stage to stage. The default lets the last stage have everything that would be too little for a
+    further one.
+    """
+    longest = policy.max_stage
+    steps: int = steps_of(policy.stage, state.total) << min(max(0, state.searches - 1), 60)
+    if longest is not None:
+        steps = min(steps, steps_of(longest, state.total))
+    remaining = state.remaining
+    if remaining is None:
+        return steps
+    if policy.published:
+        # A rest in which a Trial would have no step to itself belongs to this stage.
+        return max(1, remaining if remaining < steps * (1 + policy.trial) else steps)
+    return max(1, steps if remaining >= 2 * steps else remaining)
+
+
+def plan_search(policy: "AutoLRS", state: AutoLRSState) -> SearchPlan | None:
+    """What the search for the stage that begins now is made of; None where it cannot be paid for.
+
+    Published: k Trials of a tenth of the stage. The default makes them shorter, then fewer, until they fit into
+    what it may spend; its first search scouts with short ones where longer ones can be paid for after them.
+    """
+    horizon = stage_steps(policy, state)
+    if policy.published:
+        if state.charged and state.remaining is not None:  # the search is paid for out of the same steps
+            horizon = max(1, min(horizon, int(state.remaining / (1 + policy.trial * policy.num_trials))))
+        return SearchPlan(math.ceil(policy.trial * horizon), policy.num_trials, horizon)
+    steps = math.ceil(policy.trial * horizon)
+    first = state.searches <= 1
+    most = policy.num_trials if first else math.ceil(policy.num_trials / 2)
+    allowance = _allowance(policy, state)
+    each, enough = policy.evaluation_steps, min(most, ENOUGH if first else ENOUGH_LATER)
+    if first and (scouts := _scout_steps(steps, allowance, each)):
+        return SearchPlan(scouts, most, horizon, scouting=True)
+    if allowance is None:
+        return SearchPlan(steps, most, horizon)
+    shortest = min(steps, LEAST_STEPS if first else LEAST_LATER_STEPS)
+    steps = max(shortest, min(steps, int(allowance / enough - each)))
+    most = min(most, int(allowance // (steps + each)))
+    return SearchPlan(steps, most, horizon) if most >= LEAST_TRIALS else None
+
+
+def _scout_steps(longest: int, allowance: float | None, each: int) -> int:
+    """Steps of the Trials of a search that longer ones, of ``longest`` steps at most, can follow; 0 for none."""
+    steps = longest // (2 * LEAST_RATIO)
+    if allowance is not None:
+        steps = min(steps, int(SCOUTS_PART * allowance / ENOUGH - each))
+    return steps if steps >= LEAST_STEPS else 0
+
+
+def plan_longer(policy: "AutoLRS", state: AutoLRSState, scouts: LRSearch) -> SearchPlan | None:
+    """The search of longer Trials after ``scouts``; None where it cannot be paid for."""
+    horizon = stage_steps(policy, state)
+    steps, most = math.ceil(policy.trial * horizon), math.ceil(policy.num_trials / 2)
+    allowance = _allowance(policy, state)
+    if allowance is not None:
+        each = policy.evaluation_steps
+        steps = min(steps, int(allowance / LEAST_TRIALS - each))
+        most = min(most, int(allowance // (max(1, steps) + each)))
+    return SearchPlan(steps, most, horizon) if steps >= LEAST_RATIO * scouts.steps and most >= LEAST_TRIALS else None
+
+
+def _allowance(policy: "AutoLRS", state: AutoLRSState) -> float | None:
+    """Steps that the present search may still cost; None without a limit."""
+    if policy.overhead is None or state.total is None:
+        return None
+    if state.charged:  # what is spent shortens the training that it is a part of
+        left = policy.overhead / (1 + policy.overhead) * (state.total + state.spent) - state.spent
+    else:
+        left = policy.overhead * state.total - state.spent
+    coming = _stages_left(policy, state)
+    if state.searches <= 1 and coming > 1:
+        already = 0.0 if state.search is None else state.search.spent
+        return FIRST_PART * (left + already) - already
+    return left / coming
+
+
+def _stages_left(policy: "AutoLRS", state: AutoLRSState) -> int:
+    """Stages from the present one to the end, >= 1; the horizon is known."""
+    count = 0
+    while state.remaining:
+        count += 1
+        steps = stage_steps(policy, state)
+        if steps == state.remaining or count > 100:
+            break
+        state = replace(
+            state, step=state.step + steps, remaining=state.remaining - steps, searches=max(1, state.searches) + 1
+        )
+    return max(1, count)
+
+
+def make_finder(policy: "AutoLRS", context: Context) -> StepSampling | None:
+    """Step sampling of the interval; None where it is given, or where the training is too short to pay for it."""
+    if policy.min_lr is not None and policy.max_lr is not None:
+        return None
+    if policy.published:
+        return StepSampling.paper()
+    total = context.progress.remaining
+    costs = GRID_TRIALS * (FINDER_STEPS + EVALUATION)
+    if total is not None and policy.overhead is not None and costs > min(FINDER_PART, policy.overhead / 2) * total:
+        return None
+    return StepSampling(LOWEST, HIGHEST, num_steps=FINDER_STEPS, tolerance=0.5, max_trials=GRID_TRIALS)
+
+
+def bounds(policy: "AutoLRS") -> tuple[float, float]:
+    """The lrs that no search leaves: the ends that are given, and else those of step sampling."""
+    return policy.min_lr or LOWEST, policy.max_lr or HIGHEST
+
+
+def warmup_steps(policy: "AutoLRS", remaining: int | None) -> int:
+    """Steps of the warmup, fewer than remain."""
+    if not policy.warmup:
+        return 0
+    return min(steps_of(policy.warmup, remaining), remaining - 1) if remaining is not None else int(policy.warmup)
+
+
+def steps_of(part: int | float, total: int | None) -> int:
+    """A number of steps that is given as such (an int) or as a part of the training (a float); >= 1."""
+    if not isinstance(part, float):
+        return int(part)
+    assert total is not None  # require_horizon has seen to it
+    return max(1, round(part * total))
+
+
+def require_horizon(policy: "AutoLRS", context: Context) -> None:
+    """Raise where a setting is a part of a horizon that is open.
+
+    Raises:
+        SettingError: it is.
+    """
+    if context.progress.remaining is not None:
+        return
+    parts = [name for name in ("stage", "max_stage", "warmup") if isinstance(getattr(policy, name), float)]
+    wrong = [name for name in parts if getattr(policy, name)] + (["final"] if policy.final else [])
+    if wrong:
+        raise SettingError(
+            f"AutoLRS must know its last step for {', '.join(wrong)}, got an open horizon (total_steps=None). "
+            "Give total_steps, or stages and warmup in steps and final=None."
+        )
+
+
+# ------------------------------------------------------------------- settings
+
+
+def check_settings(policy: "AutoLRS") -> None:
+    """Raise where a setting is out of range.
+
+    Raises:
+        SettingError: it is.
+    """
+    for name, (rule, holds, remedy) in _RULES.items():
+        value = getattr(policy, name)
+        if not holds(value):
+            raise SettingError(f"{name} must be {rule}, got {value!r}. {remedy}")
+    check_range(*bounds(policy))
+    _check_order(policy)
+
+
+def _check_order(policy: "AutoLRS") -> None:
+    stage, longest = policy.stage, policy.max_stage
+    if longest is not None and isinstance(longest, float) == isinstance(stage, float) and longest < stage:
+        raise SettingError(f"max_stage must be >= stage, got {longest} and {stage}. Leave it None for no limit.")
+
+
+def _is_whole(value: Any, at_least: int) -> bool:
+    return issubclass(type(value), Integral) and not isinstance(value, bool) and int(value) >= at_least
+
+
+def _or_none(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or holds(value)
+
+
+def _is_positive(value: Any) -> bool:
+    return is_real(value) and 0 < value < math.inf
+
+
+def _is_length(value: Any) -> bool:
+    return _is_whole(value, 1) or (isinstance(value, float) and 0 < value <= 1)
+
+
+def _is_warmup(value: Any) -> bool:
+    return _is_whole(value, 0) or (isinstance(value, float) and 0 <= value < 1)
+
+
+def _among(*values: Any) -> Callable[[Any], bool]:
+    return lambda value: value in values
+
+
+# For each setting: the rule, whether a value keeps it, and the remedy.
+_RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
+    "min_lr": ("finite and > 0", _or_none(_is_positive), "Leave it None to have it found."),
+    "max_lr": ("finite and > 0", _or_none(_is_positive), "Leave it None to have it found."),
+    "num_trials": ("an int >= 3", lambda value: _is_whole(value, LEAST_TRIALS), "The paper's is 10."),
+    "stage": ("an int >= 1 (steps) or a float in (0, 1] (a part)", _is_length, "The paper's is 1000."),
+    "max_stage": ("an int >= 1 (steps) or a float in (0, 1] (a part)", _or_none(_is_length), "The paper's is 8000."),
+    "trial": ("in (0, 1]", lambda value: is_real(value) and 0 < value <= 1, "The paper's is 0.1."),
+    "kappa": (">= 0", lambda value: is_real(value) and 0 <= value < math.inf, "The default is 2; the paper's 1e6."),
+    "score": (
+        "'raw', 'annealed', 'average' or None",
+        _among("raw", "annealed", "average", None),
+        "The default is None.",
+    ),
+    "warmup": ("an int >= 0 (steps) or a float in [0, 1) (a part)", _is_warmup, "Use 0 for none."),
+    "warmup_lr": ("finite and > 0", _or_none(_is_positive), "Leave it None for the middle of the interval."),
+    "final": ("'linear' or None", _among("linear", None), "The default is 'linear'."),
+    "overhead": ("finite and > 0", _or_none(_is_positive), "Leave it None for no limit."),
+    "rules": ("'default' or 'paper'", _among("default", "paper"), "Use AutoLRS.paper() for the published ones."),
+}

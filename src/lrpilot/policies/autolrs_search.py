@@ -1,0 +1,294 @@
+"""The search before a stage of AutoLRS: which lr to try, what a Trial of it says, and which one is taken."""
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lrpilot.core.actions import Trial, TrialLosses
+from lrpilot.core.forecast import forecast
+from lrpilot.core.peak import KILL_MARGIN
+from lrpilot.core.shape import annealed, constant
+from lrpilot.core.stop import Stop
+from lrpilot.core.surrogate import BRACKET, SPACING, fit_surrogate, smaller_lr, start_lrs
+from lrpilot.core.trials import ERRORS, Tried, best_of, gained_nothing, give_up, read_trial, standard_error
+from lrpilot.policies.autolrs_plan import SearchPlan, bounds
+from lrpilot.policies.autolrs_state import AutoLRSState, LRCandidate, LRSearch, StageCode
+
+if TYPE_CHECKING:
+    from lrpilot.policies.autolrs import AutoLRS
+
+# A later search of the default looks this many decades to each side of the present lr ...
+REACH = 0.5
+# ... and tries these distances from it before the surrogate chooses.
+LATER = (0.0, 0.35, -0.35)
+# Below this part of the training no search of the default lowers the lr: what a short Trial gains by it is lost later.
+FLOOR_UNTIL = 0.5
+# The first search of a training that has no interval begins with these, about the optimizer's own lr.
+FIRST = (0.0, 1.0, -1.0)
+# Longer Trials after short ones look so far below what these found, and try these first: the best lr falls with length.
+LONGER_REACH = 0.7
+LONGER = (-0.35, 0.0)
+# How far it fell from short to longer Trials it is taken to fall again to the whole training, by at most this.
+MOST_FALL = 0.25
+# The bracket grows by so many decades where the best lr is at its edge: in the first search, and later. In the first
+# it grows twice as far each time: a start may be five decades off.
+GROWTH, LATER_GROWTH = 1.0, 0.5
+# An lr this near to an edge, in decades, is at it.
+NEAR_EDGE = 0.1
+# A held-out loss so far above that of no training, as a part of it, is the mark of a wreck.
+ABOVE_START = 0.05
+# The default does not call a surrogate certain before it has seen so many lrs.
+LEAST_CERTAIN = 5
+# An lr below all that diverged, in decades.
+SAFE = 0.5
+
+
+# ------------------------------------------------------------------ beginning
+
+
+def open_search(policy: "AutoLRS", state: AutoLRSState, plan: SearchPlan) -> LRSearch:
+    """The search for the stage that begins now, before its first Trial."""
+    low, high = _interval(policy, state)
+    if policy.published:
+        queue = start_lrs(low, high)[:1]
+    elif state.scouts is not None:
+        queue = tuple(dict.fromkeys(min(max(state.lr * 10.0**distance, low), high) for distance in LONGER))
+    elif not state.stages and (state.finder is not None or (policy.min_lr and policy.max_lr)):
+        queue = start_lrs(low, high)
+    else:
+        around = (state.lr * 10.0**distance for distance in (LATER if state.stages else FIRST))
+        queue = tuple(dict.fromkeys(min(max(lr, low), high) for lr in around))
+    return LRSearch(
+        begin=state.step,
+        steps=plan.steps,
+        horizon=plan.horizon,
+        most=plan.most,
+        min_lr=low,
+        max_lr=high,
+        validating=state.validating,
+        queue=queue[: plan.most],
+        scouting=plan.scouting,
+    )
+
+
+def _interval(policy: "AutoLRS", state: AutoLRSState) -> tuple[float, float]:
+    """The lrs between which the search begins."""
+    assert state.interval is not None  # known before any search
+    if policy.published:
+        return state.interval
+    low, high = limits(policy, state)
+    wide = state.interval
+    if state.stages or state.scouts is not None:
+        below, above = (LONGER_REACH, 0.0) if state.scouts is not None else (REACH, REACH)
+        wide = (state.lr * 10.0**-below, state.lr * 10.0**above)
+    low, high = max(low, wide[0]), min(high, wide[1])
+    # No room: the present lr is at an end of what is allowed, or above what has wrecked the training.
+    return (low, high) if low < high * (1 - 1e-9) else (high * 10.0**-REACH, high)
+
+
+def limits(policy: "AutoLRS", state: AutoLRSState) -> tuple[float, float]:
+    """The lrs that the present search never leaves."""
+    low, high = bounds(policy)
+    if policy.published:
+        return low, high
+    high = max(min(high, state.ceiling), low * 10.0**-SAFE)
+    if state.stages:  # the present lr may be below all that were to be searched, which diverged
+        low = min(low, state.lr)
+    early = state.total is None or state.step < FLOOR_UNTIL * state.total
+    if state.stages and early:
+        low = max(low, state.lr)
+    return min(low, high), high
+
+
+# --------------------------------------------------------------------- Trials
+
+
+def ask_trial(policy: "AutoLRS", search: LRSearch) -> Trial:
+    """The Trial of the next lr."""
+    lr, steps = search.queue[0], search.steps
+    # Before a few lrs are known, the best may be one that learned next to nothing: beside it a good one looks wild.
+    hopeless = len(search.candidates) >= LEAST_CERTAIN - 1 and not policy.published
+    stop = give_up(one.tried for one in search.candidates) if hopeless else Stop()
+    if policy.scoring == "annealed":
+        return Trial(annealed(lr, steps), steps, evaluate="end", stop=stop)
+    if policy.scoring == "average":
+        return Trial(constant(lr), steps, evaluate="average", stop=stop)
+    return Trial(constant(lr), steps, evaluate="end" if search.validating else "no", stop=stop)
+
+
+def read_candidate(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
+    """What a Trial says of its lr."""
+    lr = search.queue[0]
+    if policy.scoring == "raw":
+        return _forecast_candidate(policy, state, search, seen)
+    tried = read_trial(lr, seen)
+    return LRCandidate(tried, tried.loss, tried.loss)
+
+
+def _forecast_candidate(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
+    """The loss at the end of the stage, forecast from the losses of the Trial.
+
+    While held-out losses count, the forecast fall of the training loss is taken off the one held-out loss that a
+    Trial reads. Where a loss of the Trial reaches the one of the very first search, the last loss counts instead of
+    any forecast (published).
+    """
+    lr, losses = search.queue[0], seen.losses
+    held_out = seen.held_out if search.validating else None
+    lost = LRCandidate(Tried(lr, math.inf, math.inf, math.inf), math.inf, math.inf)
+    if seen.stop is not None or not losses or (search.validating and held_out is None):
+        return lost
+    ahead = forecast(losses, horizon=search.horizon, form=policy.rules)
+    value, lower, upper = ahead.value, ahead.lower, ahead.upper
+    if held_out is not None:
+        now = forecast(losses, horizon=len(losses), form=policy.rules).value
+        reached = state.first_loss is not None and max(*losses, held_out) >= state.first_loss
+        if reached:
+            value = lower = upper = held_out
+        else:
+            value, lower, upper = (held_out + at - now for at in (value, lower, upper))
+    if not math.isfinite(value):
+        return lost
+    tried = Tried(lr, value, min(losses), max(losses), standard_error(losses))
+    return LRCandidate(tried, lower, upper)
+
+
+# ------------------------------------------------------------------ going on
+
+
+def go_on(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> LRSearch:
+    """With the next lr in the queue; with an empty one where the search is over."""
+    queue = search.queue[1:]
+    search = _widened(policy, state, search)
+    spacing = _spacing(search)
+    top = _below_the_cliff(policy, search, spacing)
+    surrogate = fit_surrogate(
+        search.lrs,
+        search.scores,
+        min_lr=search.min_lr,
+        max_lr=top,
+        kappa=policy.kappa,
+        spacing=spacing,
+        failed_above=_failed_above(policy, state),
+    )
+    search = replace(search, surrogate=surrogate, queue=())
+    if len(search.candidates) >= search.most or _is_spent(policy, state, search):
+        return search
+    if surrogate is None:  # everything diverged, so that what lies above it need not be tried
+        queue = tuple(lr for lr in queue if lr < min(search.lrs))
+    if queue:
+        return replace(search, queue=queue)
+    if surrogate is None:
+        lower = smaller_lr(search.lrs, min_lr=search.min_lr, spacing=spacing)
+        return replace(search, queue=() if lower is None else (lower,))
+    if not policy.published and _is_settled(state, search):
+        return search
+    return replace(search, queue=() if surrogate.next_lr is None else (surrogate.next_lr,))
+
+
+def _failed_above(policy: "AutoLRS", state: AutoLRSState) -> float:
+    """A score that no sound candidate has: above the loss of no training at all, were it not for noise."""
+    if policy.published or policy.scoring == "raw" or state.first_loss is None:
+        return math.inf
+    return state.first_loss + ABOVE_START * abs(state.first_loss)
+
+
+def _is_settled(state: AutoLRSState, search: LRSearch) -> bool:
+    """Whether further Trials would change nothing: the surrogate is certain, or no lr does better than the present."""
+    best = best_of(one.tried for one in search.candidates)
+    if state.stages and best is not None and _is_flat(state, search, best):
+        return True
+    if search.scouting and search.surrogate is not None and search.surrogate.bracket <= BRACKET:
+        return len(search.candidates) >= LEAST_CERTAIN
+    certain = search.surrogate is not None and search.surrogate.is_certain()
+    return len(search.candidates) >= LEAST_CERTAIN and certain
+
+
+def _is_spent(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> bool:
+    """Whether the search has cost as many steps as are left: what follows would be searched for in vain."""
+    if policy.published and not state.charged:
+        return False
+    return state.remaining is not None and search.spent >= state.remaining
+
+
+def _spacing(search: LRSearch) -> float:
+    width = math.log10(search.max_lr / search.min_lr)
+    return min(SPACING, width / (2 * search.most))
+
+
+def _widened(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> LRSearch:
+    """The interval grows where the best lr is at its edge and a larger, or smaller, one is allowed."""
+    best = best_of(one.tried for one in search.candidates)
+    if policy.published or best is None:
+        return search
+    low, high = limits(policy, state)
+    near = 10.0**NEAR_EDGE
+    if best.lr >= search.max_lr / near:
+        growth = _growth(state, search.max_lr, 1)
+        return replace(search, max_lr=max(search.max_lr, min(high, search.max_lr * growth)))
+    if best.lr <= search.min_lr * near:
+        growth = _growth(state, search.min_lr, 0)
+        return replace(search, min_lr=min(search.min_lr, max(low, search.min_lr / growth)))
+    return search
+
+
+def _growth(state: AutoLRSState, edge: float, end: int) -> float:
+    """The factor by which the interval grows beyond an edge of it, which has moved from that end of the first one."""
+    if state.stages or state.scouts is not None or state.interval is None:
+        return math.pow(10.0, LATER_GROWTH)
+    grown = abs(math.log10(edge / state.interval[end]))
+    return math.pow(10.0, GROWTH + grown)
+
+
+def _below_the_cliff(policy: "AutoLRS", search: LRSearch, spacing: float) -> float:
+    """The largest lr worth trying: an lr above one that diverged diverges too."""
+    best = best_of(one.tried for one in search.candidates)
+    if policy.published or best is None:
+        return search.max_lr
+    cliff = min((one.lr for one in search.candidates if one.tried.diverged and one.lr > best.lr), default=math.inf)
+    gap = math.pow(10.0, spacing)
+    return max(min(search.max_lr, cliff / gap), best.lr, search.min_lr * gap)
+
+
+# --------------------------------------------------------------------- choice
+
+
+def choose(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> tuple[float, StageCode]:
+    """The lr of the stage, and how it came about."""
+    best = best_of(one.tried for one in search.candidates)
+    if best is None or search.surrogate is None:
+        return min(min(search.lrs) * 10.0**-SAFE, state.lr), StageCode.ALL_DIVERGED
+    if policy.published:
+        # The first of equals, as published.
+        lr = search.lrs[search.scores.index(best.loss)]
+        return lr, _edge_code(lr, *limits(policy, state))
+    if _is_flat(state, search, best):
+        return min(max(state.lr, search.min_lr), search.max_lr), StageCode.FLAT
+    lr = _fallen(state, search.surrogate.best_lr)
+    killed = min((one.lr for one in search.candidates if one.tried.diverged and one.lr > best.lr), default=math.inf)
+    low, high = bounds(policy)
+    low = min(low, state.lr) if state.stages else low
+    lr = max(min(lr, killed * 10.0**-KILL_MARGIN, state.ceiling), low)
+    return lr, _edge_code(lr, low, high)
+
+
+def _fallen(state: AutoLRSState, lr: float) -> float:
+    """The lr for the training: below that of the Trials, where longer ones found a smaller one than short ones."""
+    if state.scouts is None:
+        return lr
+    fall = math.log10(state.lr / lr)  # the lr in force is what the short ones found
+    return lr * math.pow(10.0, -min(max(0.0, fall), MOST_FALL))
+
+
+def _is_flat(state: AutoLRSState, search: LRSearch, best: Tried) -> bool:
+    """Whether the losses do not tell the lrs apart."""
+    finite = [score for score in search.scores if math.isfinite(score)]
+    spread = max(finite) - min(finite)
+    if len(finite) > 1 and spread <= max(ERRORS * best.error, 1e-9 * abs(best.loss)):
+        return True
+    return not state.stages and state.first_loss is not None and gained_nothing([best], state.first_loss)
+
+
+def _edge_code(lr: float, low: float, high: float) -> StageCode:
+    if lr <= low * (1 + 1e-9):
+        return StageCode.AT_LOWER_EDGE
+    return StageCode.AT_UPPER_EDGE if lr >= high * (1 - 1e-9) else StageCode.OK
