@@ -46,11 +46,16 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 	$(BIN)/python benchmarks/probe_cost.py
 	$(BIN)/python benchmarks/line_cost.py
 	$(BIN)/python benchmarks/line_noise.py
+	$(BIN)/python benchmarks/forecast_error.py
+	$(BIN)/python benchmarks/forecast_soundness.py
+	$(BIN)/python benchmarks/surrogate_minima.py
+	$(BIN)/python benchmarks/search_cost.py
 	$(MAKE) docs
 
 docs: $(STAMP) ## write the tables of docs/ from the committed records
 	$(BIN)/python benchmarks/fashion_finders.py --table
 	$(BIN)/python benchmarks/evidence_page.py
+	$(BIN)/python benchmarks/forecast_page.py
 	$(BIN)/python benchmarks/line_experiments.py
 	$(BIN)/lrpilot bench report --records $(RECORDS) --out runs/benchmark.html --markdown docs
 

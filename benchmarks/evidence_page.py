@@ -51,8 +51,12 @@ def search_rows(record: dict[str, Any]) -> Iterable[tuple[str, ...]]:
     for name, row in record["measured"].items():
         cells = [f"{row[key]:.3f}" for key in ("ratio", "ratio_of_work")]
         share = f"{100 * row['deciding']:.1f} %"
-        yield name, f"{row['trials']} of {row['trial_steps']} steps in all", *cells, share, verdict(
-            row["ratio_of_work"] <= record["limit"]
+        yield (
+            name,
+            f"{row['trials']} of {row['trial_steps']} steps in all",
+            *cells,
+            share,
+            verdict(row["ratio_of_work"] <= record["limit"]),
         )
 
 
@@ -63,10 +67,10 @@ def search_section() -> str:
     columns = ("setting", "Trials", "÷ as many plain steps", "÷ its work in plain steps", "deciding", "")
     return f"""## Searches of AutoLRS
 
-From `benchmarks/search_cost.py`: {some["steps"]} steps of `{record["task"]}` in a plain loop, {some["step_ms"]:.0f} ms each
-while other work ran beside it, searches and steps in turn in one run. Wall time of all searches ÷ that of as many plain steps as their Trials had; and ÷ that
-of the same work, held-out readings included, as {record["limit"]:g} allows. "Deciding" is the share of forecast and
-surrogate in it.
+From `benchmarks/search_cost.py`: {some["steps"]} steps of `{record["task"]}` in a plain loop, searches and steps in
+turn in one run, with other work beside it ({some["step_ms"]:.0f} ms a step). Wall time of all searches ÷ that of as
+many plain steps as their Trials had; and ÷ that of the same work, held-out readings included, for which
+{record["limit"]:g} is the limit. "Deciding" is the share of forecast and surrogate in it.
 
 {table(columns, search_rows(record))}"""
 

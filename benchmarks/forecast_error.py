@@ -165,10 +165,10 @@ def judge(trials: Iterable[Record]) -> Record:
 
     Returns:
         ``errors``: by truth, group of Trials and predictor, median and 90th percentile of |forecast - truth| ÷ truth.
-        The groups are all Trials, those of a task, and those of a task from one start. ``closer``: of how many Trials
-        the default is closer to the mean of the last tenth than each other predictor. ``choices``: by predictor, one
-        ratio for each start. ``covered`` and ``luck``: by task. ``worse``: the Trials of which the default knows less
-        than the mean of the last tenth of the window does.
+        The groups are all Trials, those of a task, and those of a task from one start. ``closer``: by group, in how
+        many Trials the default is closer to the mean of the last tenth than each other predictor. ``choices``: by
+        predictor, one ratio for each start. ``covered`` and ``luck``: by task. ``worse``: the Trials of which the
+        default knows less than the mean of the last tenth of the window does.
     """
     trials = list(trials)
     cases = [case(trial) for trial in trials if trial["done"] == STEPS]
@@ -186,9 +186,7 @@ def judge(trials: Iterable[Record]) -> Record:
             truth: {group: {name: spread(of, name, truth) for name in PREDICTORS} for group, of in groups.items()}
             for truth in TRUTHS
         },
-        "closer": {
-            name: sum(c.errors(DEFAULT) < c.errors(name) for c in cases) for name in PREDICTORS if name != DEFAULT
-        },
+        "closer": {group: closer(of) for group, of in groups.items()},
         "choices": {name: choices(cases, name) for name in PREDICTORS},
         "covered": {task: coverage(of) for task, of in tasks.items()},
         "luck": {task: luck(of) for task, of in tasks.items() if task != "all" and of},
@@ -200,6 +198,12 @@ def spread(cases: Sequence[Case], predictor: str, truth: str) -> dict[str, float
     """Median and 90th percentile of the relative errors."""
     errors = [error for one in cases for error in one.errors(predictor, truth)]
     return {"median": rounded(np.median(errors)), "p90": rounded(np.quantile(errors, 0.9))}
+
+
+def closer(cases: Sequence[Case]) -> dict[str, int]:
+    """How many Trials there are, and in how many the default is closer than each other predictor."""
+    others = [name for name in PREDICTORS if name != DEFAULT]
+    return {"trials": len(cases)} | {name: sum(c.errors(DEFAULT) < c.errors(name) for c in cases) for name in others}
 
 
 def choices(cases: Sequence[Case], predictor: str) -> list[float]:
@@ -256,7 +260,7 @@ def show(found: Record) -> None:
         print(f"\nagainst the {truth}")
         for group, cells in groups.items():
             print(f"  {group:22s}" + "  ".join(f"{name} {c['median']:.3f} {c['p90']:.3f}" for name, c in cells.items()))
-    print(f"\nTrials of which the default is closer: {found['closer']}")
+    print(f"\nTrials in which the default is closer: {found['closer']['all']}")
     print("\nloss at the chosen lr / lowest loss, by start")
     for name, ratios in found["choices"].items():
         print(f"  {name:20s}" + " ".join(f"{ratio:.3f}" for ratio in ratios))

@@ -88,10 +88,8 @@ def main() -> None:
     rows = {}
     for name, policy in POLICIES.items():
         rows[name] = timed(policy, options.steps)
-        print(
-            f"{name:20s} {rows[name]['ratio']:.3f}, of its work {rows[name]['ratio_of_work']:.3f}   deciding {100 * rows[name]['deciding']:.2f} %",
-            flush=True,
-        )
+        ratios = f"{rows[name]['ratio']:.3f}, of its work {rows[name]['ratio_of_work']:.3f}"
+        print(f"{name:20s} {ratios}   deciding {100 * rows[name]['deciding']:.2f} %", flush=True)
     report = {"task": TASK, "limit": LIMIT, "measured": rows, "machine": machine_facts()}
     (RECORDS / "search_cost.json").write_text(json.dumps(report, indent=1) + "\n")
 

@@ -74,7 +74,7 @@ def test_judging_a_real_shape() -> None:
     falling = [1 + math.exp(-i / 50) for i in range(STEPS)]
     found = judge([trial(FIRST, 0.1, falling), trial(SECOND, 0.1, falling), trial(SECOND, 1.0, [3.0, 5.0])])
     assert (found["trials"], found["stopped"], found["worse"]) == (2, 1, [])
-    assert found["closer"]["mean of last tenth"] == 2
+    assert found["closer"]["all"]["mean of last tenth"] == found["closer"]["all"]["trials"] == 2
     row = found["errors"]["mean of last tenth"]["all"]
     assert row["default"]["median"] < 1e-3 < row["mean of last tenth"]["median"]
     assert found["covered"][FIRST] == {"inside": 1.0, "below": 0.0}

@@ -165,42 +165,6 @@ def test_any_floats(losses: list[float], form: Any, series: Any) -> None:
         assert is_sound(ahead(losses, form=form, series=series))
 
 
-def generated(seed: int) -> Any:
-    """One of many kinds of series, of any length, with holes, in any unit."""
-    rng = np.random.default_rng(seed)
-    n = int(rng.choice([0, 1, 2, 3, 4, 5, 10, 16, 17, 29, 30, 31, 50, 100, 100, 200]))
-    x, e = np.arange(n), rng.standard_normal(n)
-    kinds = (
-        lambda: np.exp(-x / max(1, n) * 10 ** rng.uniform(-2, 2)) + 0.1 * e,
-        lambda: np.exp(-5 * x / max(1, n)) * 10.0 ** rng.integers(-9, 9),
-        lambda: 0.1 * x + e,
-        lambda: -1.0 * x,
-        lambda: np.full(n, rng.standard_normal()),
-        lambda: np.where(rng.random(n) < 0.1, 1e6, 1.0) + 0.01 * e,
-        lambda: np.cumsum(e),
-        lambda: rng.choice([0.0, 1.0], n),
-        lambda: 10.0 ** rng.uniform(-300, 300, n),
-        lambda: rng.choice([math.nan, math.inf, -math.inf, 1.0, 2.0, 1e308, -1e308, 5e-324], n),
-        lambda: rng.standard_cauchy(n),
-        lambda: np.exp(np.minimum(0.3 * x, 600)),
-        lambda: np.where(x < n // 2, 5.0, 1.0),
-        lambda: np.round(e, 1),
-    )
-    losses = np.array(kinds[rng.integers(len(kinds))](), dtype=float)
-    if n and rng.random() < 0.15:
-        losses[rng.integers(n, size=max(1, n // 30))] = rng.choice([math.nan, math.inf])
-    with np.errstate(all="ignore"):
-        return losses * (10 ** rng.uniform(-200, 200) if rng.random() < 0.3 else 1.0)
-
-
-def test_a_thousand_generated_series() -> None:
-    with warnings.catch_warnings(), np.errstate(all="warn"):
-        warnings.simplefilter("error")
-        for seed in range(1000):
-            form, kind = (("default", "training"), ("paper", "training"), ("paper", "validation"))[seed % 3]
-            assert is_sound(ahead(generated(seed), form=form, series=kind)), seed
-
-
 # ----------------------------------------------------------------------- settings
 
 
