@@ -163,8 +163,8 @@ From fresh weights both forms are far off. The paper form goes astray where the 
 line, as the level of the exponential through it is then far below zero: its 90th percentile is
 {percent(paper_tail(found, "fashion_bn"))} on Fashion-MNIST and {percent(paper_tail(found, "char_kjv"))} on the text.
 It is the closer one more often than not on Fashion-MNIST from fresh weights
-({paper_closer(found, "fashion_bn, step 0")}
-Trials) and on the text from step 1500 ({paper_closer(found, "char_kjv, step 1500")})."""
+({paper_closer(found, "fashion_bn, step 0")} Trials) and on the text from step 1500
+({paper_closer(found, "char_kjv, step 1500")})."""
 
 
 def paper_closer(found: Record, group: str) -> str:

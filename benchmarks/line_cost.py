@@ -312,7 +312,7 @@ def overhead(task_name: str, kind: str, tuner: LRTuner, steps: int, lr: float) -
         "forward_equivalents": result.cost.forward_equivalents, "counted": counted, "training": training,
         "share": counted / training, "lines": result.cost.lines,
         "rewinds": sum(isinstance(event.action, Rewind) for event in events),
-        "lrs": list(dict.fromkeys(result.history.lrs)),
+        "lrs": list(dict.fromkeys(result.history.lrs[: steps // 4])),  # while it explores, at least
     }  # fmt: skip
     print(f"{task_name:12s} {tuner.name:15s} lr {lr:<8.3g} {steps} steps: {100 * row['share']:.2f} %", flush=True)
     return row

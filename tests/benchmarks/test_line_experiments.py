@@ -40,7 +40,7 @@ def test_with_all_records_no_row_lacks_one(tmp_path: Path) -> None:
     tuner = read(recorded(tmp_path / "a.jsonl", list(lr_tuner_jobs((0, 1)))))
     factors = read(recorded(tmp_path / "b.jsonl", list(weighted_factors_jobs((0, 1)))))
     tasks = ("fashion_bn", "char_kjv", "diamonds")
-    jobs = [Job(t, m) for t in tasks for m in ("lr_tuner", *CLAIMED)]
+    jobs = [Job(t, m) for t in tasks for m in dict.fromkeys(("lr_tuner", "lr_tuner_saturation", *CLAIMED))]
     judged = read(recorded(tmp_path / "c.jsonl", jobs))
     words = page(tuner, factors, judged)
     assert "not run" not in words

@@ -54,6 +54,25 @@ def test_what_it_judges_does_not_depend_on_the_unit_and_zero_of_the_loss(
         assert other.is_wreck(4 * loss + 3) == one.is_wreck(loss)
 
 
+def test_what_was_sound_for_the_sake_of_noise_stays_sound() -> None:
+    # Almost nothing is gained, and the batches that differed by 0.015 happen to differ by 0.005 now.
+    health = Health(start=2.2992, lowest=2.2981, noise=0.0152)
+    assert not health.is_wreck(2.3241)
+    after = health.after((2.3241 - 0.005, 2.3241, 2.3241 + 0.005))
+    assert not after.is_wreck(2.3241 + 0.005)
+    assert after.after((2.30, 2.31)).noise == pytest.approx(0.01 / math.sqrt(2)), "until a better place is found"
+
+
+@given(st.lists(losses, min_size=2, max_size=8))
+def test_where_a_rewind_may_go_back_to_is_sound(places: list[list[float]]) -> None:
+    health = Health.at_start(places[0])
+    for read in places[1:]:
+        mean = mean_and_spread(read)[0]
+        if not health.is_wreck(mean):
+            health = health.after(read)
+            assert not health.is_wreck(mean)
+
+
 @given(losses, losses)
 def test_the_place_just_read_is_sound_unless_it_lost_the_gain(first: list[float], then: list[float]) -> None:
     health = Health.at_start(first)

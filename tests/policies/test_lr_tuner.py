@@ -422,6 +422,18 @@ def test_measurements_stay_within_their_share(explore: float, lr: float) -> None
     assert result.cost.backwards == 0
 
 
+@pytest.mark.parametrize("exploit", ["linear", "saturation"])
+def test_a_dead_training_costs_no_more(exploit: Any) -> None:
+    """Nothing is gained, so that noise looks like a wreck, and rewinds again and again."""
+
+    def dead(step: int, lr: float, factor: float, batch: int) -> float:
+        return 2.303 + 0.02 * math.sin(37.0 * step) * (1.0 if step % 3 else 4.0) + 0.01 * math.sin(53.0 * batch + step)
+
+    flown = fly(LRTuner(exploit=exploit), dead, total=1400)
+    assert len(flown.lrs) == 1400 and flown.steps_of(Rewind)
+    assert flown.state.tally.forwards <= 114
+
+
 def test_before_a_linear_end_explore_may_spend_it_all() -> None:
     landscape = NoisyQuadratic.log_spaced(8, condition=30.0)
     linear, saturation = (

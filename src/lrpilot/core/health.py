@@ -26,7 +26,8 @@ class Health:
     Attributes:
         start: mean loss when the training began.
         lowest: smallest mean loss so far.
-        noise: standard deviation over the batches when last read; 0 with a single one.
+        noise: standard deviation over the batches when last read, or more where a loss was sound for the sake of noise
+            alone; 0 with a single batch.
     """
 
     start: float
@@ -53,9 +54,16 @@ class Health:
         return not -math.inf < loss <= self.limit
 
     def after(self, losses: Sequence[float]) -> "Health":
-        """With the losses of one more place where the training was sound, one per batch."""
+        """With the losses of one more place where the training was sound, one per batch.
+
+        A loss that was sound stays sound, and so does one a little above it: it may be where a rewind goes back to, and
+        where that is a wreck by a new limit, every rewind ends in the next.
+        """
         mean, spread = mean_and_spread(losses)
-        return replace(self, lowest=min(self.lowest, mean), noise=spread)
+        lowest = min(self.lowest, mean)
+        if wrecked_above(lowest, self.start, SHARE) < mean <= self.limit:
+            spread = max(spread, mean - lowest)
+        return replace(self, lowest=lowest, noise=spread)
 
 
 def is_alarming(times: int) -> bool:

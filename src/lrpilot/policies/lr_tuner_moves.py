@@ -19,7 +19,7 @@ from lrpilot.policies.lr_tuner_line import (
     three_factors,
     weigh,
 )
-from lrpilot.policies.lr_tuner_plan import FIRST_COST, can_afford, go_on, is_exploring
+from lrpilot.policies.lr_tuner_plan import FIRST_COST, can_afford, go_on, has_left, is_exploring
 from lrpilot.policies.lr_tuner_recovery import diverged, no_number, undone
 from lrpilot.policies.lr_tuner_rules import (
     BOUNDS,
@@ -57,7 +57,7 @@ def trained(tuner: "LRTuner", state: LRTunerState, seen: Trained) -> LRTunerStat
         return no_number(state, blamed=not (first and (state.marked or state.step == 1)))
     if state.remaining == 0:
         return replace(state, stage="done")
-    if state.stage == "open":
+    if state.stage == "open" and has_left(tuner, state, state.superbatch):
         return replace(state, stage="level")
     return replace(state, stage="check") if state.stage == "train" else go_on(tuner, state)
 

@@ -138,11 +138,20 @@ def is_exploring(tuner: "LRTuner", state: LRTunerState) -> bool:
 
 def can_afford(tuner: "LRTuner", state: LRTunerState, forwards: int) -> bool:
     """Whether so many forwards more fit into what the training may spend in all, and on one decision."""
-    if tuner.overhead is None or state.total is None:
-        return True
-    whole = 3.0 * _overhead(tuner.overhead, state.total) * state.total
     decision = state.line.forwards + forwards
-    return state.tally.forwards + forwards <= whole and decision <= max(DECISION_SHARE * whole, FIRST_COST)
+    return has_left(tuner, state, forwards) and decision <= max(DECISION_SHARE * _whole(tuner, state), FIRST_COST)
+
+
+def has_left(tuner: "LRTuner", state: LRTunerState, forwards: int) -> bool:
+    """Whether so many forwards more fit into what the training may spend in all."""
+    return state.tally.forwards + forwards <= _whole(tuner, state)
+
+
+def _whole(tuner: "LRTuner", state: LRTunerState) -> float:
+    """Forwards that the training may spend in all."""
+    if tuner.overhead is None or state.total is None:
+        return math.inf
+    return 3.0 * _overhead(tuner.overhead, state.total) * state.total
 
 
 def _overhead(overhead: float, total: int | None) -> float:
