@@ -12,7 +12,7 @@ from lrpilot.policies.lr_tuner import LRTuner
 ROW = "fashion-mnist"  # of the papers' table; one row for all tasks, as for every other method
 HELD = (0.0, 0.1, 0.25, 0.5)  # explore fractions of the papers' ablation, the lr held during explore
 STEP_FACTORS = (1.5, 2.0)  # beyond the default's 1
-DEFAULT_VERSION = "2"  # 1 waited for saturation
+DEFAULT_VERSION = "3"  # 1 waited for saturation; 2 read every rewind of a dead training
 
 
 def fly_lr_tuner(session: Session, *, free: bool = False, **settings: Any) -> Notes:
@@ -56,6 +56,7 @@ METHODS = (
         "the default, but decreases wait for saturation; seed lr 0.1 or 1e-3",
         {"exploit": "saturation"},
         group="lrpilot",
+        version=DEFAULT_VERSION,
     ),
     lr_method("lr_tuner_paper", "LRTuner, as published", fly_paper, _PAPER, group="lrpilot"),
     lr_method(

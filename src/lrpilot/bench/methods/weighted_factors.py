@@ -10,6 +10,7 @@ from lrpilot.policies.weighted_factors import WeightedFactors
 
 NUM_FACTORS = (3, 7)  # beside the default's 5
 BATCHES = (1, 4, 16)  # scoring batches of a decision
+DEFAULT_VERSION = "2"  # 1 took back places that it had called sound
 
 
 def fly_weighted_factors(session: Session, **settings: Any) -> Notes:
@@ -41,6 +42,7 @@ METHODS = (
         fly_weighted_factors,
         "lrpilot's default; start lr 0.1 (SGD) or 1e-3 (AdamW)",
         group="lrpilot",
+        version=DEFAULT_VERSION,
     ),
     lr_method(
         "weighted_factors_paper",
@@ -84,6 +86,7 @@ METHODS = (
             fly_weighted_factors,
             f"the default with {many} factors",
             {"num_factors": many},
+            version=DEFAULT_VERSION,
         )
         for many in NUM_FACTORS
     ),
@@ -94,6 +97,7 @@ METHODS = (
             fly_weighted_factors,
             f"the default with {many} scoring batches",
             {"batches": many},
+            version=DEFAULT_VERSION,
         )
         for many in BATCHES
     ),
