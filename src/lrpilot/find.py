@@ -106,7 +106,7 @@ def _range_test_steps(num_steps: int) -> int:
     Raises:
         SettingError: too few, in terms of what the user gave.
     """
-    from lrpilot.core.trials import check_num_steps
+    from lrpilot.core.settings import check_num_steps
     from lrpilot.policies.range_test import FEWEST_STEPS
 
     check_num_steps(num_steps)

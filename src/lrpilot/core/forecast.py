@@ -19,7 +19,7 @@ from lrpilot.core.codec import coded_enum, record
 from lrpilot.core.decay_fit import fit_decay
 from lrpilot.core.line_fit import is_usable
 from lrpilot.core.published_forecast import fit_published
-from lrpilot.core.trials import is_real
+from lrpilot.core.settings import is_real
 from lrpilot.errors import SettingError
 
 LEAST_READINGS = 30  # of the default form

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lrpilot.core.codec import record
 from lrpilot.core.gaussian_process import Vector, regress
-from lrpilot.core.trials import check_range
+from lrpilot.core.settings import check_range
 from lrpilot.errors import SettingError
 
 GRID = 0.02  # decades between the lrs at which the surrogate is read

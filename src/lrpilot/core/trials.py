@@ -3,13 +3,12 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from numbers import Integral, Real
 from statistics import median
 
 from lrpilot.core.actions import Observation, TrialLosses
 from lrpilot.core.codec import record
 from lrpilot.core.stop import Stop
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.errors import PolicyError
 
 # How many times the range of training losses seen in the best Trial a losing one may climb above it.
 # Generous on purpose: a good lr may overshoot for a step or two, and a Trial is short anyway.
@@ -109,42 +108,3 @@ def give_up(tried: Iterable[Tried]) -> Stop:
     if best is None or best.high == best.low:
         return Stop()
     return Stop(abort_above=best.high + ROOM * (best.high - best.low))
-
-
-def is_real(value: object) -> bool:
-    """Whether it is a real number, numpy's scalars included; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def check_range(min_lr: float, max_lr: float) -> None:
-    """Raise unless both are finite, positive and in order.
-
-    Raises:
-        SettingError: they are not, or are no numbers.
-    """
-    for name, lr in (("min_lr", min_lr), ("max_lr", max_lr)):
-        if not (is_real(lr) and math.isfinite(lr) and lr > 0):
-            raise SettingError(f"{name} must be a finite number > 0, got {lr!r}. The defaults are 1e-7 and 10.")
-    if not min_lr < max_lr:
-        raise SettingError(f"min_lr must be < max_lr, got {min_lr} and {max_lr}. Swap them, or widen the range.")
-
-
-def check_whole(name: str, value: object, *, default: int) -> None:
-    """Raise unless the setting ``name`` is a whole number, numpy's included; True and False are none.
-
-    Raises:
-        SettingError: it is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise SettingError(f"{name} must be a whole number, got {value!r}. The default is {default}.")
-
-
-def check_num_steps(num_steps: int, *, least: int = 1, default: int = 20) -> None:
-    """Raise unless a Trial has a whole number of steps, at least ``least``.
-
-    Raises:
-        SettingError: it has not.
-    """
-    check_whole("num_steps", num_steps, default=default)
-    if num_steps < least:
-        raise SettingError(f"num_steps must be >= {least}, got {num_steps}. The default is {default}.")

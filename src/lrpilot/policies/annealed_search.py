@@ -24,17 +24,15 @@ from lrpilot.core.curve import LRCurve
 from lrpilot.core.found import FoundLR, LengthPick
 from lrpilot.core.peak import SPACING, pick_peak, suggest_peak, wrecked_above
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.settings import check_num_steps, check_range, is_real
 from lrpilot.core.shape import annealed
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import (
     Tried,
-    check_num_steps,
-    check_range,
     expect_trial,
     gained_nothing,
     give_up,
-    is_real,
     read_trial,
 )
 from lrpilot.errors import SettingError

@@ -26,6 +26,7 @@ from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Mark, Observat
 from lrpilot.core.codec import record
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.settings import steps_of
 from lrpilot.core.shape import Shape, constant, ramp
 from lrpilot.errors import PolicyError
 from lrpilot.policies.autolrs_flight import (
@@ -45,7 +46,6 @@ from lrpilot.policies.autolrs_plan import (
     check_settings,
     make_finder,
     require_horizon,
-    steps_of,
     warmup_steps,
 )
 from lrpilot.policies.autolrs_search import ask_trial

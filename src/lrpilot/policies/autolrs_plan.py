@@ -1,13 +1,24 @@
 """How AutoLRS lays out a training: stages in steps, and what a search may cost."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from numbers import Integral
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lrpilot.core.policy import Context
-from lrpilot.core.trials import check_range, is_real
+from lrpilot.core.settings import (
+    Rule,
+    among,
+    check_range,
+    is_positive,
+    is_real,
+    is_share,
+    is_warmup,
+    is_whole,
+    or_none,
+    refuse_open_horizon,
+    require_each,
+    steps_of,
+)
 from lrpilot.errors import SettingError
 from lrpilot.policies.autolrs_state import AutoLRSState, LRSearch
 from lrpilot.policies.step_sampling import StepSampling
@@ -170,14 +181,6 @@ def warmup_steps(policy: "AutoLRS", remaining: int | None) -> int:
     return min(steps_of(policy.warmup, remaining), remaining - 1) if remaining is not None else int(policy.warmup)
 
 
-def steps_of(part: int | float, total: int | None) -> int:
-    """A number of steps that is given as such (an int) or as a part of the training (a float); >= 1."""
-    if not isinstance(part, float):
-        return int(part)
-    assert total is not None  # require_horizon has seen to it
-    return max(1, round(part * total))
-
-
 def require_horizon(policy: "AutoLRS", context: Context) -> None:
     """Raise where a setting is a part of a horizon that is open.
 
@@ -186,13 +189,9 @@ def require_horizon(policy: "AutoLRS", context: Context) -> None:
     """
     if context.progress.remaining is not None:
         return
-    parts = [name for name in ("stage", "max_stage", "warmup") if isinstance(getattr(policy, name), float)]
-    wrong = [name for name in parts if getattr(policy, name)] + (["final"] if policy.final else [])
-    if wrong:
-        raise SettingError(
-            f"AutoLRS must know its last step for {', '.join(wrong)}, got an open horizon (total_steps=None). "
-            "Give total_steps, or stages and warmup in steps and final=None."
-        )
+    needs = {name: isinstance(part := getattr(policy, name), float) and part > 0 for name in _LENGTHS}
+    needs["final"] = policy.final is not None
+    refuse_open_horizon("AutoLRS", needs, "stages and warmup in steps and final=None")
 
 
 # ------------------------------------------------------------------- settings
@@ -204,10 +203,7 @@ def check_settings(policy: "AutoLRS") -> None:
     Raises:
         SettingError: it is.
     """
-    for name, (rule, holds, remedy) in _RULES.items():
-        value = getattr(policy, name)
-        if not holds(value):
-            raise SettingError(f"{name} must be {rule}, got {value!r}. {remedy}")
+    require_each(policy, _RULES)
     check_range(*bounds(policy))
     _check_order(policy)
 
@@ -218,47 +214,27 @@ def _check_order(policy: "AutoLRS") -> None:
         raise SettingError(f"max_stage must be >= stage, got {longest} and {stage}. Leave it None for no limit.")
 
 
-def _is_whole(value: Any, at_least: int) -> bool:
-    return issubclass(type(value), Integral) and not isinstance(value, bool) and int(value) >= at_least
+def _is_length(value: object) -> bool:
+    return is_whole(value, 1) or (isinstance(value, float) and is_share(value))
 
 
-def _or_none(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or holds(value)
-
-
-def _is_positive(value: Any) -> bool:
-    return is_real(value) and 0 < value < math.inf
-
-
-def _is_length(value: Any) -> bool:
-    return _is_whole(value, 1) or (isinstance(value, float) and 0 < value <= 1)
-
-
-def _is_warmup(value: Any) -> bool:
-    return _is_whole(value, 0) or (isinstance(value, float) and 0 <= value < 1)
-
-
-def _among(*values: Any) -> Callable[[Any], bool]:
-    return lambda value: value in values
-
-
-# For each setting: the rule, whether a value keeps it, and the remedy.
-_RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
-    "min_lr": ("finite and > 0", _or_none(_is_positive), "Leave it None to have it found."),
-    "max_lr": ("finite and > 0", _or_none(_is_positive), "Leave it None to have it found."),
-    "num_trials": ("an int >= 3", lambda value: _is_whole(value, LEAST_TRIALS), "The paper's is 10."),
-    "stage": ("an int >= 1 (steps) or a float in (0, 1] (a part)", _is_length, "The paper's is 1000."),
-    "max_stage": ("an int >= 1 (steps) or a float in (0, 1] (a part)", _or_none(_is_length), "The paper's is 8000."),
-    "trial": ("in (0, 1]", lambda value: is_real(value) and 0 < value <= 1, "The paper's is 0.1."),
-    "kappa": (">= 0", lambda value: is_real(value) and 0 <= value < math.inf, "The default is 2; the paper's 1e6."),
-    "score": (
-        "'raw', 'annealed', 'average' or None",
-        _among("raw", "annealed", "average", None),
-        "The default is None.",
-    ),
-    "warmup": ("an int >= 0 (steps) or a float in [0, 1) (a part)", _is_warmup, "Use 0 for none."),
-    "warmup_lr": ("finite and > 0", _or_none(_is_positive), "Leave it None for the middle of the interval."),
-    "final": ("'linear' or None", _among("linear", None), "The default is 'linear'."),
-    "overhead": ("finite and > 0", _or_none(_is_positive), "Leave it None for no limit."),
-    "rules": ("'default' or 'paper'", _among("default", "paper"), "Use AutoLRS.paper() for the published ones."),
+_LENGTHS = ("stage", "max_stage", "warmup")  # which may be parts of the training
+_LR = or_none(is_positive)
+_STAGE = "an int >= 1 (steps) or a float in (0, 1] (a part)"
+_WARMUP = "an int >= 0 (steps) or a float in [0, 1) (a part)"
+_SCORES = "'raw', 'annealed', 'average' or None"
+_RULES = {
+    "min_lr": Rule("finite and > 0", _LR, "Leave it None to have it found."),
+    "max_lr": Rule("finite and > 0", _LR, "Leave it None to have it found."),
+    "num_trials": Rule("an int >= 3", lambda value: is_whole(value, LEAST_TRIALS), "The paper's is 10."),
+    "stage": Rule(_STAGE, _is_length, "The paper's is 1000."),
+    "max_stage": Rule(_STAGE, or_none(_is_length), "The paper's is 8000."),
+    "trial": Rule("in (0, 1]", is_share, "The paper's is 0.1."),
+    "kappa": Rule(">= 0", lambda value: is_real(value) and 0 <= value < math.inf, "The default is 2; the paper's 1e6."),
+    "score": Rule(_SCORES, among("raw", "annealed", "average", None), "The default is None."),
+    "warmup": Rule(_WARMUP, is_warmup, "Use 0 for none."),
+    "warmup_lr": Rule("finite and > 0", _LR, "Leave it None for the middle of the interval."),
+    "final": Rule("'linear' or None", among("linear", None), "The default is 'linear'."),
+    "overhead": Rule("finite and > 0", or_none(is_positive), "Leave it None for no limit."),
+    "rules": Rule("'default' or 'paper'", among("default", "paper"), "Use AutoLRS.paper() for the published ones."),
 }

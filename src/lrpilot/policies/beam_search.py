@@ -29,8 +29,8 @@ from typing import Literal
 from lrpilot.core.actions import Action, Done, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.settings import check_range, check_start, check_whole, is_positive, steps_of
 from lrpilot.core.shape import constant
-from lrpilot.core.trials import check_range, check_whole, is_real
 from lrpilot.errors import PolicyError, SettingError
 
 # mark: remember the weights as they are; rewind: go to where the next Train begins; train: a window, or the rest.
@@ -111,7 +111,7 @@ class BeamSearch(Policy):
         if self.states < 1:
             raise SettingError(f"states must be >= 1, got {self.states}. The default is 2.")
         object.__setattr__(self, "factors", tuple(self.factors))
-        if not self.factors or not all(is_real(f) and 0 < f < math.inf for f in self.factors):
+        if not self.factors or not all(map(is_positive, self.factors)):
             raise SettingError(f"factors must be finite and > 0, at least one, got {self.factors}. Use (0.5, 1, 2).")
         if len(set(self.factors)) < len(self.factors):
             raise SettingError(f"factors must differ, got {self.factors}. A candidate trained twice tells the same.")
@@ -143,12 +143,8 @@ class BeamSearch(Policy):
                 "BeamSearch must know its last step, so that it ends in its best state, got an open horizon "
                 "(total_steps=None). Give total_steps."
             )
-        if not self.min_lr <= context.lr <= self.max_lr:
-            raise SettingError(
-                f"The optimizer's lr must lie in [{self.min_lr}, {self.max_lr}], got {context.lr}. "
-                "Change it, or widen min_lr and max_lr."
-            )
-        window = max(1, round(self.window * remaining)) if isinstance(self.window, float) else int(self.window)
+        check_start(context.lr, self.min_lr, self.max_lr)
+        window = steps_of(self.window, remaining)
         first = Beam("state 0", context.lr, math.inf)
         return BeamSearchState("mark", window, remaining, beams=(first,), here=first.key)
 

@@ -1,13 +1,23 @@
 """When LRTuner measures: windows, superbatches and phases in steps, and the Train up to the next check."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lrpilot.core.policy import Context
-from lrpilot.core.trials import is_real
+from lrpilot.core.settings import (
+    Rule,
+    among,
+    is_between,
+    is_positive,
+    is_real,
+    is_whole,
+    is_window,
+    or_none,
+    refuse_open_horizon,
+    require_each,
+    steps_of,
+)
 from lrpilot.errors import SettingError
 from lrpilot.policies.lr_tuner_line import FIRST_BATCHES
 from lrpilot.policies.lr_tuner_rules import affordable_step
@@ -31,49 +41,32 @@ def check_settings(tuner: "LRTuner") -> None:
     Raises:
         SettingError: it is.
     """
-    for name, (rule, holds, remedy) in _RULES.items():
-        value = getattr(tuner, name)
-        if not holds(value):
-            raise SettingError(f"{name} must be {rule}, got {value!r}. {remedy}")
+    require_each(tuner, _RULES)
     if tuner.max_batches < tuner.superbatch and not tuner.published:
         raise SettingError(
             f"max_batches must be at least the superbatch, got {tuner.max_batches} and {tuner.superbatch}. Raise it."
         )
 
 
-def _is_whole(value: Any, at_least: int) -> bool:
-    return issubclass(type(value), Integral) and not isinstance(value, bool) and value >= at_least
-
-
-def _is_between(value: Any, low: float, high: float) -> bool:
-    """Whether it is a real number in the open interval."""
-    return is_real(value) and low < value < high
-
-
-def _or_none(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or holds(value)
-
-
-def _is_window(value: Any) -> bool:
-    return _is_whole(value, SHORTEST_WINDOW) or (isinstance(value, float) and 0 < value < 1)
-
-
-_POSITIVE = _or_none(lambda value: _is_between(value, 0, math.inf))
-# For each setting: the rule, whether a value keeps it, and the remedy.
-_RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
-    "explore": ("in [0, 1]", lambda value: is_real(value) and 0 <= value <= 1, "The papers use 0.2 to 0.3."),
-    "lr": ("finite and > 0", _POSITIVE, "Leave it None for the optimizer's own."),
-    "window": ("an int >= 2 (steps) or a float in (0, 1) (a part)", _is_window, "The default is 0.02."),
-    "superbatch": ("an int >= 2", lambda value: _is_whole(value, 2), "The default is 4; the papers' is 100."),
-    "max_batches": ("an int >= 2", lambda value: _is_whole(value, 2), "The default is 16."),
-    "saturation": ("finite and > 1", lambda value: _is_between(value, 1, math.inf), "The default is 10."),
-    "clip": ("finite and > 0", _POSITIVE, "Leave it None for the trust region."),
-    "step_factor": ("finite and > 0", lambda value: _is_between(value, 0, math.inf), "1 is the minimiser."),
-    "overhead": ("finite and > 0", _POSITIVE, "Leave it None for no limit."),
-    "confidence": ("in (0, 1)", lambda value: _is_between(value, 0, 1), "The default is 0.9."),
-    "explore_lr": ("'tuned' or 'held'", lambda value: value in ("tuned", "held"), "The default is 'tuned'."),
-    "exploit": ("'linear' or 'saturation'", lambda v: v in ("linear", "saturation"), "The default is 'linear'."),
-    "epochs": ("finite and > 0", _POSITIVE, "Leave it None where it is not known."),
+_POSITIVE = or_none(is_positive)
+_RULES = {
+    "explore": Rule("in [0, 1]", lambda value: is_real(value) and 0 <= value <= 1, "The papers use 0.2 to 0.3."),
+    "lr": Rule("finite and > 0", _POSITIVE, "Leave it None for the optimizer's own."),
+    "window": Rule(
+        "an int >= 2 (steps) or a float in (0, 1) (a part)",
+        lambda value: is_window(value, SHORTEST_WINDOW),
+        "The default is 0.02.",
+    ),
+    "superbatch": Rule("an int >= 2", lambda value: is_whole(value, 2), "The default is 4; the papers' is 100."),
+    "max_batches": Rule("an int >= 2", lambda value: is_whole(value, 2), "The default is 16."),
+    "saturation": Rule("finite and > 1", lambda value: is_between(value, 1, math.inf), "The default is 10."),
+    "clip": Rule("finite and > 0", _POSITIVE, "Leave it None for the trust region."),
+    "step_factor": Rule("finite and > 0", is_positive, "1 is the minimiser."),
+    "overhead": Rule("finite and > 0", _POSITIVE, "Leave it None for no limit."),
+    "confidence": Rule("in (0, 1)", lambda value: is_between(value, 0, 1), "The default is 0.9."),
+    "explore_lr": Rule("'tuned' or 'held'", among("tuned", "held"), "The default is 'tuned'."),
+    "exploit": Rule("'linear' or 'saturation'", among("linear", "saturation"), "The default is 'linear'."),
+    "epochs": Rule("finite and > 0", _POSITIVE, "Leave it None where it is not known."),
 }
 
 
@@ -85,9 +78,8 @@ def open_flight(tuner: "LRTuner", context: Context) -> LRTunerState:
     """
     total = context.progress.remaining
     if total is None:
-        _refuse_open_horizon(tuner)
+        refuse_open_horizon("LRTuner", _needs_horizon(tuner), "explore=0, a window in steps and exploit='saturation'")
     lr = context.lr if tuner.lr is None else tuner.lr
-    window = tuner.window if not isinstance(tuner.window, float) else round(tuner.window * (total or 0))
     superbatch, superbatches = _superbatches(tuner, total)
     return LRTunerState(
         stage="open" if total != 0 else "done",
@@ -95,24 +87,18 @@ def open_flight(tuner: "LRTuner", context: Context) -> LRTunerState:
         start_lr=lr,
         step=context.progress.step,
         remaining=total,
-        window=max(SHORTEST_WINDOW, window),
+        window=steps_of(tuner.window, total, at_least=SHORTEST_WINDOW),
         superbatch=superbatch,
         superbatches=superbatches,
     )
 
 
-def _refuse_open_horizon(tuner: "LRTuner") -> None:
-    parts = {
+def _needs_horizon(tuner: "LRTuner") -> dict[str, bool]:
+    return {
         "explore": tuner.explore > 0,
         "window": isinstance(tuner.window, float),
         "exploit": tuner.exploit == "linear",
     }
-    wrong = [name for name, is_part in parts.items() if is_part]
-    if wrong:
-        raise SettingError(
-            f"LRTuner must know its last step for {', '.join(wrong)}, got an open horizon (total_steps=None). "
-            "Give total_steps, or explore=0, a window in steps and exploit='saturation'."
-        )
 
 
 def _superbatches(tuner: "LRTuner", total: int | None) -> tuple[int, int | None]:

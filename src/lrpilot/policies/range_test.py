@@ -17,10 +17,11 @@ from lrpilot.core.codec import record
 from lrpilot.core.curve import LRCurve
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.settings import check_num_steps, check_range
 from lrpilot.core.shape import Shape, ramp
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
-from lrpilot.core.trials import check_num_steps, check_range, expect_trial
+from lrpilot.core.trials import expect_trial
 from lrpilot.errors import SettingError
 
 FEWEST_STEPS = 10

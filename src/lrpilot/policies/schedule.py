@@ -1,16 +1,14 @@
 """Hand-made schedules, as a policy that never measures."""
 
-import math
-from collections.abc import Callable
 from dataclasses import KW_ONLY, replace
 from itertools import pairwise
-from numbers import Integral, Real
 from typing import Any
 
 from lrpilot.core.actions import Done, Observation, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.settings import Rule, is_part, is_positive, is_share, is_warmup, is_whole, or_none, require_each
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.policies.schedule_shapes import SCHEDULES
 from lrpilot.policies.segments import held_before, join, span_of, warmed_up
@@ -95,10 +93,7 @@ class Schedule(Policy):
         if self.milestones is not None:
             object.__setattr__(self, "milestones", tuple(self.milestones))
         self._check_ownership()
-        for name, (rule, holds, remedy) in _RULES.items():
-            value = getattr(self, name)
-            if (value is not None or name == "warmup") and not holds(value):
-                raise SettingError(f"{name} must be {rule}, got {value!r}. {remedy}")
+        require_each(self, _RULES)
         if SCHEDULES[self.kind].positive_min and self.min_factor == 0:
             raise SettingError(f"min_factor of a {self.kind!r} schedule must be > 0, got 0. Use for example 0.01.")
 
@@ -149,41 +144,32 @@ class Schedule(Policy):
         return {name: default if given[name] is None else given[name] for name, default in defaults.items()}
 
 
-def _is_steps(value: Any, at_least: int = 1) -> bool:
-    return issubclass(type(value), Integral) and not isinstance(value, bool) and value >= at_least
-
-
-def _is_warmup(value: Any) -> bool:
-    return _is_steps(value, 0) or (isinstance(value, float) and 0 <= value < 1)
+def _is_steps(value: Any) -> bool:
+    return is_whole(value, 1)
 
 
 def _are_milestones(values: tuple[Any, ...]) -> bool:
-    of_one_sort = all(map(_is_steps, values)) or all(isinstance(v, float) and 0 < v < 1 for v in values)
+    of_one_sort = all(map(_is_steps, values)) or all(map(is_part, values))
     return bool(values) and of_one_sort and all(a < b for a, b in pairwise(values))
 
 
-def _is_positive(value: Any) -> bool:
-    return issubclass(type(value), Real) and 0 < value < math.inf
-
-
-_STEPS = ("an int >= 1", _is_steps, "Use a number of steps.")
-_COUNT = ("an int >= 1", _is_steps, "Use for example 2.")
-# For each setting: the rule, whether a value keeps it, and the remedy.
-_RULES: dict[str, tuple[str, Callable[[Any], bool], str]] = {
-    "lr": ("finite and > 0", _is_positive, "Leave it None for the optimizer's own."),
-    "warmup": ("an int >= 0 (steps) or a float in [0, 1) (a fraction)", _is_warmup, "Use for example 0.05 or 500."),
+_STEPS = Rule("an int >= 1", or_none(_is_steps), "Use a number of steps.")
+_COUNT = Rule("an int >= 1", or_none(_is_steps), "Use for example 2.")
+_RULES = {
+    "lr": Rule("finite and > 0", or_none(is_positive), "Leave it None for the optimizer's own."),
+    "warmup": Rule("an int >= 0 (steps) or a float in [0, 1) (a fraction)", is_warmup, "Use for example 0.05 or 500."),
     "step_size": _STEPS,
-    "milestones": (
+    "milestones": Rule(
         "increasing, all ints >= 1 (steps) or all floats in (0, 1) (fractions)",
-        _are_milestones,
+        or_none(_are_milestones),
         "Use for example (0.5, 0.75).",
     ),
-    "gamma": ("in (0, 1]", lambda value: _is_positive(value) and value <= 1, "Use for example 0.1."),
-    "decay": ("finite and > 0", _is_positive, "Use for example 1e-3."),
+    "gamma": Rule("in (0, 1]", or_none(is_share), "Use for example 0.1."),
+    "decay": Rule("finite and > 0", or_none(is_positive), "Use for example 1e-3."),
     "num_cycles": _COUNT,
     "t_0": _STEPS,
     "t_mult": _COUNT,
-    "decay_fraction": ("in (0, 1]", lambda value: _is_positive(value) and value <= 1, "Use for example 0.2."),
-    "min_factor": ("in [0, 1]", lambda value: value == 0 or (_is_positive(value) and value <= 1), "Use for example 0."),
+    "decay_fraction": Rule("in (0, 1]", or_none(is_share), "Use for example 0.2."),
+    "min_factor": Rule("in [0, 1]", or_none(lambda value: value == 0 or is_share(value)), "Use for example 0."),
 }
 _OPTIONS = tuple(name for name in _RULES if name not in ("lr", "warmup"))

@@ -15,19 +15,16 @@ from lrpilot.core.codec import record
 from lrpilot.core.curve import SIGNIFICANT, LRCurve
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.settings import check_num_steps, check_range, check_whole, is_real
 from lrpilot.core.shape import constant
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import (
     Tried,
     best_of,
-    check_num_steps,
-    check_range,
-    check_whole,
     expect_trial,
     gained_nothing,
     give_up,
-    is_real,
     read_trial,
 )
 from lrpilot.errors import SettingError

@@ -9,7 +9,6 @@ At the defaults these are 12, the work of 4 training steps, and 20 decisions a t
 
 import math
 from dataclasses import KW_ONLY, replace
-from numbers import Integral
 from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
@@ -17,8 +16,8 @@ from lrpilot.core.codec import record
 from lrpilot.core.health import NEARLY_ZERO, Health
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.reason import Reason
+from lrpilot.core.settings import check_range, check_start, check_whole, is_window, steps_of
 from lrpilot.core.shape import constant
-from lrpilot.core.trials import check_range, check_whole
 from lrpilot.core.weighting import Candidates, combine_factors, powers_of_two
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.policies.weighted_factors_state import Stage, WeightedFactorsState, explain
@@ -126,11 +125,7 @@ class WeightedFactors(Policy):
 
     def init(self, context: Context) -> WeightedFactorsState:
         """Begin with a decision, at the optimizer's own lr."""
-        if not self.min_lr <= context.lr <= self.max_lr:
-            raise SettingError(
-                f"The optimizer's lr must lie in [{self.min_lr}, {self.max_lr}], got {context.lr}. "
-                "Change it, or widen min_lr and max_lr."
-            )
+        check_start(context.lr, self.min_lr, self.max_lr)
         remaining = context.progress.remaining
         window = window_steps(self.window, remaining)
         stage: Stage = "mark" if self.recover else "line"
@@ -320,19 +315,16 @@ def window_steps(window: float | int, remaining: int | None) -> int:
     Raises:
         SettingError: a fraction of an open horizon.
     """
-    if not isinstance(window, float):
-        return int(window)
-    if remaining is None:
+    if isinstance(window, float) and remaining is None:
         raise SettingError(
             f"A window that is a fraction needs a known horizon, got window={window} and total_steps=None. "
             "Give total_steps, or the window as a number of steps."
         )
-    return max(2, round(window * remaining))
+    return steps_of(window, remaining, at_least=2)
 
 
 def _check_window(window: object) -> None:
-    fits = 0 < window < 1 if isinstance(window, float) else isinstance(window, Integral) and int(window) >= 2
-    if not fits:
+    if not is_window(window, 2):
         raise SettingError(
             f"window must be an int >= 2 (steps) or a float in (0, 1) (a fraction of the training), got {window!r}. "
             "Use len(loader) for a decision an epoch."
