@@ -17,6 +17,7 @@ from lrpilot.bench.experiments import AUTOLRS_HORIZON, AUTOLRS_TASKS, TUNED
 from lrpilot.bench.methods.autolrs import ABLATED, MAX_TAU, TAU, WIDTH
 from lrpilot.bench.methods.schedules import DEFAULT_LRS
 from lrpilot.bench.stats.aggregates import geometric_mean
+from lrpilot.bench.tasks.registry import get_task
 
 PAGE = HERE.parent / "docs" / "trial-experiments.md"
 Row = tuple[str, ...]
@@ -237,7 +238,8 @@ def page(bench: Bench, judged: Bench) -> str:
     """The whole page."""
     trainings = "\n\n".join(training_section(bench, task, kind) for task, kind in AUTOLRS_TASKS)
     shorts = tuple(SHORT_NAMES.values())
-    first = 0.1 * TAU * AUTOLRS_HORIZON * 1000
+    steps = AUTOLRS_HORIZON * get_task(AUTOLRS_TASKS[0][0]).steps
+    first = 0.1 * TAU * steps
     aims = (
         "training",
         "published ÷ its steps",
@@ -254,10 +256,10 @@ standard deviation over seeds.
 
 ## AutoLRS end to end
 
-Trainings {AUTOLRS_HORIZON:g} times as long as in the comparison: {AUTOLRS_HORIZON * 1000:,.0f} steps, so that the first stage of
-the published setting ({TAU:.1%} of the training; the longest: {MAX_TAU:.0%}) has Trials of {first:.0f} steps. Compute is everything, probes
-included. "Probes free" is the accounting of the slides: as many steps as a plain run, and the search on top. "÷ its own
-steps": compute ÷ that of the steps that were kept; 2 where the search takes as many.
+Trainings {AUTOLRS_HORIZON:g} times as long as in the comparison, {steps:,.0f} steps each, so that the first stage of the
+published setting ({TAU:.1%} of the training; the longest: {MAX_TAU:.0%}) has Trials of {first:.0f} steps. Compute is everything,
+probes included. "Probes free" is the accounting of the slides: as many steps as a plain run, and the search on top.
+"÷ its own steps": compute ÷ that of the steps that were kept; 2 where the search takes as many.
 
 The schedules are tuned: lrs half a decade apart on seed 0, from the middle of the oracle's grid on until the best lies
 inside, and the best on every seed. What that cost is counted nowhere. Each has 5 % warmup and is otherwise as it comes
