@@ -257,9 +257,9 @@ standard deviation over seeds.
 ## AutoLRS end to end
 
 Trainings {AUTOLRS_HORIZON:g} times as long as in the comparison, {steps:,.0f} steps each, so that the first stage of
-the published setting ({TAU:.1%} of the training; the longest: {MAX_TAU:.0%}) has Trials of {first:.0f} steps. Compute is
-everything, probes included. "Probes free" is the accounting of the slides: as many steps as a plain run, and the search
-on top. "÷ its own steps": compute ÷ that of the steps that were kept; 2 where the search takes as many.
+the published setting ({TAU:.1%} of the training; the longest: {MAX_TAU:.0%}) has Trials of {first:.0f} steps. Compute
+is everything, probes included. "Probes free" is the accounting of the slides: as many steps as a plain run, and the
+search on top. "÷ its own steps": compute ÷ that of the steps that were kept; 2 where the search takes as many.
 
 The schedules are tuned: lrs half a decade apart on seed 0, from the middle of the oracle's grid on until the best lies
 inside, and the best on every seed. What that cost is counted nowhere. Each has 5 % warmup and is otherwise as it comes
