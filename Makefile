@@ -42,6 +42,7 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 	$(BIN)/lrpilot bench run --suite all --processes $(JOBS) --records $(RECORDS)
 	$(BIN)/lrpilot bench run --suite lr_tuner --large --processes $(JOBS) --records benchmarks/records/lr_tuner.jsonl
 	$(BIN)/lrpilot bench run --suite weighted_factors --processes $(JOBS) --records benchmarks/records/weighted_factors.jsonl
+	$(BIN)/lrpilot bench run --suite autolrs --processes $(JOBS) --records benchmarks/records/autolrs.jsonl
 	$(BIN)/python benchmarks/invariances.py
 	$(BIN)/python benchmarks/probe_cost.py
 	$(BIN)/python benchmarks/line_cost.py
@@ -57,6 +58,7 @@ docs: $(STAMP) ## write the tables of docs/ from the committed records
 	$(BIN)/python benchmarks/evidence_page.py
 	$(BIN)/python benchmarks/forecast_page.py
 	$(BIN)/python benchmarks/line_experiments.py
+	$(BIN)/python benchmarks/trial_experiments.py
 	$(BIN)/lrpilot bench report --records $(RECORDS) --out runs/benchmark.html --markdown docs
 
 data: $(STAMP) ## fetch the benchmark's data into the data folder (LRPILOT_DATA names it)

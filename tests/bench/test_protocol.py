@@ -13,6 +13,7 @@ from fake_attempts import seeming_record
 from lrpilot.bench.analysis.catalogue import registered
 from lrpilot.bench.analysis.oracle import oracle
 from lrpilot.bench.analysis.runs import load
+from lrpilot.bench.experiments import AUTOLRS_TASKS, TUNED
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.ledger import Ledger
 from lrpilot.bench.methods.registry import get_method, methods
@@ -20,7 +21,6 @@ from lrpilot.bench.protocol import (
     ALL_OF,
     GROUPS,
     SUITES,
-    best_of,
     oracle_sweep,
     scope,
     suites,
@@ -29,11 +29,13 @@ from lrpilot.bench.protocol import (
 )
 from lrpilot.bench.schema import ORACLE_KINDS, REFERENCE_KINDS, by_run, run_of
 from lrpilot.bench.tasks.registry import get_task, tasks
+from lrpilot.bench.winners import best_of
 from lrpilot.errors import SettingError
 
 DIGITS = get_task("digits")
 LRS = DIGITS.families[0].oracle_lrs
-EXPERIMENTS = ("lr_tuner", "weighted_factors")
+WITH_OWN_TASKS = ("lr_tuner", "weighted_factors")
+EXPERIMENTS = (*WITH_OWN_TASKS, "autolrs")
 
 
 def nothing(job: Job) -> None:
@@ -215,11 +217,16 @@ def test_the_smoke_run_takes_the_seeds_that_are_asked_for() -> None:
 def test_every_job_of_an_experiment_can_be_run(name: str) -> None:
     jobs = jobs_of(name, large=True)
     assert len({plan(job).run for job in jobs}) == len(jobs) > 50
+
+
+@pytest.mark.parametrize("name", WITH_OWN_TASKS)
+def test_an_experiment_may_have_tasks_of_its_own_and_takes_the_seeds_that_are_asked_for(name: str) -> None:
+    jobs = jobs_of(name, large=True)
     assert any(get_task(job.task).experiment for job in jobs)
     assert {job.seed for job in jobs_of(name, seeds=[4], task_names=[jobs[0].task])} == {4}
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", WITH_OWN_TASKS)
 def test_an_experiment_is_of_the_family_that_is_asked_for(name: str) -> None:
     jobs = jobs_of(name, family="plain_sgd")
     assert jobs and {plan(job).kind for job in jobs} == {"plain_sgd"}
@@ -238,6 +245,35 @@ def test_the_pair_at_the_papers_size_is_asked_for() -> None:
     full = {job for job in jobs_of("lr_tuner", large=True) if get_task(job.task).large}
     assert {job.method for job in full} == {"constant_unwarmed", "lr_tuner_epochs"}
     assert not full & set(jobs_of("lr_tuner"))
+
+
+def by_distance(best_lr: float) -> Any:
+    """Records in which the loss grows with the distance from an lr; methods without one have nothing to say."""
+    return lambda job: record(1.0 if job.lr is None else 1.0 + abs(math.log(job.lr / best_lr)))
+
+
+def test_autolrs_is_run_on_every_seed_beside_the_winners_of_sweeps_at_seed_0() -> None:
+    jobs = jobs_of("autolrs", by_distance(0.01), task_names=["char_kjv"])
+    assert {job.horizon for job in jobs} == {4.0} and {job.family for job in jobs} == {"adamw"}
+    settings_of_it = [job for job in jobs if job.lr is None]
+    assert len(settings_of_it) == len(set(settings_of_it)) == 5 * 3
+    for method in TUNED:
+        of_method = [job for job in jobs if job.method == method]
+        assert [job.lr for job in of_method] == [9.49e-4, 0.003, 0.00949, 0.03, 0.00949, 0.00949, 0.00949]
+        assert [job.seed for job in of_method] == [0, 0, 0, 0, 0, 1, 2], "the sweep stays at 0"
+    assert {job.seed for job in jobs_of("autolrs", seeds=[4]) if job.lr is None} == {4}
+
+
+def test_autolrs_has_no_winner_before_its_sweep_is_whole() -> None:
+    jobs = jobs_of("autolrs")
+    assert {job.seed for job in jobs if job.lr is not None} == {0}
+    assert len([job for job in jobs if job.lr is not None]) == len(AUTOLRS_TASKS) * len(TUNED) * 3
+
+
+def test_autolrs_is_of_the_family_that_is_asked_for() -> None:
+    jobs = jobs_of("autolrs", family="sgd")
+    assert {(job.task, job.family) for job in jobs} == {("fashion_bn", "sgd")}
+    assert {(job.task, job.family) for job in jobs_of("autolrs")} == set(AUTOLRS_TASKS)
 
 
 # ---------------------------------------------------------------------- the other optimizer families

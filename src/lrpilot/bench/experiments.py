@@ -1,14 +1,19 @@
 """Experiments of single methods: suites of their own, with tasks and settings that no other suite runs.
 
-Like every suite (:mod:`lrpilot.bench.protocol`) each is a pure function of its scope; what comes first is run first.
+Like every suite (:mod:`lrpilot.bench.protocol`) each is a pure function of its scope, and of the records where a sweep
+has a winner; what comes first is run first.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lrpilot.bench.jobs import Job
+from lrpilot.bench.methods.autolrs import ABLATED
 from lrpilot.bench.methods.lr_tuner import HELD, STEP_FACTORS
 from lrpilot.bench.methods.schedules import UNWARMED
 from lrpilot.bench.methods.weighted_factors import BATCHES, NUM_FACTORS
+from lrpilot.bench.tasks.registry import get_task
+from lrpilot.bench.winners import Lookup, best_of, widening_sweep
 
 TUNER_TASK, TUNER_TASK_FULL = "papers_fashion", "papers_fashion_full"
 TUNER_FAMILIES = ("sgd", "plain_sgd", "adam")
@@ -19,6 +24,12 @@ STEP_FACTOR_TASKS = ("fashion_bn", "char_kjv", "diamonds")
 FACTORS_TASK = "factors_fashion"
 START_LR = 0.005  # of the paper
 FAR_LR = 1.0  # its start 200 times too large
+
+AUTOLRS_TASKS = (("fashion_bn", "sgd"), ("fashion_bn", "adamw"), ("char_kjv", "adamw"))  # with the optimizer family
+# A stage of 7.5 % of 4,000 steps has Trials of 30 as published, which is what a forecast needs; of 1,000 steps, of 8.
+AUTOLRS_HORIZON = 4.0
+AUTOLRS_METHODS = ("autolrs", "autolrs_paper", "autolrs_paper_free", *(f"autolrs_{score}" for score in ABLATED))
+TUNED = ("constant", "cosine", "clr", "sgdr")  # the slides' baselines, and two that everybody has
 
 
 def lr_tuner_jobs(seeds: tuple[int, ...]) -> Iterator[Job]:
@@ -45,3 +56,23 @@ def weighted_factors_jobs(seeds: tuple[int, ...]) -> Iterator[Job]:
         for method in ("constant_unwarmed", own, f"{own}_n7", published, f"{published}_n7"):
             yield Job(FACTORS_TASK, method, seed=seed, lr=FAR_LR)
         yield from (Job(FACTORS_TASK, method, seed=seed, lr=START_LR) for method in varied)
+
+
+def autolrs_jobs(seeds: tuple[int, ...], lookup: Lookup) -> Iterator[Job]:
+    """AutoLRS': its settings and ablations beside four schedules, each at the best lr of a sweep at seed 0."""
+    sweeps = [tuned_sweep(task, kind, method, lookup) for task, kind in AUTOLRS_TASKS for method in TUNED]
+    for jobs in sweeps:
+        yield from jobs
+    for seed in seeds:
+        for task, kind in AUTOLRS_TASKS:
+            for method in AUTOLRS_METHODS:
+                yield Job(task, method, seed=seed, family=kind, horizon=AUTOLRS_HORIZON)
+        winners = [best_of(jobs, lookup) for jobs in sweeps]
+        yield from (replace(best, seed=seed) for best in winners if best is not None)
+
+
+def tuned_sweep(task: str, kind: str, method: str, lookup: Lookup) -> list[Job]:
+    """The lrs that a schedule of the experiment of AutoLRS is tuned over, from the middle of the oracle's on."""
+    lrs = get_task(task).family(kind).oracle_lrs
+    job = Job(task, method, family=kind, horizon=AUTOLRS_HORIZON)
+    return widening_sweep(job, lrs[len(lrs) // 2], lookup)

@@ -7,22 +7,20 @@ a sweep on further seeds). Order is priority: what comes first is run first.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from lrpilot.bench.experiments import lr_tuner_jobs, weighted_factors_jobs
+from lrpilot.bench.experiments import autolrs_jobs, lr_tuner_jobs, weighted_factors_jobs
 from lrpilot.bench.jobs import Job
 from lrpilot.bench.methods.method import Method
 from lrpilot.bench.methods.registry import get_method, methods
 from lrpilot.bench.schema import LR_FACTORS, ORACLE_KINDS, REFERENCE_KINDS
 from lrpilot.bench.tasks.registry import get_task, tasks
 from lrpilot.bench.tasks.task import OptimizerFamily, Task
+from lrpilot.bench.winners import Lookup, best_of, final_loss
 from lrpilot.core.names import unknown_name
-
-Record = Mapping[str, Any]
-Lookup = Callable[[Job], Record | None]  # the record of a job's run, if there is one
 
 ORACLE_SEEDS = (0, 1, 2, 3, 4)
 SEEDS = (0, 1, 2)
@@ -132,21 +130,6 @@ def oracle_sweep(task: Task, *, family: str | None = None) -> list[Job]:
     return [job for method in ORACLE_KINDS for job in sweep(task, method, family=family)]
 
 
-def best_of(jobs: Sequence[Job], lookup: Lookup) -> Job | None:
-    """The job of lowest final validation loss; None while one has no record, or where none finished."""
-    records = [lookup(job) for job in jobs]
-    if any(record is None for record in records):
-        return None
-    scored = [(_final_loss(record), i) for i, record in enumerate(records) if record is not None]
-    loss, best = min(scored, default=(math.inf, 0))
-    return jobs[best] if loss < math.inf else None
-
-
-def _final_loss(record: Record) -> float:
-    loss = record["final"]["val_loss"]
-    return math.inf if record["status"] != "finished" or loss is None else float(loss)
-
-
 def oracle(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """For every task the sweep, then its best point on further seeds."""
     for task in within.judged:
@@ -188,7 +171,7 @@ def _interpolable(swept: Sequence[Job], lr: float, lookup: Lookup) -> bool:
     if above == len(lrs) or (above == 0 and lr < lrs[0]):
         return False
     records = [lookup(job) for job in swept[max(0, above - 1) : above + 1]]
-    return len({math.isfinite(_final_loss(record)) for record in records if record is not None}) < 2
+    return len({math.isfinite(final_loss(record)) for record in records if record is not None}) < 2
 
 
 # ---------------------------------------------------------------------- the other suites
@@ -254,22 +237,27 @@ def smoke(within: Scope, lookup: Lookup) -> Iterator[Job]:
         yield from (replace(best, seed=seed) for seed in seeds)
 
 
-def _experiment(jobs: Callable[[tuple[int, ...]], Iterator[Job]], within: Scope) -> Iterator[Job]:
+def _experiment(jobs: Iterable[Job], within: Scope) -> Iterator[Job]:
     """Of an experiment's jobs those of the tasks in scope, in the family that is asked for if there is one."""
     names = {task.name for task in within.tasks}
-    for job in jobs(within.seeds or SEEDS):
+    for job in jobs:
         if job.task in names and within.family in (None, get_task(job.task).family(job.family).kind):
             yield job
 
 
 def lr_tuner(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """The experiments of LRTuner."""
-    return _experiment(lr_tuner_jobs, within)
+    return _experiment(lr_tuner_jobs(within.seeds or SEEDS), within)
 
 
 def weighted_factors(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """The experiments of loss-weighted factors."""
-    return _experiment(weighted_factors_jobs, within)
+    return _experiment(weighted_factors_jobs(within.seeds or SEEDS), within)
+
+
+def autolrs(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """The experiment of AutoLRS."""
+    return _experiment(autolrs_jobs(within.seeds or SEEDS, lookup), within)
 
 
 @dataclass(frozen=True)
@@ -296,6 +284,7 @@ _SUITES = (
     Suite("horizon", "a quarter and four times the budget on two tasks", horizon),
     Suite("lr_tuner", "experiments: AutoLR's Tables 2, 12 and 14, and steps beyond the minimiser", lr_tuner),
     Suite("weighted_factors", "experiments: the shape of its paper's table and figures", weighted_factors),
+    Suite("autolrs", "experiments: AutoLRS against tuned schedules, in trainings four times as long", autolrs),
     Suite("smoke", "three methods on digits, two seeds: does it all work?", smoke),
 )
 SUITES = {suite.name: suite for suite in _SUITES}

@@ -15,8 +15,8 @@ from lrpilot import __version__
 from lrpilot.bench.jobs import Job, Plan
 from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs, require_device, without_crashed
 from lrpilot.bench.progress import Pace, Silence, Watch, crash_reason, latest_line
-from lrpilot.bench.protocol import Lookup
 from lrpilot.bench.records import append_record, machine_facts
+from lrpilot.bench.winners import Lookup
 from lrpilot.bench.workers import Outcome, Pool
 
 Wants = Callable[[Lookup], list[Job]]

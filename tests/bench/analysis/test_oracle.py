@@ -16,9 +16,10 @@ from lrpilot.bench.analysis.catalogue import registered
 from lrpilot.bench.analysis.oracle import oracle, sweep
 from lrpilot.bench.analysis.runs import load
 from lrpilot.bench.jobs import Job, plan
-from lrpilot.bench.protocol import best_of, oracle_sweep
+from lrpilot.bench.protocol import oracle_sweep
 from lrpilot.bench.schema import ORACLE_KINDS, by_run
 from lrpilot.bench.tasks.registry import get_task
+from lrpilot.bench.winners import best_of
 
 
 def test_by_hand() -> None:

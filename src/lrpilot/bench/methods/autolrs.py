@@ -1,4 +1,6 @@
-"""AutoLRS, default and as published; and beam search, the comparator."""
+"""AutoLRS, default, as published, and with other scores; and beam search, the comparator."""
+
+from typing import Any
 
 from lrpilot.bench.methods.flying import fly_policy
 from lrpilot.bench.methods.lr_entry import lr_method
@@ -11,11 +13,12 @@ from lrpilot.policies.beam_search import BeamSearch
 # tenth of such a stage would be too few steps for any forecast.
 TAU, MAX_TAU = 0.075, 0.3
 WIDTH = 100.0  # max_lr / min_lr in the example of its authors' code, whose max_lr is the usual lr
+ABLATED = ("raw", "annealed")  # scores; the default's is "average"
 
 
-def fly_autolrs(session: Session) -> Notes:
-    """Train with the default, from the session's lr."""
-    fly_policy(session, AutoLRS())
+def fly_autolrs(session: Session, **settings: Any) -> Notes:
+    """Train with the default, or with some settings changed, from the session's lr."""
+    fly_policy(session, AutoLRS(**settings))
     return {}
 
 
@@ -48,6 +51,16 @@ METHODS = (
         _PAPER,
         {"free": True},
         group="lrpilot",
+    ),
+    *(
+        lr_method(
+            f"autolrs_{score}",
+            f"AutoLRS, {score} score",
+            fly_autolrs,
+            "the default, its Trials scored in another way; start lr 0.1 (SGD) or 1e-3 (AdamW)",
+            {"score": score},
+        )
+        for score in ABLATED
     ),
     lr_method(
         "beam_search",
