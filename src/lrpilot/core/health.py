@@ -72,6 +72,11 @@ def is_alarming(times: int) -> bool:
     return times % FIRST_ALARM == 0 and doubled > 0 and doubled & (doubled - 1) == 0
 
 
+def alarm(times: int) -> str:
+    """What to say of so many losses in a row that are no number; nothing where it is not time to."""
+    return f", {times} times in a row: look for such values in the data and the model" if is_alarming(times) else ""
+
+
 def mean_and_spread(losses: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (divisor n - 1); 0 for a single loss, and where the mean is not finite."""
     mean = sum(loss / len(losses) for loss in losses)

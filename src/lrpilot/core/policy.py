@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from lrpilot.core.actions import Action, Observation, Progress
 from lrpilot.core.codec import record
 from lrpilot.core.reason import Reason
+from lrpilot.errors import PolicyError
 
 
 @record
@@ -68,3 +69,17 @@ class Policy(ABC):
             after: the state it made of them.
         """
         return None
+
+
+def not_asked_for(name: str, observation: Observation, *, asked_for: str | None = None) -> PolicyError:
+    """The error of a policy that was told of something else than it asked for.
+
+    Args:
+        name: of the policy.
+        observation: that it was told.
+        asked_for: what it did ask for.
+    """
+    what = "what it asked for" if asked_for is None else f"what it asked for, {asked_for}"
+    return PolicyError(
+        f"{name} must be told of {what}, got {type(observation).__name__}. Tell it the observation of its own action."
+    )

@@ -7,8 +7,8 @@ from statistics import median
 
 from lrpilot.core.actions import Observation, TrialLosses
 from lrpilot.core.codec import record
+from lrpilot.core.policy import not_asked_for
 from lrpilot.core.stop import Stop
-from lrpilot.errors import PolicyError
 
 # How many times the range of training losses seen in the best Trial a losing one may climb above it.
 # Generous on purpose: a good lr may overshoot for a step or two, and a Trial is short anyway.
@@ -84,10 +84,7 @@ def expect_trial(observation: Observation, name: str) -> TrialLosses:
         PolicyError: it was told of something else.
     """
     if not isinstance(observation, TrialLosses):
-        raise PolicyError(
-            f"{name} must be told of what it asked for, a Trial, got {type(observation).__name__}. "
-            "Tell it the observation of its own action."
-        )
+        raise not_asked_for(name, observation, asked_for="a Trial")
     return observation
 
 

@@ -25,10 +25,9 @@ from typing import ClassVar, Literal
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Mark, Observation, Rewind, Train, Trained, TrialLosses
 from lrpilot.core.codec import record
 from lrpilot.core.found import FoundLR
-from lrpilot.core.policy import Context, Policy
+from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.settings import steps_of
 from lrpilot.core.shape import Shape, constant, ramp
-from lrpilot.errors import PolicyError
 from lrpilot.policies.autolrs_flight import (
     LEAST_LOOK,
     LOOKS,
@@ -251,10 +250,7 @@ class AutoLRS(Policy):
                 return taken_back(state)
             case "train", Trained():
                 return trained(self, state, observation)
-        raise PolicyError(
-            f"{self.name} must be told of what it asked for, got {type(observation).__name__}. "
-            "Tell it the observation of its own action."
-        )
+        raise not_asked_for(self.name, observation)
 
     def _sampled(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
         """One more measurement of step sampling; its window where it is done."""

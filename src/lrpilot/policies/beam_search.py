@@ -28,10 +28,10 @@ from typing import Literal
 
 from lrpilot.core.actions import Action, Done, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy
+from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.settings import check_range, check_start, check_whole, is_positive, steps_of
 from lrpilot.core.shape import constant
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.errors import SettingError
 
 # mark: remember the weights as they are; rewind: go to where the next Train begins; train: a window, or the rest.
 Stage = Literal["mark", "rewind", "train", "done"]
@@ -173,10 +173,7 @@ class BeamSearch(Policy):
                 return self._go_to_mark(replace(state, here=key))
             case "train", Trained():
                 return self._trained(state, observation) if observation.finished else state
-        raise PolicyError(
-            f"{self.name} must be told of what it asked for, got {type(observation).__name__}. "
-            "Tell it the observation of its own action."
-        )
+        raise not_asked_for(self.name, observation)
 
     # ---------------------------------------------------------------- rounds
 

@@ -26,7 +26,7 @@ from typing import ClassVar, Literal, TypeVar
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy
+from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.reason import Reason
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError
@@ -230,8 +230,5 @@ class LRTuner(Policy):
 
 def _expect(observation: Observation, kind: type[Seen]) -> Seen:
     if not isinstance(observation, kind):
-        raise PolicyError(
-            f"LRTuner must be told of what it asked for, {kind.__name__}, got {type(observation).__name__}. "
-            "Tell it the observation of its own action."
-        )
+        raise not_asked_for("LRTuner", observation, asked_for=kind.__name__)
     return observation

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from lrpilot.core.health import is_alarming
+from lrpilot.core.health import alarm, is_alarming
 from lrpilot.core.reason import Reason, lr_from_to
 from lrpilot.policies.lr_tuner_plan import is_exploring
 from lrpilot.policies.lr_tuner_rules import recent_rate
@@ -38,13 +38,11 @@ def explain(tuner: "LRTuner", state: LRTunerState, after: LRTunerState) -> Reaso
 
 
 def _of_no_number(state: LRTunerState, after: LRTunerState, change: str) -> Reason:
-    alarms = is_alarming(after.lost)
     if after.lr < state.lr:
         what, code = "the loss was no finite number", "no_number"
     else:
         what, code = "the loss was no finite number, and would not be at any lr", "bad_data"
-    look = f", {after.lost} times in a row: look for such values in the data and the model" if alarms else ""
-    return Reason(code, f"{change}: {what}{look}{_back(after)}", alarms)
+    return Reason(code, f"{change}: {what}{alarm(after.lost)}{_back(after)}", is_alarming(after.lost))
 
 
 def _back(after: LRTunerState) -> str:

@@ -14,12 +14,12 @@ from typing import ClassVar
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.health import NEARLY_ZERO, Health
-from lrpilot.core.policy import Context, Policy
+from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.reason import Reason
 from lrpilot.core.settings import check_range, check_start, check_whole, is_window, steps_of
 from lrpilot.core.shape import constant
 from lrpilot.core.weighting import Candidates, combine_factors, powers_of_two
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.errors import SettingError
 from lrpilot.policies.weighted_factors_state import Stage, WeightedFactorsState, explain
 
 PLACE = "good"
@@ -160,10 +160,7 @@ class WeightedFactors(Policy):
             case LineLosses():
                 decide = self._decide if self.recover else self._decide_as_published
                 return decide(state, observation)
-        raise PolicyError(
-            f"{self.name} must be told of what it asked for, got {type(observation).__name__}. "
-            "Tell it the observation of its own action."
-        )
+        raise not_asked_for(self.name, observation)
 
     def explain(
         self, state: WeightedFactorsState, observation: Observation, after: WeightedFactorsState

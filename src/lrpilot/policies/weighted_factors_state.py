@@ -4,7 +4,7 @@ from typing import Literal
 
 from lrpilot.core.actions import LineLosses, Observation
 from lrpilot.core.codec import record
-from lrpilot.core.health import Health, is_alarming
+from lrpilot.core.health import Health, alarm, is_alarming
 from lrpilot.core.reason import Reason, lr_from_to
 from lrpilot.core.weighting import Candidates
 
@@ -52,8 +52,7 @@ def explain(state: WeightedFactorsState, seen: Observation, after: WeightedFacto
     """What was decided between two states, from which lr to which, and why; None where nothing was."""
     change = lr_from_to(state.lr, after.lr)
     if after.lost > state.lost:
-        alarms = is_alarming(after.lost)
-        look = f", {after.lost} times in a row: look for such values in the data and the model" if alarms else ""
+        alarms, look = is_alarming(after.lost), alarm(after.lost)
         if after.lr < state.lr:
             return Reason("no_number", f"{change}: a loss was no finite number{look}", alarms)
         return Reason("bad_data", f"{change}: a loss was no finite number, and would not be at any lr{look}", alarms)
