@@ -7,13 +7,14 @@ import copy
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle, islice
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lrpilot import Training
+from lrpilot import Pilot, Training
 from lrpilot.core.actions import Action, Done, Observation, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
@@ -62,6 +63,35 @@ def loop_step(training: Training, batch: Any) -> Tensor:
     loss.backward()
     training.optimizer.step()
     return loss
+
+
+def training_at(lr: float) -> Training:
+    """SGD with momentum on the small model."""
+    model = make_model()
+    return make_training(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9))
+
+
+def own_loop(training: Training, pilot: Pilot, steps: int, *, start: int = 0) -> None:
+    """A user's loop over the small data, from batch ``start`` on."""
+    for batch in islice(cycle(make_batches()), start, start + steps):
+        pilot.step(loop_step(training, batch))
+
+
+def assert_resumes_bit_for_bit(policy: Policy, steps: int, stop: int) -> None:
+    """Saved at ``stop`` and continued elsewhere, a training takes the lrs and ends in the weights of a whole one."""
+    whole, first, second = training_at(0.01), training_at(0.01), training_at(0.01)
+    uninterrupted = Pilot(whole, policy, steps)
+    own_loop(whole, uninterrupted, steps)
+    pilot = Pilot(first, policy, steps)
+    own_loop(first, pilot, stop)
+    saved = pilot.state_dict()
+    second.model.load_state_dict(first.model.state_dict())
+    second.optimizer.load_state_dict(first.optimizer.state_dict())
+    resumed = Pilot(second, policy, steps)
+    resumed.load_state_dict(saved)
+    own_loop(second, resumed, steps - stop, start=stop)
+    assert resumed.history.lrs == uninterrupted.history.lrs
+    assert same_tensors(weights(second.model), weights(whole.model))
 
 
 @record

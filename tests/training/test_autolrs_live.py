@@ -4,16 +4,23 @@ import json
 import math
 import subprocess
 import sys
-from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
 import torch
 
-from lrpilot import AutoLRS, Pilot, Training, fit
+from lrpilot import AutoLRS, Pilot, fit
 from lrpilot.policies.autolrs_state import LRStage, StageCode
 from lrpilot.policies.beam_search import BeamSearch
-from small_training import loop_step, make_batches, make_model, make_training, same_tensors, weights
+from small_training import (
+    assert_resumes_bit_for_bit,
+    make_batches,
+    make_training,
+    own_loop,
+    same_tensors,
+    training_at,
+    weights,
+)
 
 TESTS = Path(__file__).parents[1]
 STEPS = 60
@@ -22,16 +29,6 @@ POLICIES = {
     "published": AutoLRS.paper(1e-2, 1.0, tau=10, max_tau=20),
     "beam search": BeamSearch(window=4),
 }
-
-
-def training_at(lr: float) -> Training:
-    model = make_model()
-    return make_training(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9))
-
-
-def own_loop(training: Training, pilot: Pilot, steps: int, *, start: int = 0) -> None:
-    for batch in islice(cycle(make_batches()), start, start + steps):
-        pilot.step(loop_step(training, batch))
 
 
 def stages(result: object) -> tuple[LRStage, ...]:
@@ -54,19 +51,7 @@ def test_an_own_loop_and_fit_train_the_same(policy: AutoLRS) -> None:
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 @pytest.mark.parametrize("stop", [1, 9, 31])
 def test_it_resumes_bit_for_bit(policy: AutoLRS, stop: int) -> None:
-    whole, first, second = training_at(0.01), training_at(0.01), training_at(0.01)
-    uninterrupted = Pilot(whole, policy, STEPS)
-    own_loop(whole, uninterrupted, STEPS)
-    pilot = Pilot(first, policy, STEPS)
-    own_loop(first, pilot, stop)
-    saved = pilot.state_dict()
-    second.model.load_state_dict(first.model.state_dict())
-    second.optimizer.load_state_dict(first.optimizer.state_dict())
-    resumed = Pilot(second, policy, STEPS)
-    resumed.load_state_dict(saved)
-    own_loop(second, resumed, STEPS - stop, start=stop)
-    assert resumed.history.lrs == uninterrupted.history.lrs
-    assert same_tensors(weights(second.model), weights(whole.model))
+    assert_resumes_bit_for_bit(policy, STEPS, stop)
 
 
 @pytest.mark.slow
