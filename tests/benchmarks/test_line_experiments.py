@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from line_claims import gather
-from line_experiments import accuracy, cells, page, read, spread, three
+from line_experiments import accuracy, cells, on_common_seeds, page, read, spread, three
 
 from fake_attempts import seeming_record
 from lrpilot.bench.analysis.compare import all_rows, headlines
-from lrpilot.bench.experiments import lr_tuner_jobs, weighted_factors_jobs
+from lrpilot.bench.experiments import STEP_FACTORS, lr_tuner_jobs, weighted_factors_jobs
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.records import append_record
 
@@ -33,7 +33,7 @@ def test_without_records_every_row_says_so(tmp_path: Path) -> None:
     empty = read(tmp_path / "none.jsonl")
     words = page(empty, empty, empty)
     rows = [line for line in words.splitlines() if line.startswith("| ") and "---" not in line]
-    assert sum("not run" in row for row in rows) == len(rows) - 9, "all but the headers"
+    assert sum("not run" in row for row in rows) == len(rows) - 10, "all but the headers"
 
 
 def test_with_all_records_no_row_lacks_one(tmp_path: Path) -> None:
@@ -59,6 +59,15 @@ def test_failures_are_counted_and_not_averaged(tmp_path: Path) -> None:
     assert accuracy([]) == "not run"
     assert accuracy(runs.values()) == "90.00 (1 failed)"
     assert cells({1: runs[1]})[0] == accuracy([runs[1]]) == "all 1 failed"
+
+
+def test_the_default_is_compared_with_its_ablations_on_their_seeds(tmp_path: Path) -> None:
+    ablations = [Job("fashion_bn", f"lr_tuner_factor_{factor:g}", seed=s) for factor in STEP_FACTORS for s in (0, 1)]
+    bench = read(recorded(tmp_path / "a.jsonl", ablations))
+    judged = read(recorded(tmp_path / "b.jsonl", [Job("fashion_bn", "lr_tuner", seed=seed) for seed in (3, 1, 0, 2)]))
+    runs = judged.runs("fashion_bn", "lr_tuner")
+    assert on_common_seeds(runs, bench, "fashion_bn") == [runs[0], runs[1]]
+    assert on_common_seeds(runs, bench, "diamonds") == []
 
 
 @pytest.mark.parametrize("values, words", [([2.0], "2"), ([1.0, 3.0], "2 ± 1.41"), ([], "not run")])

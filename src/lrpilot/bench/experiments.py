@@ -24,6 +24,9 @@ STEP_FACTOR_TASKS = ("fashion_bn", "char_kjv", "diamonds")
 FACTORS_TASK = "factors_fashion"
 START_LR = 0.005  # of the paper
 FAR_LR = 1.0  # its start 200 times too large
+# With BatchNorm that start kills nothing. Without, 200 times a good one does.
+DEADLY_TASK, DEADLY_LRS = "fashion_plain", (0.05, 10.0)
+DEADLY_METHODS = ("constant_unwarmed", "weighted_factors_paper", "weighted_factors")
 
 AUTOLRS_TASKS = (("fashion_bn", "sgd"), ("fashion_bn", "adamw"), ("char_kjv", "adamw"))  # with the optimizer family
 # A stage of 7.5 % of 4,000 steps has Trials of 30 as published, which is what a forecast needs; of 1,000 steps, of 8.
@@ -56,6 +59,7 @@ def weighted_factors_jobs(seeds: tuple[int, ...]) -> Iterator[Job]:
         for method in ("constant_unwarmed", own, f"{own}_n7", published, f"{published}_n7"):
             yield Job(FACTORS_TASK, method, seed=seed, lr=FAR_LR)
         yield from (Job(FACTORS_TASK, method, seed=seed, lr=START_LR) for method in varied)
+        yield from (Job(DEADLY_TASK, method, seed=seed, lr=lr) for lr in DEADLY_LRS for method in DEADLY_METHODS)
 
 
 def autolrs_jobs(seeds: tuple[int, ...], lookup: Lookup) -> Iterator[Job]:
