@@ -23,7 +23,6 @@ from lrpilot.training.checks import (
 )
 from lrpilot.training.data import copy_batch, count_samples
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action, together
-from lrpilot.training.ends import TrialEnds
 from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, pure_forwards, reestimate_batch_norm
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.line import LineEndpoints
@@ -33,6 +32,7 @@ from lrpilot.training.rng import kept_rng, seed_rng
 from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
 from lrpilot.training.training import Training
 from lrpilot.training.trial import FlownTrial, RunningAverage, StepCounter, copied_before_step, counted_steps
+from lrpilot.training.trial_ends import TrialEnds
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
 BATCH_NORM_BATCHES = 16
