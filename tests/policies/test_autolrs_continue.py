@@ -15,7 +15,7 @@ from lrpilot.core.stop import StopReason
 from lrpilot.core.surrogate import fit_surrogate
 from lrpilot.policies import autolrs_search
 from lrpilot.policies.autolrs import AutoLRS
-from lrpilot.policies.autolrs_continue import NEAR, held_lr
+from lrpilot.policies.autolrs_continue import KEYS, NEAR, held_lr, kept_after
 from lrpilot.policies.autolrs_state import AutoLRSState, KeptTrial, LRStage, StageCode
 from lrpilot.simulation import SimulationResult, simulate
 
@@ -114,8 +114,8 @@ def test_where_it_is_not_granted_nothing_is_kept(policy: AutoLRS) -> None:
 
 
 @pytest.mark.parametrize("policy", [PAPER, POLICIES["default_held"]], ids=["paper", "default"])
-def test_the_best_so_far_is_never_lost_and_no_third_end_is_held(policy: AutoLRS) -> None:
-    """Replayed from the events: what is held under each key, and which lr is the best of the search so far."""
+def test_what_it_would_go_on_from_is_never_lost_and_no_third_end_is_held(policy: AutoLRS) -> None:
+    """Replayed from the events: what is held under each key; published, the best lr of the search so far is."""
     result, checked = flown(policy, NOISY), 0
     state: AutoLRSState = policy.init(Context(0.1, Progress(0, 280), continues=True))
     held: dict[str, float] = {}
@@ -133,7 +133,9 @@ def test_the_best_so_far_is_never_lost_and_no_third_end_is_held(policy: AutoLRS)
         state = policy.tell(state, event.observation)  # type: ignore[arg-type]
         if state.phase == "search" and state.search is not None and state.kept is not None and state.search.candidates:
             search = state.search
-            assert held[state.kept.key] == state.kept.lr == search.lrs[search.scores.index(min(search.scores))]
+            assert held[state.kept.key] == state.kept.lr
+            if policy.published:
+                assert state.kept.lr == search.lrs[search.scores.index(min(search.scores))]
         assert len(held) <= policy.max_ends == 2
     assert checked >= 1
 
@@ -154,6 +156,19 @@ def test_a_trial_that_was_stopped_is_not_gone_on_from() -> None:
 def test_where_every_lr_diverges_there_is_nothing_to_go_on_from() -> None:
     result = flown(AutoLRS.paper(1e100, 1e110, tau=40, max_tau=80), NOISY)
     assert stages(result)[0].code is StageCode.ALL_DIVERGED and stages(result)[0].continued == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "kept_lr"), [(0.1, 0.1), (0.2, 0.2), (0.14, 0.1), (0.15, 0.2), (1e-3, 0.1), (5.0, 0.2)]
+)
+def test_of_two_trials_the_one_nearer_to_the_choice_is_held(choice: float, kept_lr: float) -> None:
+    policy, here = POLICIES["default_held"], Progress(0, 280)
+    asked = replace(policy.init(Context(0.1, here, continues=True)), kept=KeptTrial(KEYS[0], 0.1))
+    seen = TrialLosses(here, (1.0, 0.9), 0.9, None)
+    kept = kept_after(policy, asked, seen, lr=0.2, choice=choice)
+    assert kept == (asked.kept if kept_lr == 0.1 else KeptTrial(KEYS[1], 0.2))
+    stopped = replace(seen, stop=StopReason.NON_FINITE)
+    assert kept_after(policy, asked, stopped, lr=0.2, choice=0.2) == asked.kept, "which was not held at all"
 
 
 @pytest.mark.parametrize(("decades", "taken"), [(0.0, True), (0.9 * NEAR, True), (-0.9 * NEAR, True), (0.03, False)])

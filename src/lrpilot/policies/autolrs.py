@@ -96,10 +96,11 @@ class AutoLRS(Policy):
     Under a total budget (``fit(budget=...)``) a search shortens the training that follows: stages are laid out anew
     after each.
 
-    Where Trials may be continued (``fit(continue_trials=True)``), a stage that begins at the lr of its best Trial, and
-    holds it, goes on from that Trial: its steps are the stage's first, and are not trained anew. That is every stage
-    of the published rules; of the default the middle one, where the choice is within 0.02 decades of the best lr tried
-    (it takes that lr then): its first stage begins with a ramp, and its last falls to zero.
+    Where Trials may be continued (``fit(continue_trials=True)``), a stage that begins at the lr of a Trial, and holds
+    it, goes on from that Trial: its steps are the stage's first, and are not trained anew. That is every stage of the
+    published rules; of the default the middle one, where the choice is within 0.02 decades of the lr of the Trial that
+    is held (it takes that lr then): its first stage begins with a ramp, and its last falls to zero. At most two ends
+    are held, of the Trial nearest to the choice so far and of the next.
 
     Attributes:
         min_lr: smallest lr of a search, natural units; None for step sampling's.

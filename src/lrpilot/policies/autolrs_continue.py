@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from lrpilot.core.actions import Trial, TrialLosses
 from lrpilot.policies.autolrs_plan import stage_steps, warmup_steps
-from lrpilot.policies.autolrs_state import AutoLRSState, KeptTrial, LRCandidate, LRSearch
+from lrpilot.policies.autolrs_state import AutoLRSState, KeptTrial
 
 if TYPE_CHECKING:
     from lrpilot.policies.autolrs import AutoLRS
 
-# The best Trial so far is held under one, and the one that may be better is flown under the other.
-KEYS = ("best trial", "next trial")
+# The Trial that the stage would go on from is held under one, and the next is flown under the other.
+KEYS = ("one trial", "the other")
 # A choice so near to the lr of the Trial that is held, in decades, takes that lr: no Trial tells the two apart.
 NEAR = 0.02
 
@@ -45,28 +45,35 @@ def _may_go_on(policy: "AutoLRS", state: AutoLRSState, steps: int) -> bool:
     return not falls and not rises
 
 
-def kept_if_best(
-    policy: "AutoLRS", asked: AutoLRSState, search: LRSearch, candidate: LRCandidate, seen: TrialLosses
+def kept_after(
+    policy: "AutoLRS", asked: AutoLRSState, seen: TrialLosses, *, lr: float, choice: float
 ) -> KeptTrial | None:
-    """The Trial that is held after one more.
+    """The Trial that is held after one more: of it and the one before, that whose lr is nearer to the choice.
+
+    Published that is the best one. The default may choose the present lr although another did as well.
 
     Args:
-        policy: that asked for it.
+        policy: that asked for the Trial.
         asked: the state that it was asked for in.
-        search: before it.
-        candidate: what it came to.
-        seen: what was seen of it.
+        seen: what it came to.
+        lr: that it was flown at, natural units.
+        choice: the lr of the stage, were it to begin now.
     """
     key = _key(policy, asked)
-    better = candidate.score < min(search.scores, default=math.inf)  # the first of equals is the one that is chosen
-    if key is None or seen.stop is not None or not better:
+    if key is None or seen.stop is not None:
         return asked.kept
-    return KeptTrial(key, candidate.lr)
+    if asked.kept is not None and _decades(asked.kept.lr, choice) <= _decades(lr, choice):
+        return asked.kept
+    return KeptTrial(key, lr)
+
+
+def _decades(one: float, other: float) -> float:
+    return abs(math.log10(one / other))
 
 
 def held_lr(state: AutoLRSState, lr: float) -> float:
     """The lr of a stage: that of the Trial that is held, where it makes no difference."""
-    if state.kept is None or abs(math.log10(lr / state.kept.lr)) > NEAR:
+    if state.kept is None or _decades(lr, state.kept.lr) > NEAR:
         return lr
     return state.kept.lr
 

@@ -9,7 +9,7 @@ from lrpilot.core.actions import Observation, Trained, TrialLosses
 from lrpilot.core.health import Health, mean_and_spread
 from lrpilot.core.peak import KILL_MARGIN, KILLED, wrecked_above
 from lrpilot.core.trials import standard_error
-from lrpilot.policies.autolrs_continue import gone_on, held_lr, kept_if_best, to_go_on_from
+from lrpilot.policies.autolrs_continue import gone_on, held_lr, kept_after, to_go_on_from
 from lrpilot.policies.autolrs_plan import EVALUATION, bounds, plan_longer, plan_search, stage_steps
 from lrpilot.policies.autolrs_search import choose, go_on, open_search, read_candidate
 from lrpilot.policies.autolrs_state import AutoLRSState, LRSearch, LRStage, Phase, StageCode
@@ -105,12 +105,11 @@ def tried(policy: "AutoLRS", asked: AutoLRSState, state: AutoLRSState, seen: Tri
     if state.first_loss is None and seen.losses and math.isfinite(seen.losses[0]):
         state = replace(state, first_loss=seen.losses[0])
     candidate = read_candidate(policy, state, search, seen)
-    state = replace(state, kept=kept_if_best(policy, asked, search, candidate, seen))
     search = go_on(policy, state, replace(search, candidates=(*search.candidates, candidate)))
-    state = replace(state, search=search)
+    lr, code = choose(policy, state, search)
+    state = replace(state, search=search, kept=kept_after(policy, asked, seen, lr=candidate.lr, choice=lr))
     if search.queue:
         return state
-    lr, code = choose(policy, state, search)
     if search.scouting and code is not StageCode.ALL_DIVERGED:
         longer = plan_longer(policy, state, search)
         if longer is not None:

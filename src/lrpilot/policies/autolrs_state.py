@@ -185,7 +185,7 @@ class AutoLRSState:
         safe: ``health`` where the present stage began: what a Rewind goes back to.
         ceiling: lrs above it have wrecked the training.
         continues: whether Trials may be continued.
-        kept: the best Trial of the present search, where its end is held.
+        kept: the Trial of the present search whose end is held.
     """
 
     phase: Phase
