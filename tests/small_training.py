@@ -100,6 +100,7 @@ class Listed(Policy):
 
     actions: tuple[Any, ...]
     max_marks: ClassVar[int] = 2
+    max_ends: ClassVar[int] = 2
 
     def init(self, context: Context) -> int:
         return 0

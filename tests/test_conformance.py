@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lrpilot.core.actions import Action, Done, Observation, Train, Trained
+from lrpilot.core.actions import Action, Continue, Done, Observation, Train, Trained, Trial, TrialLosses
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
@@ -28,6 +28,7 @@ from lrpilot.testing.conformance import (
     check_is_deterministic,
     check_lrs_are_finite_and_positive,
     check_marks_are_declared,
+    check_may_continue_trials,
     check_old_states_stay_valid,
     check_resumes_where_it_was,
     check_states_are_plain_data,
@@ -36,6 +37,37 @@ from lrpilot.testing.conformance import (
     check_trains_as_declared,
 )
 from skeleton_policy import Script
+
+
+@record
+class Continuing(Policy):
+    """Tries two lrs before every few steps, and goes on from the better one where it may."""
+
+    max_ends: ClassVar[int] = 2
+
+    def init(self, context: Context) -> dict[str, Any]:
+        return {"granted": context.continues, "losses": (), "left": context.progress.remaining, "done": False}
+
+    def ask(self, state: dict[str, Any]) -> Action:
+        tried, steps = len(state["losses"]), min(4, state["left"])
+        if steps == 0:
+            return Done()
+        if tried < 2:
+            keep = ("one", "two")[tried] if state["granted"] else None
+            return Trial(constant((0.1, 0.3)[tried]), steps, keep=keep)
+        best = min((0, 1), key=lambda i: state["losses"][i])
+        if state["granted"] and not state["done"]:
+            return Continue(("one", "two")[best])
+        return Train(constant((0.1, 0.3)[best]), min(7, state["left"]))
+
+    def tell(self, state: dict[str, Any], observation: Observation) -> dict[str, Any]:
+        state = {**state, "left": observation.progress.remaining}
+        if isinstance(observation, TrialLosses):
+            return {**state, "losses": (*state["losses"], observation.losses[-1])}
+        if isinstance(observation, Trained):
+            return {**state, "losses": (), "done": False}
+        return {**state, "done": True}
+
 
 POLICIES: dict[str, Policy] = {
     "constant": Schedule("constant", lr=0.1),
@@ -68,6 +100,7 @@ POLICIES: dict[str, Policy] = {
     "autolrs_paper": AutoLRS.paper(1e-3, 1.0, tau=10, max_tau=20),
     "autolrs_paper_interval": AutoLRS.paper(tau=30, warmup=5),
     "beam_search": BeamSearch(window=4),
+    "continuing": Continuing(),
     "script_of_every_action": Script(),
     "script_beginning_with_a_search": Script(True),
 }
@@ -95,6 +128,8 @@ class Broken(Policy):
             return _Mutable()
         if self.fault == "forgets_on_loading":
             return _Forgetful()
+        if self.fault in ("changed_by_the_grant", "undeclared_end"):
+            return context.continues
         return 0.1 if self.fault == "nan_becomes_an_lr" else 0
 
     def ask(self, state: Any) -> Action:
@@ -105,6 +140,10 @@ class Broken(Policy):
             return Train(constant(0.1), 1000)
         if self.fault == "mutates":
             return Train(constant(0.1 / (1 + state.told)), 10)
+        if self.fault == "changed_by_the_grant":
+            return Train(constant(0.2 if state else 0.1), 10)
+        if self.fault == "undeclared_end" and state:
+            return Trial(constant(0.1), 2, keep="here")
         if self.fault == "zero_lr":
             return Train(constant(0.0), 10)
         if self.fault == "undeclared_mark":
@@ -172,6 +211,8 @@ FAULTS: list[tuple[Policy, Callable[[Policy], None], type[BaseException], str | 
     (Broken("random"), check_resumes_where_it_was, AssertionError, "resumed at step 1"),
     (Broken("forgets_on_loading"), check_resumes_where_it_was, AssertionError, "resumed at step 20"),
     (Broken("nan_becomes_an_lr"), check_survives_divergence, SettingError, "must be finite and >= 0, got .(nan|inf)"),
+    (Broken("changed_by_the_grant"), check_may_continue_trials, AssertionError, "continues no Trial, and yet"),
+    (Broken("undeclared_end"), check_may_continue_trials, PolicyError, "may keep the ends of 0 Trials, got 'here'"),
     (Undeclared("trains"), check_trains_as_declared, AssertionError, "trains is False, but it took 60 steps"),
 ]
 

@@ -75,6 +75,7 @@ def fit(
     *,
     total_steps: int | None = None,
     budget: float | Budget | None = None,
+    continue_trials: bool = False,
     progress: bool = True,
     on_event: OnEvent | None = None,
     on_step: OnStep | None = None,
@@ -95,6 +96,13 @@ def fit(
             measurement that they cannot pay for is left out and the lr held from there on
             (:attr:`FitResult.coasts_from`). An event of phase "warning" tells once of measurements that have taken
             more than a third of it.
+        continue_trials: let the policy go on from a Trial instead of rewinding it and training the same steps anew,
+            where it finds that sound (``AutoLRS`` does). The Trial's steps are kept steps then: in the step count, in
+            ``history`` with their lrs and losses, and in a budget as training. They have trained on the batches that
+            Trials read (an order of its own, in which each search goes on where the last Trial that was continued
+            ended) and drawn their own dropout masks; the training's own batches and generators have not moved, so
+            that its later steps see other batches than without. ``on_step`` is not called for them. Memory: up to
+            two more copies of the training state during a search.
         progress: show a bar on stderr.
         on_event: called at the beginning and end of every measurement.
         on_step: ``on_step(pilot, loss)`` after every kept optimizer step, before the pilot measures again: for
@@ -107,7 +115,8 @@ def fit(
     Raises:
         SettingError: not exactly one of ``total_steps`` and ``budget``; or ``checkpoint`` exists and
             ``resume`` is False.
-        StateError: the checkpoint is damaged, or belongs to another policy or model.
+        StateError: the checkpoint is damaged, or belongs to another policy or model, or to a fit with another
+            ``continue_trials``.
         StepError: batch after batch ended without an optimizer step.
         KeyboardInterrupt: on Ctrl-C, after the checkpoint has been written.
     """
@@ -117,7 +126,15 @@ def fit(
     saved = store.read(_Loop.KEYS)
     pace = None if saved is None else saved.get("pace")
     horizon = make_horizon(training, training_budget, total_steps, clock, pace=pace)
-    pilot = Pilot(training, policy, total_steps, on_event, _horizon=horizon, _affords=horizon.affords)
+    pilot = Pilot(
+        training,
+        policy,
+        total_steps,
+        on_event,
+        _horizon=horizon,
+        _affords=horizon.affords,
+        _continues=continue_trials,
+    )
     loop = _Loop(training, pilot, clock, training_budget, pace=horizon.pace)
     if saved is not None:
         loop.load_state_dict(saved)

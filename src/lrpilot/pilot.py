@@ -4,7 +4,6 @@ import logging
 import weakref
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,6 +17,7 @@ from lrpilot.training.checks import check_loss, require_lines_possible
 from lrpilot.training.snapshot import Mark
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot.training.training import Training
+from lrpilot.training.trial import was_skipped
 
 logger = logging.getLogger("lrpilot")
 
@@ -64,6 +64,7 @@ class Pilot(LRScheduler):
         *,
         _horizon: Horizon | None = None,
         _affords: Affords | None = None,
+        _continues: bool = False,
     ) -> None:
         _check_settings(training, policy, total_steps)
         self.training = training
@@ -72,12 +73,14 @@ class Pilot(LRScheduler):
         self._horizon_steps = total_steps
         self._substrate = LiveSubstrate(training)
         self._lrs = self._substrate.lrs
+        self._continues = _continues
         self._flight = Flight(
             policy,
             self._substrate,
             lr=self._lrs.reference,
             horizon=_horizon or self._steps_left,
             affords=_affords,
+            continues=_continues,
             on_event=_logged(on_event),
         )
         self._taken = 0  # kept optimizer steps seen by the hook
@@ -206,7 +209,7 @@ class Pilot(LRScheduler):
                 "Move pilot.state_dict() below pilot.step(loss)."
             )
         self._lrs.meet_new_groups()
-        return {
+        state = {
             "version": STATE_VERSION,
             "total_steps": self._horizon_steps,
             "proven": self._substrate.proven,
@@ -215,6 +218,9 @@ class Pilot(LRScheduler):
             "line": self._substrate.line_state(),
             "marks": {key: mark.saved for key, mark in self._substrate.marks.items()},
         }
+        if self._continues:
+            state["ends"] = self._substrate.ends.state_dict()
+        return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue a saved flight; model and optimizer must be loaded too. May write an lr, never probes.
@@ -231,6 +237,8 @@ class Pilot(LRScheduler):
         self._lrs.ratios = list(state_dict["ratios"])
         self._substrate.marks = {key: Mark(saved) for key, saved in state_dict["marks"].items()}
         self._substrate.load_line_state(state_dict["line"])
+        if self._continues:
+            self._substrate.ends.load_state_dict(state_dict["ends"])
         self._substrate.proven = list(state_dict["proven"])
         self._seen = self._taken
         self.last_epoch = self._flight.step
@@ -257,6 +265,11 @@ class Pilot(LRScheduler):
                 f"A pilot state must have version {STATE_VERSION}, got {version!r}. "
                 "Resume with the lrpilot that wrote it."
             )
+        if ("ends" in saved) != self._continues:
+            raise StateError(
+                f"A fit must be resumed with its own continue_trials, saved was {not self._continues}, got "
+                f"{self._continues}: its policy was told so when it began. Pass the saved one."
+            )
         self._seen = self._taken
         mine = self.state_dict()
         missing = (mine.keys() - saved.keys()) or (mine["flight"].keys() - saved["flight"].keys())
@@ -272,8 +285,9 @@ class Pilot(LRScheduler):
                 f"A pilot state must be resumed on as many param groups as it was saved on, saved were "
                 f"{len(saved['ratios'])}, got {len(mine['ratios'])}."
             )
-        for mark in saved["marks"].values():
-            Mark(mark).require_fits(self.training)
+        ends = saved["ends"]["held"].values() if self._continues else ()
+        for kept in [*saved["marks"].values(), *(end["state"] for end in ends)]:
+            Mark(kept).require_fits(self.training)
         shapes = [p.shape for p in self.training.trainable_parameters]
         if saved["line"] is not None and [p.shape for p in saved["line"]] != shapes:
             raise StateError("A pilot state must be resumed on the model it was saved on, got other parameter shapes.")
@@ -303,19 +317,13 @@ class Pilot(LRScheduler):
 
         def after(stepped: Optimizer, *_: Any) -> None:
             alive = pilot()
-            if alive is not None and not alive.training.probing and not _was_skipped(stepped):
+            if alive is not None and not alive.training.probing and not was_skipped(stepped):
                 alive._taken += 1
                 alive._substrate.after_kept_step()
 
         handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
         for handle in handles:
             weakref.finalize(self, handle.remove)
-
-
-def _was_skipped(optimizer: Optimizer) -> bool:
-    """Whether a fused optimizer skipped its update inside the kernel (a GradScaler found inf)."""
-    found_inf = getattr(optimizer, "found_inf", None)
-    return isinstance(found_inf, Tensor) and bool(torch.count_nonzero(found_inf))
 
 
 def _check_settings(training: Any, policy: Any, total_steps: int | None) -> None:

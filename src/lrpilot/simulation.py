@@ -13,6 +13,7 @@ from lrpilot.core.history import History, OnEvent
 from lrpilot.core.landscape import Landscape
 from lrpilot.core.policy import Policy
 from lrpilot.core.stop import StopReason, StopState, check_stop
+from lrpilot.core.substrate import TrialEnd
 from lrpilot.errors import PolicyError, SettingError
 
 # A policy that trains on and on without total_steps is no finder, and would never end.
@@ -58,6 +59,7 @@ class SimulatedSubstrate:
         self._seed = seed
         self._rng = np.random.default_rng([seed, 0])
         self._marks: dict[str, Any] = {}
+        self._ends: dict[str, tuple[Any, int, TrialEnd]] = {}
         self._armed = False
         self._endpoints: tuple[Any, Any] | None = None
 
@@ -87,13 +89,26 @@ class SimulatedSubstrate:
             visited.append(state)
             rules, stop = check_stop(action.stop, rules, losses[-1])
         steps = len(losses)
-        self.cost += Cost(forwards=steps, backwards=steps, trials=1, trial_steps=steps)
+        cost = Cost(forwards=steps, backwards=steps, trial_steps=steps)
+        self.cost += cost + Cost(trials=1)
+        if stop is None and action.keep is not None:
+            end = TrialEnd(tuple(float(lr) for lr in action.shape.first(steps)), tuple(losses), cost)
+            self._ends[action.keep] = (state, self.steps + steps, end)
         if stop is not None or action.evaluate == "no":
             return tuple(losses), None, stop
         if action.evaluate == "average":
             second_half = visited[action.steps // 2 :]
             state = self.landscape.mix(second_half, [1 / len(second_half)] * len(second_half))
         return tuple(losses), self._judge(state), None
+
+    def continue_trial(self, key: str) -> TrialEnd:
+        """Go to the end of a Trial; the noise of the training itself is left as it was."""
+        self.state, self.steps, end = self._ends[key]
+        return end
+
+    def drop_end(self, key: str) -> None:
+        """Forget the end of a Trial."""
+        del self._ends[key]
 
     def _judge(self, state: Any) -> float:
         self.cost += Cost(forwards=1, evaluations=1)
@@ -148,6 +163,7 @@ def simulate(
     lr: float,
     total_steps: int | None = None,
     seed: int = 0,
+    continue_trials: bool = False,
     on_event: OnEvent | None = None,
 ) -> SimulationResult:
     """Fly ``policy`` on ``landscape`` until its Done or for ``total_steps`` kept steps, whichever comes first.
@@ -158,6 +174,7 @@ def simulate(
         lr: reference lr of the optimizer at the start, natural units, > 0.
         total_steps: kept steps; None (an open horizon) for a finder, which ends in Done.
         seed: of the landscape's noise, >= 0.
+        continue_trials: let the policy go on from a Trial, as under ``fit(continue_trials=True)``.
         on_event: called at the beginning and end of every measurement.
 
     Raises:
@@ -169,7 +186,14 @@ def simulate(
     if total_steps is not None and total_steps < 1:
         raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open horizon.")
     substrate = SimulatedSubstrate(landscape, seed=seed)
-    flight = Flight(policy, substrate, lr=lr, horizon=_horizon(total_steps), on_event=on_event)
+    flight = Flight(
+        policy,
+        substrate,
+        lr=lr,
+        horizon=_horizon(total_steps),
+        continues=continue_trials,
+        on_event=on_event,
+    )
     flight.start()
     while not flight.done and flight.step != total_steps:
         if total_steps is None and flight.step >= MAX_OPEN_STEPS:

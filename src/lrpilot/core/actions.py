@@ -72,18 +72,26 @@ class Line:
 class Trial:
     """Train from the present state, read the losses, then restore everything.
 
+    Where :attr:`~lrpilot.core.policy.Context.continues` says so, the state at its end can be kept aside, and the
+    training can go on from there (:class:`Continue`).
+
     Attributes:
         shape: lr at step 0, 1, ... of the Trial.
         steps: number of steps.
         evaluate: held-out loss after the last step: "no", at the "end", or on the "average" of the
             weights over the second half of the Trial. BatchNorm statistics are re-estimated first.
         stop: rules that end it early; a Trial that was stopped is not evaluated.
+        keep: key under which its end is held until it is continued or dropped, until another Trial is to be kept
+            under the key, or to the next kept step or Rewind; None for not. Held is the state after the last step,
+            before weights are averaged or statistics re-estimated. It may have no more steps than are left, and
+            one that was stopped is not held.
     """
 
     shape: Shape
     steps: int
     evaluate: Literal["no", "end", "average"] = "no"
     stop: Stop = Stop()
+    keep: str | None = None
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
@@ -116,7 +124,18 @@ class Rewind:
 
 @record
 class Drop:
-    """Forget mark ``key``."""
+    """Forget mark ``key``, or the end of a Trial that is held under it."""
+
+    key: str
+
+
+@record
+class Continue:
+    """Go on from the end of the Trial that was kept under ``key``: its steps become kept steps of the training.
+
+    Model, optimizer and extra state are those of the end; the step count and the history take the Trial's steps, and
+    what these cost is no longer a measurement's. RNG, and the order of the loop's own data, stay where they are.
+    """
 
     key: str
 
@@ -128,7 +147,7 @@ class Done:
     result: Any = None
 
 
-Action = Train | Line | Trial | Evaluate | Mark | Rewind | Drop | Done
+Action = Train | Line | Trial | Evaluate | Mark | Rewind | Drop | Continue | Done
 
 # ----------------------------------------------------------- observations
 
@@ -192,7 +211,7 @@ class HeldOut:
 
 @record
 class Moved:
-    """Told of a Mark, Rewind or Drop."""
+    """Told of a Mark, Rewind, Drop or Continue; after the last, ``progress`` counts the Trial's steps too."""
 
     progress: Progress
     key: str

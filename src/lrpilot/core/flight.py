@@ -10,6 +10,7 @@ from typing import Any
 
 from lrpilot.core.actions import (
     Action,
+    Continue,
     Done,
     Drop,
     Evaluate,
@@ -27,6 +28,7 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import decode, encode
+from lrpilot.core.ends import KeptEnds
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.reason import Reason
@@ -68,6 +70,7 @@ class Flight:
         lr: reference lr at the start, natural units.
         horizon: kept steps left after so many were taken, or None for an open end.
         affords: whether a measurement can be paid for; None where everything can.
+        continues: whether Trials may be kept and continued: the owner knows that steps may be taken that are not its.
         on_event: called at the beginning and end of every measurement, and when one is left out.
     """
 
@@ -79,6 +82,7 @@ class Flight:
         lr: float,
         horizon: Horizon,
         affords: Affords | None = None,
+        continues: bool = False,
         on_event: OnEvent | None = None,
     ) -> None:
         self.policy = policy
@@ -93,6 +97,7 @@ class Flight:
         self.lr = lr
         self._present_lr = lr
         self._marks: set[str] = set()
+        self._ends = KeptEnds(granted=continues)
         self._line_held = False
         self._unread: list[tuple[int, Any]] = []
         self._position = 0
@@ -100,7 +105,7 @@ class Flight:
         self._window: list[float] = []
         self._stop_state = StopState()
         self._stop: StopReason | None = None
-        self._state = policy.init(Context(lr, self.progress))
+        self._state = policy.init(Context(lr, self.progress, continues))
         self._begin(policy.ask(self._state))
 
     # -------------------------------------------------------------- reading
@@ -231,7 +236,10 @@ class Flight:
     def _measure(self, action: Action) -> Observation:
         match action:
             case Trial():
+                self._ends.make_room(action, self.policy, self.substrate, self.progress.remaining, self._marks)
                 losses, held_out, stop = self.substrate.trial(action)
+                if action.keep is not None and stop is None:
+                    self._ends.keys.add(action.keep)
                 return TrialLosses(self.progress, losses, held_out, stop)
             case Line():
                 return LineLosses(self.progress, action.factors, self.substrate.line(action))
@@ -240,10 +248,14 @@ class Flight:
             case Mark(key) | Rewind(key) | Drop(key):
                 self._move(action, key)
                 return Moved(self.progress, key)
+            case Continue(key):
+                self._continue(action)
+                return Moved(self.progress, key)
         raise PolicyError(f"A policy must ask for one of the known actions, got {action!r}.")
 
     def _move(self, action: Action, key: str) -> None:
         if isinstance(action, Mark):
+            self._ends.require_other(key)
             if len(self._marks | {key}) > self.policy.max_marks:
                 raise PolicyError(
                     f"{self.policy.name} may hold {self.policy.max_marks} marks, got mark {key!r} on top of "
@@ -252,14 +264,27 @@ class Flight:
             self.substrate.mark(key)
             self._marks.add(key)
             return
+        if isinstance(action, Drop) and key in self._ends.keys:
+            self._ends.drop(key, self.substrate)
+            return
         if key not in self._marks:
             raise PolicyError(f"A mark must be set before it is used, got {key!r}, marks are {sorted(self._marks)}.")
         if isinstance(action, Rewind):
             self._release_line()
+            self._ends.drop_all(self.substrate)
             self.substrate.rewind(key)
         else:
             self.substrate.drop(key)
             self._marks.discard(key)
+
+    def _continue(self, action: Continue) -> None:
+        """The steps of a kept Trial are kept steps from now on."""
+        self._read_losses()
+        end = self._ends.take(action, self.substrate, self._history)
+        if end is not None:
+            self._release_line()
+            self.step += len(end.lrs)
+            self._present_lr = end.lrs[-1] if end.lrs else self._present_lr
 
     def _tell(self, observation: Observation) -> None:
         state = self.policy.tell(self._state, observation)
@@ -278,6 +303,8 @@ class Flight:
     def _begin(self, action: Action) -> None:
         self.substrate.agree(action)
         self.action = action
+        if self._ends.taken or isinstance(action, (Train, Line, Done)):
+            self._ends.drop_all(self.substrate)
         self._seek(0)
         self._window = []
         self._stop_state = StopState()
@@ -339,19 +366,22 @@ class Flight:
             "coasts_from": self.coasts_from,
             "history": self._history.to_plain(),
             "cost": encode(self.substrate.cost),
+            **self._ends.state_dict(),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Continue a saved flight. Writes nothing to the substrate but a Line's arming.
 
         Raises:
-            StateError: the state belongs to another policy or other settings of it.
+            StateError: the state belongs to another policy or other settings of it, or to a flight that may
+                continue Trials where this one may not (or the other way round).
         """
         if decode(saved["policy"]) != self.policy:
             raise StateError(
                 f"A saved flight must be resumed with its own policy, saved was {decode(saved['policy'])}, "
                 f"got {self.policy}. Construct the pilot with the saved settings, or start a new flight."
             )
+        ends = KeptEnds.from_state(saved, granted=self._ends.granted)
         self.step = saved["step"]
         self._unread = []
         self._history = History.from_plain(saved["history"])
@@ -361,6 +391,7 @@ class Flight:
         self._line_held = saved["line_held"]
         self.coasts_from = saved.get("coasts_from")
         self._begin(decode(saved["action"]))
+        self._ends = ends
         self._seek(saved["position"])
         self._report_due = saved["report_due"]
         self._window = list(saved["window"])

@@ -5,7 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lrpilot.core.actions import Action, Evaluate, Line, Mark, Observation, Rewind, Train, Trained, Trial, TrialLosses
+from lrpilot.core.actions import (
+    Action,
+    Continue,
+    Evaluate,
+    Line,
+    Mark,
+    Observation,
+    Rewind,
+    Train,
+    Trained,
+    Trial,
+    TrialLosses,
+)
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.reason import Reason
 
@@ -63,7 +75,7 @@ def describe(action: Action) -> str:
             return f"line of {len(factors)} factors on {batches} batches"
         case Evaluate():
             return "evaluate held-out loss"
-        case Mark(key) | Rewind(key):
+        case Mark(key) | Rewind(key) | Continue(key):
             return f"{type(action).__name__.lower()} {key!r}"
         case _:
             return type(action).__name__.lower()

@@ -16,10 +16,13 @@ class Context:
     Attributes:
         lr: the optimizer's reference lr when the flight began (the largest group's).
         progress: steps taken (0) and left (None: open horizon).
+        continues: whether Trials may be kept and continued (``Trial.keep``, ``Continue``). Only ``fit`` and
+            ``simulate`` grant it, on request: in a user's own loop every Trial is rewound.
     """
 
     lr: float
     progress: Progress
+    continues: bool = False
 
 
 class Policy(ABC):
@@ -34,12 +37,14 @@ class Policy(ABC):
 
     Attributes:
         max_marks: how many marks the policy may hold at once (each costs memory of the model's size).
+        max_ends: how many ends of Trials it may keep at once, likewise, where Trials may be continued.
         needs_lines: whether it asks for Lines, which mean nothing for an optimizer whose step is not linear in its
             lr: those that are known not to be are refused when the policy is bound to a training.
         trains: whether it asks for Trains; a finder does not: it measures and ends in ``Done(result)``.
     """
 
     max_marks: ClassVar[int] = 0
+    max_ends: ClassVar[int] = 0
     needs_lines: ClassVar[bool] = False
     trains: ClassVar[bool] = True
 

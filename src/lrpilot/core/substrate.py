@@ -4,8 +4,24 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from lrpilot.core.actions import Action, Evaluate, Line, Trial
+from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
 from lrpilot.core.stop import StopReason
+
+
+@record
+class TrialEnd:
+    """What becomes of a Trial that is continued.
+
+    Attributes:
+        lrs: reference lr of each of its optimizer steps, natural units.
+        losses: training loss of each.
+        cost: of these steps: what a measurement has cost until then.
+    """
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    cost: Cost
 
 
 class Substrate(Protocol):
@@ -15,7 +31,16 @@ class Substrate(Protocol):
     reads_are_cheap: bool
 
     def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
-        """Fly a Trial and restore everything: training losses, held-out loss, stop reason."""
+        """Fly a Trial and restore everything: training losses, held-out loss, stop reason.
+
+        Its end is held under ``action.keep``, unless that is None or it was stopped.
+        """
+
+    def continue_trial(self, key: str) -> TrialEnd:
+        """Go to the end that is held under ``key``. It stays held: asked again, the same happens."""
+
+    def drop_end(self, key: str) -> None:
+        """Forget the end that is held under ``key``."""
 
     def arm_line(self) -> None:
         """Make the next kept step the step of a Line."""

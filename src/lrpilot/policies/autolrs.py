@@ -22,19 +22,34 @@ What differs from the public code, in the published setting too:
 from dataclasses import KW_ONLY, replace
 from typing import ClassVar, Literal
 
-from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Mark, Observation, Rewind, Train, Trained, TrialLosses
+from lrpilot.core.actions import (
+    Action,
+    Continue,
+    Done,
+    Evaluate,
+    HeldOut,
+    Mark,
+    Observation,
+    Rewind,
+    Train,
+    Trained,
+    TrialLosses,
+)
 from lrpilot.core.codec import record
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.settings import steps_of
 from lrpilot.core.shape import Shape, constant, ramp
+from lrpilot.policies.autolrs_continue import to_be_kept
 from lrpilot.policies.autolrs_flight import (
     LEAST_LOOK,
     LOOKS,
     begin_search,
     charged,
+    continued,
     finding,
     first_interval,
+    first_phase,
     found_interval,
     taken_back,
     trained,
@@ -80,6 +95,12 @@ class AutoLRS(Policy):
     Under a total budget (``fit(budget=...)``) a search shortens the training that follows: stages are laid out anew
     after each.
 
+    Where Trials may be continued (``fit(continue_trials=True)``), a stage that begins at the lr of a Trial, and holds
+    it, goes on from that Trial: its steps are the stage's first, and are not trained anew. That is every stage of the
+    published rules; of the default the middle one, where the choice is within 0.02 decades of the lr of the Trial that
+    is held (it takes that lr then): its first stage begins with a ramp, and its last falls to zero. At most two ends
+    are held, of the Trial nearest to the choice so far and of the next.
+
     Attributes:
         min_lr: smallest lr of a search, natural units; None for step sampling's.
         max_lr: largest; None likewise.
@@ -103,6 +124,7 @@ class AutoLRS(Policy):
     """
 
     max_marks: ClassVar[int] = 1
+    max_ends: ClassVar[int] = 2
 
     min_lr: float | None = None
     max_lr: float | None = None
@@ -192,6 +214,7 @@ class AutoLRS(Policy):
         finder = make_finder(self, context)
         progress = context.progress
         state = AutoLRSState("find", context.lr, progress.step, progress.remaining, interval=None)
+        state = replace(state, continues=context.continues)
         if finder is not None:
             return replace(state, finder=finder, found=finder.init(context))
         return self._after_interval(replace(state, interval=first_interval(self, context.lr)))
@@ -220,9 +243,12 @@ class AutoLRS(Policy):
                 return Evaluate(reestimate=True)
             case "search":
                 assert state.search is not None  # the phase begins with one
-                return ask_trial(self, state.search)
+                return to_be_kept(self, state, ask_trial(self, state.search))
             case "mark":
                 return Mark(PLACE)
+            case "continue":
+                assert state.kept is not None  # the phase begins with one
+                return Continue(state.kept.key)
             case "rewind":
                 return Rewind(PLACE)
             case "done":
@@ -231,7 +257,7 @@ class AutoLRS(Policy):
 
     def tell(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
         """Note what was seen, and decide."""
-        progress = observation.progress
+        progress, asked = observation.progress, state
         if state.phase in ("find", "level", "search"):
             state = charged(state, observation)
         state = replace(state, step=progress.step, remaining=progress.remaining)
@@ -243,9 +269,11 @@ class AutoLRS(Policy):
             case "level", HeldOut():
                 return begin_search(self, replace(state, first_loss=observation.loss))
             case "search", TrialLosses():
-                return tried(self, state, observation)
+                return tried(self, asked, state, observation)
             case "mark", _:
-                return replace(state, phase="train")
+                return replace(state, phase=first_phase(state))
+            case "continue", _:
+                return continued(self, asked, state)
             case "rewind", _:
                 return taken_back(state)
             case "train", Trained():

@@ -9,9 +9,10 @@ from lrpilot.core.actions import Observation, Trained, TrialLosses
 from lrpilot.core.health import Health, mean_and_spread
 from lrpilot.core.peak import KILL_MARGIN, KILLED, wrecked_above
 from lrpilot.core.trials import standard_error
+from lrpilot.policies.autolrs_continue import gone_on, held_lr, kept_after, to_go_on_from
 from lrpilot.policies.autolrs_plan import EVALUATION, bounds, plan_longer, plan_search, stage_steps
 from lrpilot.policies.autolrs_search import choose, go_on, open_search, read_candidate
-from lrpilot.policies.autolrs_state import AutoLRSState, LRSearch, LRStage, StageCode
+from lrpilot.policies.autolrs_state import AutoLRSState, LRSearch, LRStage, Phase, StageCode
 from lrpilot.policies.step_sampling import StepSampling, StepSamplingState
 
 if TYPE_CHECKING:
@@ -83,31 +84,38 @@ def begin_search(policy: "AutoLRS", state: AutoLRSState) -> AutoLRSState:
     """The search for the next stage, or the stage itself where a search cannot be paid for; nothing at the end."""
     if state.remaining == 0:
         return replace(state, phase="done")
-    state = replace(state, searches=state.searches + 1)
+    state = replace(state, searches=state.searches + 1, kept=None)
     plan = plan_search(policy, state)
     if plan is None:
         return begin_stage(policy, state, state.lr, StageCode.NOT_SEARCHED, None)
     return replace(state, phase="search", search=open_search(policy, state, plan))
 
 
-def tried(policy: "AutoLRS", state: AutoLRSState, seen: TrialLosses) -> AutoLRSState:
-    """One candidate more; the stage begins where it was the last."""
+def tried(policy: "AutoLRS", asked: AutoLRSState, state: AutoLRSState, seen: TrialLosses) -> AutoLRSState:
+    """One candidate more; the stage begins where it was the last.
+
+    Args:
+        policy: that tries it.
+        asked: the state in which its Trial was asked for.
+        state: the same, with what the Trial has cost.
+        seen: what it came to.
+    """
     search = state.search
     assert search is not None  # phase "search" begins with one
     if state.first_loss is None and seen.losses and math.isfinite(seen.losses[0]):
         state = replace(state, first_loss=seen.losses[0])
     candidate = read_candidate(policy, state, search, seen)
     search = go_on(policy, state, replace(search, candidates=(*search.candidates, candidate)))
-    state = replace(state, search=search)
+    lr, code = choose(policy, state, search)
+    state = replace(state, search=search, kept=kept_after(policy, asked, seen, lr=candidate.lr, choice=lr))
     if search.queue:
         return state
-    lr, code = choose(policy, state, search)
     if search.scouting and code is not StageCode.ALL_DIVERGED:
         longer = plan_longer(policy, state, search)
         if longer is not None:
-            state = replace(state, lr=lr, scouts=search)
+            state = replace(state, lr=lr, scouts=search, kept=None)
             return replace(state, search=open_search(policy, state, longer))
-    return begin_stage(policy, state, lr, code, search)
+    return begin_stage(policy, state, held_lr(state, lr), code, search)
 
 
 def begin_stage(
@@ -126,9 +134,10 @@ def begin_stage(
         search=search,
         scouts=None if search is None else state.scouts,
     )
+    state = replace(state, kept=to_go_on_from(policy, state, lr, steps))
     return replace(
         state,
-        phase="train" if policy.published else "mark",
+        phase=first_phase(state) if policy.published else "mark",
         lr=lr,
         stages=(*state.stages, stage),
         train_steps=steps,
@@ -136,6 +145,17 @@ def begin_stage(
         safe=state.health,
         scouts=None,
     )
+
+
+def first_phase(state: AutoLRSState) -> Phase:
+    """How the steps of a stage begin: with the Trial that is held, or from where it was flown."""
+    return "train" if state.kept is None else "continue"
+
+
+def continued(policy: "AutoLRS", asked: AutoLRSState, state: AutoLRSState) -> AutoLRSState:
+    """The Trial has become the beginning of the stage: the rest of it, or the next where it was all of it."""
+    state = gone_on(asked, state)
+    return state if state.train_steps else _next_stage(policy, state)
 
 
 def trained(policy: "AutoLRS", state: AutoLRSState, seen: Trained) -> AutoLRSState:
@@ -147,7 +167,7 @@ def trained(policy: "AutoLRS", state: AutoLRSState, seen: Trained) -> AutoLRSSta
         return _take_back(state)
     if losses and (state.health is not None or has_gained(state, losses)):
         state = replace(state, health=_health_after(state, losses))
-    return begin_search(policy, state) if seen.finished else state
+    return _next_stage(policy, state) if seen.finished else state
 
 
 def _trained_as_published(policy: "AutoLRS", state: AutoLRSState, seen: Trained) -> AutoLRSState:
@@ -157,10 +177,14 @@ def _trained_as_published(policy: "AutoLRS", state: AutoLRSState, seen: Trained)
         lost = stage if stage.code is StageCode.ALL_DIVERGED else replace(stage, code=StageCode.LOST)
         state = replace(state, stages=(*state.stages[:-1], lost), train_steps=max(1, state.remaining or 1))
         return replace(state, phase="done") if state.remaining == 0 else state
-    if not seen.finished:
-        return state
-    longest = state.stages[-1].steps >= policy.longest_stage(state.total)
-    return begin_search(policy, replace(state, validating=state.validating or longest))
+    return _next_stage(policy, state) if seen.finished else state
+
+
+def _next_stage(policy: "AutoLRS", state: AutoLRSState) -> AutoLRSState:
+    """The search for the stage after the present one."""
+    if policy.published and state.stages[-1].steps >= policy.longest_stage(state.total):
+        state = replace(state, validating=True)
+    return begin_search(policy, state)
 
 
 # --------------------------------------------------------------------- wrecks

@@ -16,10 +16,11 @@ from lrpilot.policies.step_sampling import StepSampling, StepSamplingState
 #   level    the held-out loss before the first search (default)
 #   search   a Trial of one candidate
 #   mark     remember where the stage begins
+#   continue go on from the Trial of the lr that was chosen
 #   train    the stage
 #   rewind   back to where it began
 #   done     no step is left
-Phase = Literal["find", "warmup", "level", "search", "mark", "train", "rewind", "done"]
+Phase = Literal["find", "warmup", "level", "search", "mark", "continue", "train", "rewind", "done"]
 
 
 @coded_enum
@@ -116,6 +117,7 @@ class LRStage:
         search: that decided; None where there was none.
         scouts: a search of shorter Trials before it; None where there was none.
         rewinds: how often the stage was taken back since its lr wrecked the training.
+        continued: of its steps, those of the Trial that it goes on from; 0 where it was trained from its beginning.
     """
 
     begin: int
@@ -126,6 +128,7 @@ class LRStage:
     search: LRSearch | None = None
     scouts: LRSearch | None = None
     rewinds: int = 0
+    continued: int = 0
 
     @property
     def lrs(self) -> tuple[float, ...]:
@@ -141,6 +144,19 @@ class LRStage:
     def interval(self) -> tuple[float, float] | None:
         """The lrs between which the best one plausibly lies; None where there was no surrogate."""
         return None if self.search is None or self.search.surrogate is None else self.search.surrogate.interval
+
+
+@record
+class KeptTrial:
+    """The Trial whose end is held.
+
+    Attributes:
+        key: it is held under.
+        lr: it was flown at, natural units.
+    """
+
+    key: str
+    lr: float
 
 
 @record
@@ -168,6 +184,8 @@ class AutoLRSState:
         health: losses of a sound training; None before the first, and under the published rules.
         safe: ``health`` where the present stage began: what a Rewind goes back to.
         ceiling: lrs above it have wrecked the training.
+        continues: whether Trials may be continued.
+        kept: the Trial of the present search whose end is held.
     """
 
     phase: Phase
@@ -190,6 +208,8 @@ class AutoLRSState:
     health: Health | None = None
     safe: Health | None = None
     ceiling: float = math.inf
+    continues: bool = False
+    kept: KeptTrial | None = None
 
     @property
     def total(self) -> int | None:

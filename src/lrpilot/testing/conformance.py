@@ -20,6 +20,7 @@ import numpy as np
 
 from lrpilot.core.actions import (
     Action,
+    Continue,
     Done,
     Drop,
     Evaluate,
@@ -59,6 +60,10 @@ class _Recorder(Policy):
         return self.policy.max_marks
 
     @property
+    def max_ends(self) -> int:  # type: ignore[override]
+        return self.policy.max_ends
+
+    @property
     def name(self) -> str:
         return self.policy.name
 
@@ -74,11 +79,11 @@ class _Recorder(Policy):
         return after
 
 
-def make_flight(policy: Policy, *, total_steps: int = STEPS, seed: int = 0) -> Flight:
-    """The policy on a noisy quadratic of condition number 30, at the start."""
+def make_flight(policy: Policy, *, total_steps: int = STEPS, seed: int = 0, continues: bool = False) -> Flight:
+    """The policy on a noisy quadratic of condition number 30, at the start; ``continues``: it may continue Trials."""
     quadratic = NoisyQuadratic.log_spaced(8, condition=30.0, noise=0.05)
     substrate = SimulatedSubstrate(quadratic, seed=seed)
-    return Flight(policy, substrate, lr=LR, horizon=lambda step: max(0, total_steps - step))
+    return Flight(policy, substrate, lr=LR, horizon=lambda step: max(0, total_steps - step), continues=continues)
 
 
 def advance(flight: Flight) -> None:
@@ -88,26 +93,26 @@ def advance(flight: Flight) -> None:
     flight.kept(substrate.step(flight.lr, flight.momentum))
 
 
-def fly(policy: Policy, *, total_steps: int = STEPS, seed: int = 0) -> Flight:
+def fly(policy: Policy, *, total_steps: int = STEPS, seed: int = 0, continues: bool = False) -> Flight:
     """The whole flight."""
-    flight = make_flight(policy, total_steps=total_steps, seed=seed)
+    flight = make_flight(policy, total_steps=total_steps, seed=seed, continues=continues)
     flight.start()
     while flight.step < total_steps and not (flight.done and flight.step == 0):
         advance(flight)
     return flight
 
 
-def check_is_deterministic(policy: Policy) -> None:
+def check_is_deterministic(policy: Policy, *, continues: bool = False) -> None:
     """The same policy on the same landscape takes the same decisions."""
-    one, two = fly(policy), fly(policy)
+    one, two = fly(policy, continues=continues), fly(policy, continues=continues)
     assert one.history.lrs == two.history.lrs
     assert [e.action for e in one.history.events] == [e.action for e in two.history.events]
 
 
-def check_states_are_plain_data(policy: Policy) -> None:
+def check_states_are_plain_data(policy: Policy, *, continues: bool = False) -> None:
     """Settings, every state, action and observation survive the codec and JSON, and go on identically."""
     recorder = _Recorder(policy)
-    fly(recorder)
+    fly(recorder, continues=continues)
     assert _through_json(policy) == policy, "the settings of the policy itself"
     for state, action, observation, after in recorder.trace:
         assert _through_json(action) == action
@@ -117,18 +122,18 @@ def check_states_are_plain_data(policy: Policy) -> None:
         assert encode(told) == encode(after), "a loaded state, told the same, goes on the same"
 
 
-def check_old_states_stay_valid(policy: Policy) -> None:
+def check_old_states_stay_valid(policy: Policy, *, continues: bool = False) -> None:
     """``tell`` does not mutate: after the flight every earlier state still asks and goes on as it did."""
     recorder = _Recorder(policy)
-    fly(recorder)
+    fly(recorder, continues=continues)
     for state, action, observation, after in recorder.trace:
         assert policy.ask(state) == action
         assert encode(policy.tell(state, observation)) == encode(after)
 
 
-def check_lrs_are_finite_and_positive(policy: Policy) -> None:
+def check_lrs_are_finite_and_positive(policy: Policy, *, continues: bool = False) -> None:
     """Every lr of every kept step and of every Trial is a finite number > 0."""
-    flight = fly(policy)
+    flight = fly(policy, continues=continues)
     assert all(math.isfinite(lr) and lr > 0 for lr in flight.history.lrs)
     for event in flight.history.events:
         if isinstance(event.action, (Train, Trial)):
@@ -136,9 +141,9 @@ def check_lrs_are_finite_and_positive(policy: Policy) -> None:
             assert all(math.isfinite(lr) and lr > 0 for lr in lrs), event.action
 
 
-def check_stays_within_the_horizon(policy: Policy) -> None:
+def check_stays_within_the_horizon(policy: Policy, *, continues: bool = False) -> None:
     """No Train is longer than the steps that are left, so that a decay ends where the training ends."""
-    flight = make_flight(policy)
+    flight = make_flight(policy, continues=continues)
     flight.start()
     action, began = flight.action, 0
     while flight.step < STEPS and not (flight.done and flight.step == 0):
@@ -149,17 +154,17 @@ def check_stays_within_the_horizon(policy: Policy) -> None:
             action, began = flight.action, flight.step
 
 
-def check_resumes_where_it_was(policy: Policy) -> None:
+def check_resumes_where_it_was(policy: Policy, *, continues: bool = False) -> None:
     """A flight saved at any step and loaded into a new pilot goes on as if nothing had happened."""
-    whole = fly(policy)
+    whole = fly(policy, continues=continues)
     if whole.step == 0:
         return  # a finder has no step to resume from
     for stop in (1, STEPS // 3, STEPS // 2, STEPS - 1):
-        flight = make_flight(policy)
+        flight = make_flight(policy, continues=continues)
         flight.start()
         while flight.step < stop:
             advance(flight)
-        resumed = make_flight(policy)
+        resumed = make_flight(policy, continues=continues)
         resumed.load_state_dict(json.loads(json.dumps(flight.state_dict())))
         resumed.substrate = flight.substrate  # the landscape's own state is not the flight's to save
         while resumed.step < STEPS:
@@ -201,6 +206,30 @@ def check_marks_are_declared(policy: Policy) -> None:
     fly(policy)
 
 
+def check_may_continue_trials(policy: Policy) -> None:
+    """Where Trials may be continued all of it holds too, and a policy that continues none is not changed by it.
+
+    Every step is counted once, and no more ends are kept than ``max_ends`` (the flight raises), a number >= 0.
+    """
+    assert isinstance(policy.max_ends, int) and policy.max_ends >= 0
+    flight = fly(policy, continues=True)
+    if not any(isinstance(event.action, Continue) for event in flight.history.events):
+        assert flight.history.lrs == fly(policy).history.lrs, "it continues no Trial, and yet trains otherwise"
+        return
+    assert len(flight.history.lrs) == len(flight.history.losses) == flight.step == STEPS
+    for check in _WHERE_CONTINUED:
+        check(policy, continues=True)
+
+
+_WHERE_CONTINUED = (
+    check_is_deterministic,
+    check_states_are_plain_data,
+    check_old_states_stay_valid,
+    check_lrs_are_finite_and_positive,
+    check_stays_within_the_horizon,
+    check_resumes_where_it_was,
+)
+
 CHECKS: tuple[Callable[[Policy], None], ...] = (
     check_is_deterministic,
     check_states_are_plain_data,
@@ -211,6 +240,7 @@ CHECKS: tuple[Callable[[Policy], None], ...] = (
     check_survives_divergence,
     check_marks_are_declared,
     check_trains_as_declared,
+    check_may_continue_trials,
 )
 """Every check of the battery: call each with a policy instance."""
 
@@ -234,7 +264,7 @@ def _broken_observation(action: Action, step: int, rng: np.random.Generator) -> 
             return LineLosses(progress, factors, tuple(tuple(pick() for _ in factors) for _ in range(batches)))
         case Evaluate():
             return HeldOut(progress, pick())
-        case Mark(key) | Rewind(key) | Drop(key):
+        case Mark(key) | Rewind(key) | Drop(key) | Continue(key):
             return Moved(progress, key)
         case Train(steps=steps):
             return Trained(progress, steps, (1.0, pick()), None, True, StopReason.NON_FINITE)

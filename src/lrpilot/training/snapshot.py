@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def live_tree(training: "Training") -> dict[str, Any]:
     """Weights, buffers and optimizer state, extra modules and optimizers included, by reference, under plain names."""
-    modules = _modules(training)
+    modules = named_modules(training)
     return {
         "parameters": all_parameters(training),
         "buffers": {name: dict(module._buffers) for name, module in modules.items() if module._buffers},
@@ -35,13 +35,13 @@ def live_tree(training: "Training") -> dict[str, Any]:
 def write_live(training: "Training", saved: dict[str, Any], identity: dict[str, Any] | None = None) -> None:
     """Put a clone of :func:`live_tree` back into the live objects."""
     written = write_tree(live_tree(training), saved, identity)
-    for name, module in _modules(training).items():
+    for name, module in named_modules(training).items():
         put_buffers(module, written["buffers"].get(name, {}))
     for name, optimizer in _optimizers(training).items():
         _put_optimizer(optimizer, written["optimizers"][name])
 
 
-def _modules(training: "Training") -> dict[str, nn.Module]:
+def named_modules(training: "Training") -> dict[str, nn.Module]:
     """Every module of the model and of modules among the extra state, by a unique name."""
     roots = {"model": training.model} | {
         f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, nn.Module)
@@ -51,7 +51,8 @@ def _modules(training: "Training") -> dict[str, nn.Module]:
 
 def all_parameters(training: "Training") -> list[Tensor]:
     """Every parameter once: of the modules, then those only the optimizers know (a criterion's, say)."""
-    candidates: list[Tensor] = [p for m in _modules(training).values() for p in m._parameters.values() if p is not None]
+    modules = named_modules(training).values()
+    candidates: list[Tensor] = [p for m in modules for p in m._parameters.values() if p is not None]
     for optimizer in _optimizers(training).values():
         candidates += _optimizer_params(optimizer)
     return list({id(p): p for p in candidates}.values())
@@ -145,7 +146,7 @@ class Snapshot:
         self._identity = alias_tree(tree)
         self._saved = clone_tree(tree, device)
         self._gradients = _Gradients(tree["parameters"])
-        self._attributes = [PlainAttributes(module) for module in _modules(training).values()]
+        self._attributes = [PlainAttributes(module) for module in named_modules(training).values()]
         self._extra = ExtraState(training)
         self._scalers = [_ScalerStages(s) for s in training.extra_state.values() if isinstance(s, torch.amp.GradScaler)]
 

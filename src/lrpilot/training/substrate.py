@@ -1,6 +1,6 @@
 """LiveSubstrate: a live training as the driver sees it. Every measurement leaves no trace."""
 
-import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,12 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpilot.core.actions import Action, Evaluate, Line, Trial
+from lrpilot.core.actions import Action, Continue, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.core.price import price
 from lrpilot.core.stop import StopReason, StopState, check_stop
-from lrpilot.errors import LossError, NonlinearStepError, StepError
-from lrpilot.training.checks import LINEAR_OPTIMIZERS, explain_refused_gradients, require_lines_possible
+from lrpilot.core.substrate import TrialEnd
+from lrpilot.errors import NonlinearStepError, StepError
+from lrpilot.training.checks import (
+    LINEAR_OPTIMIZERS,
+    explain_refused_gradients,
+    relative_nonlinearity,
+    require_lines_possible,
+    require_sound,
+)
 from lrpilot.training.data import copy_batch, count_samples
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action, together
 from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, pure_forwards, reestimate_batch_norm
@@ -24,7 +31,8 @@ from lrpilot.training.param_groups import ParamGroupLRs
 from lrpilot.training.rng import kept_rng, seed_rng
 from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
 from lrpilot.training.training import Training
-from lrpilot.training.trial import RunningAverage, StepCounter, copied_before_step, counted_steps
+from lrpilot.training.trial import FlownTrial, RunningAverage, StepCounter, copied_before_step, counted_steps
+from lrpilot.training.trial_ends import TrialEnds
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
 BATCH_NORM_BATCHES = 16
@@ -48,6 +56,7 @@ class LiveSubstrate:
         self.lrs = ParamGroupLRs(training.raw_optimizer)
         self.meter = Meter()
         self.marks: dict[str, Mark] = {}
+        self.ends = TrialEnds(training)
         # A loss can be read at every step where there is no device to stall and no rank to ask.
         self.reads_are_cheap = training.device.type == "cpu" and not is_distributed()
         self._snapshot: Snapshot | None = None
@@ -77,6 +86,8 @@ class LiveSubstrate:
 
     def price(self, action: Action) -> float:
         """Forward-equivalents that an action will cost beyond kept steps, proofs that are still due included."""
+        if isinstance(action, Continue):
+            return self.ends.extra_price(action.key)
         proofs = 0.0
         if isinstance(action, Trial) and not self._checked:
             proofs = STEP
@@ -119,13 +130,13 @@ class LiveSubstrate:
         """The state has moved on: the next bracket takes a new snapshot."""
         self._snapshot = None
 
-    def _prepare_trial(self) -> None:
+    def _prepare_trial(self, first: int = 0) -> None:
         training = self.training
         if not training.model.training:
             # Handed over in eval mode (transformers' from_pretrained does): a loop would call train() first.
             training.model.train()
         clear_gradients(training)
-        seed_rng(training.seed)
+        seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
 
     # --------------------------------------------------------------- trials
@@ -138,27 +149,12 @@ class LiveSubstrate:
         with self._bracket(), counted_steps(self.training) as counter:
             self._prepare_trial()
             loss = self._one_step(self.training.probe_data.train.take(1), counter)
-            self._require_sound(loss, counter.steps)
+            require_sound(self.training, loss, counter.steps)
         self._checked = True
-
-    def _require_sound(self, loss: float, steps: int) -> None:
-        if steps == 0 and not any(isinstance(s, torch.amp.GradScaler) for s in self.training.extra_state.values()):
-            raise StepError(
-                "step_fn must take exactly one optimizer step, got none. Call optimizer.step() in it, on the optimizer "
-                'given to Training; if a GradScaler skipped the step, pass it as state={"scaler": scaler}.'
-            )
-        if not math.isfinite(loss):
-            raise LossError(
-                f"The loss must be finite at the start, got {loss}. Check the data for non-finite values and the "
-                "model's initialisation."
-            )
-        no_gradient = all(p.grad is None for p in self.training.trainable_parameters)
-        if no_gradient and self.training.step_fn is None:
-            raise LossError("The loss must depend on the trainable parameters, but none received a gradient.")
 
     def _one_step(self, batches: Iterator[Any], counter: StepCounter) -> float:
         """One training step of a probe on the next batch, shared over ranks; the loss as a number."""
-        counter.steps = 0
+        counter.steps = counter.skipped = 0
 
         def step() -> list[float]:
             batch = next(batches)
@@ -185,30 +181,50 @@ class LiveSubstrate:
         self.meter.count(trials=1)
         with self._bracket():
             average = RunningAverage(self.training.trainable_parameters) if action.evaluate == "average" else None
-            losses, stop = self._fly(action, average)
+            losses, stop, end = self._fly(action, average)
+            if stop is None and action.keep is not None:
+                self.ends.hold(action.keep, end, action.steps)
             if stop is not None or action.evaluate == "no":
                 return losses, None, stop
             if average is not None:
                 average.apply()
             return losses, self._judge(reestimate=True), None
 
-    def _fly(self, action: Trial, average: RunningAverage | None) -> tuple[tuple[float, ...], StopReason | None]:
-        self._prepare_trial()
+    def _fly(self, action: Trial, average: RunningAverage | None) -> FlownTrial:
+        began = time.perf_counter()
+        self._prepare_trial(self.ends.passed)
         losses: list[float] = []
-        rules = StopState()
-        batches = self.training.probe_data.train.take(action.steps)
+        taken: list[int] = []
+        cost, rules, stop = Cost(), StopState(), None
+        batches = self.training.probe_data.train.take(action.steps, first=self.ends.passed)
         with counted_steps(self.training) as counter:
             for i in range(action.steps):
                 self.lrs.set(action.shape(i))
-                loss = self._one_step(batches, counter)
+                before = self.cost
+                losses.append(self._one_step(batches, counter))
                 self.meter.count(trial_steps=1)
-                losses.append(loss)
-                rules, stop = check_stop(action.stop, rules, loss)
+                if counter.steps > counter.skipped:
+                    taken.append(i)
+                    cost += self.cost - before
+                rules, stop = check_stop(action.stop, rules, losses[-1])
                 if stop is not None:
-                    return tuple(losses), stop
+                    break
                 if average is not None and i >= action.steps // 2:
                     average.add()
-        return tuple(losses), None
+        cost += Cost(seconds=time.perf_counter() - began)
+        lrs = tuple(float(action.shape(i)) for i in taken)
+        return FlownTrial(tuple(losses), stop, TrialEnd(lrs, tuple(losses[i] for i in taken), cost))
+
+    def continue_trial(self, key: str) -> TrialEnd:
+        """Go to the end of a Trial that was kept."""
+        with self.meter.timed(), deferred_interrupt():
+            end = self.ends.go_on(key)
+            self.forget_snapshot()
+        return end
+
+    def drop_end(self, key: str) -> None:
+        """Forget the end of a Trial."""
+        self.ends.drop(key)
 
     # ----------------------------------------------------------- evaluation
 
@@ -332,19 +348,7 @@ class LiveSubstrate:
             full = self._scratch_update(1.0)
         with self._bracket():
             half = self._scratch_update(0.5)
-        scale = math.sqrt(sum(float(d.square().sum()) for d in full))
-        off = math.sqrt(sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True)))
-        if scale == 0:
-            raise NonlinearStepError(
-                f"A Line needs a step that moves the weights, but a step at lr {self.lrs.reference:.3g} moved none. "
-                "Check that the gradients are not all zero, and that the weights' precision shows so small a step."
-            )
-        if not math.isfinite(scale):
-            raise NonlinearStepError(
-                f"A Line needs a step that is finite, but a step at lr {self.lrs.reference:.3g} was not. "
-                "Check the loss and its gradients for non-finite values, or lower the lr."
-            )
-        return off / scale
+        return relative_nonlinearity(half, full, lr=self.lrs.reference)
 
     def _scratch_update(self, factor: float) -> list[Tensor]:
         training = self.training

@@ -2,20 +2,40 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from lrpilot.core.stop import StopReason
+from lrpilot.core.substrate import TrialEnd
 from lrpilot.errors import StepError
 from lrpilot.training.training import Training
 
 
+class FlownTrial(NamedTuple):
+    """What a Trial was: losses of all its batches, why it was stopped, and its end as the record of a training.
+
+    Of a GradScaler's skipped steps the end has nothing, as a training counts none.
+    """
+
+    losses: tuple[float, ...]
+    stop: StopReason | None
+    end: TrialEnd
+
+
 class StepCounter:
-    """Counts optimizer steps of a probe."""
+    """Counts optimizer steps of a probe.
+
+    Attributes:
+        steps: calls of ``optimizer.step``.
+        skipped: of these, the ones that a fused optimizer skipped since a GradScaler had found inf.
+    """
 
     def __init__(self) -> None:
         self.steps = 0
+        self.skipped = 0
 
     def require_at_most_one(self) -> None:
         """Raise if a step was more than one optimizer step.
@@ -35,14 +55,21 @@ def counted_steps(training: Training) -> Iterator[StepCounter]:
     """Count calls of ``optimizer.step`` inside the block."""
     counter = StepCounter()
 
-    def hook(*_: Any) -> None:
+    def hook(stepped: Optimizer, *_: Any) -> None:
         counter.steps += 1
+        counter.skipped += was_skipped(stepped)
 
     handle = training.raw_optimizer.register_step_post_hook(hook)
     try:
         yield counter
     finally:
         handle.remove()
+
+
+def was_skipped(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer skipped its update inside the kernel (a GradScaler found inf)."""
+    found_inf = getattr(optimizer, "found_inf", None)
+    return isinstance(found_inf, Tensor) and bool(torch.count_nonzero(found_inf))
 
 
 class RunningAverage:
