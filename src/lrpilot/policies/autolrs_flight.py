@@ -54,27 +54,30 @@ def finding(state: AutoLRSState) -> tuple[StepSampling, StepSamplingState]:
 
 def found_interval(policy: "AutoLRS", state: AutoLRSState, window: tuple[float, float] | None) -> AutoLRSState:
     """The interval that searches begin with: what is given, and the window of step sampling for what is not."""
-    lowest, highest = bounds(policy)
     if window is None:
         low, high = state.lr * 10.0**-BELOW, state.lr * 10.0**ABOVE
     else:
         low, high = window
         if not policy.published and policy.scoring != "raw":
             high *= 10.0**DECAY_ROOM
-    low = policy.min_lr or max(low, lowest)
-    high = policy.max_lr or min(high, highest)
-    if not low < high:  # one end is given, and the other lies beyond it
-        low, high = (low, low * 10.0**ABOVE) if policy.min_lr else (high * 10.0**-ABOVE, high)
-    return replace(state, interval=(low, high))
+    return replace(state, interval=_with_given_ends(policy, low, high))
 
 
 def first_interval(policy: "AutoLRS", lr: float) -> tuple[float, float]:
     """The interval that is given; where it is not, what lies about the optimizer's own lr."""
     low, high = bounds(policy)
     lr = min(max(lr, low), high)
-    low, high = policy.min_lr or max(low, lr * 10.0**-AROUND), policy.max_lr or min(high, lr * 10.0**AROUND)
-    # The optimizer's lr may be beyond the one end that is given.
-    return (low, high) if low < high else (low, low * 10.0**AROUND) if policy.min_lr else (high * 10.0**-AROUND, high)
+    return _with_given_ends(policy, lr * 10.0**-AROUND, lr * 10.0**AROUND)
+
+
+def _with_given_ends(policy: "AutoLRS", low: float, high: float) -> tuple[float, float]:
+    """The interval within the allowed lrs, with the ends that are given in place of its own."""
+    lowest, highest = bounds(policy)
+    low, high = policy.min_lr or max(low, lowest), policy.max_lr or min(high, highest)
+    if low < high:
+        return low, high
+    # One end is given, and the other lies beyond it.
+    return (low, low * 10.0**AROUND) if policy.min_lr else (high * 10.0**-AROUND, high)
 
 
 # --------------------------------------------------------------------- stages

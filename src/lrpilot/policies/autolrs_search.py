@@ -244,9 +244,13 @@ def _below_the_cliff(policy: "AutoLRS", search: LRSearch, spacing: float) -> flo
     best = best_of(one.tried for one in search.candidates)
     if policy.published or best is None:
         return search.max_lr
-    cliff = min((one.lr for one in search.candidates if one.tried.diverged and one.lr > best.lr), default=math.inf)
     gap = math.pow(10.0, spacing)
-    return max(min(search.max_lr, cliff / gap), best.lr, search.min_lr * gap)
+    return max(min(search.max_lr, _cliff(search, best) / gap), best.lr, search.min_lr * gap)
+
+
+def _cliff(search: LRSearch, best: Tried) -> float:
+    """The smallest lr above the best one that diverged; inf where none did."""
+    return min((one.lr for one in search.candidates if one.tried.diverged and one.lr > best.lr), default=math.inf)
 
 
 # --------------------------------------------------------------------- choice
@@ -264,10 +268,9 @@ def choose(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> tuple[fl
     if _is_flat(state, search, best):
         return min(max(state.lr, search.min_lr), search.max_lr), StageCode.FLAT
     lr = _fallen(state, search.surrogate.best_lr)
-    killed = min((one.lr for one in search.candidates if one.tried.diverged and one.lr > best.lr), default=math.inf)
     low, high = bounds(policy)
     low = min(low, state.lr) if state.stages else low
-    lr = max(min(lr, killed * 10.0**-KILL_MARGIN, state.ceiling), low)
+    lr = max(min(lr, _cliff(search, best) * 10.0**-KILL_MARGIN, state.ceiling), low)
     return lr, _edge_code(lr, low, high)
 
 
