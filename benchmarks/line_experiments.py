@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from evidence_page import table
@@ -152,6 +153,15 @@ def held_rows(bench: Bench) -> Iterator[Row]:
         yield f"{part:.0%}", *cells(runs), str(PUBLISHED_HELD[part] or "")
 
 
+def held_alike(bench: Bench) -> str:
+    """Which of these are the same trainings, bit for bit; nothing where none are."""
+    held = {part: bench.runs(TUNER_TASK, f"lr_tuner_held_{round(100 * part)}", family="sgd") for part in HELD}
+    ends = {part: {seed: run.record["weights"] for seed, run in runs.items()} for part, runs in held.items()}
+    alike = [(a, b) for a, b in pairwise(HELD) if ends[a] and ends[a] == ends[b]]
+    words = "; ".join(f"{a:.0%} and {b:.0%}" for a, b in alike)
+    return f"\nThe same trainings, bit for bit: {words}. The lr was not saturated before.\n" if alike else ""
+
+
 def seed_lr_rows(bench: Bench) -> Iterator[Row]:
     """AutoLR's Table 12."""
     for lr in sorted((*SEED_LRS, 0.1)):
@@ -270,7 +280,7 @@ The seed lr held for a part of the training, then exploit as published (momentum
 ResNet-18 on CIFAR-10.
 
 {table(("explore", *measures), held_rows(tuner))}
-
+{held_alike(tuner)}
 ### The seed lr
 
 As published, momentum. Published: AutoLR, Table 12, ResNet-18 on CIFAR-10.
