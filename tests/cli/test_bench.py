@@ -197,7 +197,7 @@ def test_a_crash_shows_its_traceback_where_it_is_asked_for(monkeypatch: pytest.M
     result = call(*asked, "--seeds", "0")
     said = "crashed: fake fake_crash: RuntimeError: no good (fake_bench.py, line "
     assert said in result.stderr and "Traceback" not in result.stderr
-    assert "With 'lrpilot --debug bench run ...' a crash shows its traceback." in result.stdout
+    assert "'lrpilot --debug bench run ... --retry-crashed' shows the traceback, too." in result.stdout
 
     result = CliRunner().invoke(app, ["--debug", "bench", *asked, "--seeds", "1"])
     assert said in result.stderr and 'raise RuntimeError("no good")' in result.stderr
@@ -409,11 +409,11 @@ def test_two_benches_on_one_file_are_told_apart_at_once() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"schema": 0, "run": "x"}\n', "Move that file away"),
+        ('{"schema": 0, "run": "x"}\n', "got schema 0 in place of 1 in line 1 of r.jsonl. Move that file away"),
         ("not json\n", "got r.jsonl, which begins with 'not json': it is no file of records. Name another file"),
         (
             '{"my": "notes"}\n',
-            "written, got what is not a record of schema 1 in line 1 of r.jsonl. Move that file away",
+            "written, got something else in line 1 of r.jsonl. Move that file away",
         ),
         ('{"schema": 1, "run": "abc"}\n', "got a record without task, method"),
         ('{"schema": 1, "run": "tor', "it is no file of records"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from lrpilot.bench.jobs import Job, Plan, plan
 from lrpilot.bench.records import read_records
-from lrpilot.bench.schema import NO_RECORD, by_run, run_of, unfit
+from lrpilot.bench.schema import NO_RECORD, SCHEMA, by_run, run_of, unfit
 from lrpilot.errors import DataError, SettingError
 
 Record = Mapping[str, Any]
@@ -28,9 +28,10 @@ def read_runs(path: Path) -> dict[str, Record]:
     for number, record in enumerate(records, start=1):
         reason = unfit(record)
         if reason is not None:
-            what = f"what is {reason}" if reason.startswith(NO_RECORD) else reason
+            if reason.startswith(NO_RECORD):
+                reason = f"schema {record['schema']!r} in place of {SCHEMA}" if "schema" in record else "something else"
             raise DataError(
-                f"Every line must be a record that `lrpilot bench run` has written, got {what} in line {number} of "
+                f"Every line must be a record that `lrpilot bench run` has written, got {reason} in line {number} of "
                 f"{path}. Move that file away, or name another one with --records."
             )
     return by_run(records)

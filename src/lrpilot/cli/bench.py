@@ -54,14 +54,18 @@ def options(
     smoke: Annotated[
         bool,
         typer.Option(
-            "--smoke", help="Try it all in a minute or two: about 17 runs on digits, 11 a sweep; and a report."
+            "--smoke",
+            help="Does it all work? 17 runs on digits (three methods, and a sweep to judge them), and a report.",
         ),
     ] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FOLDER", help="Of --smoke: its folder.", show_default="runs/COMMAND-TIMESTAMP"),
     ] = None,
-    processes: Processes = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", metavar="N", min=1, help="Of --smoke: runs at a time.", show_default="one a core"),
+    ] = None,
 ) -> None:
     """Compare the methods, the schedules people use and their peers on real tasks."""
     if context.invoked_subcommand is not None:
@@ -251,7 +255,7 @@ def _tell(summary: "Summary", records: Path) -> None:
     say(f"{summary.done} runs done, {summary.present} were there: {statuses or 'none'}. Records: {records}")
     if summary.statuses["crashed"]:
         say("Crashed runs are kept; raise the method's version to run them again, or pass --retry-crashed.")
-        say("With 'lrpilot --debug bench run ...' a crash shows its traceback.")
+        say("'lrpilot --debug bench run ... --retry-crashed' shows the traceback, too.")
     if summary.all_crashed:
         note(f"every run crashed of {', '.join(summary.all_crashed)}: the reason stands above", style="red")
     tell_uncounted(summary.earlier, summary.unregistered)

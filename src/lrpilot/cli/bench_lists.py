@@ -135,9 +135,13 @@ def _show_status(document: dict[str, Any]) -> None:
     cells = [[*map(str, list(row.values())[:-1]), duration(row["core_seconds_left"])] for row in document["suites"]]
     say(table(("suite", "done", "of them failed", "left", "cannot run", "time left on one core"), cells))
     *rows, last = document["suites"]
-    if rows and sum(row["done"] + row["left"] for row in rows) > last["done"] + last["left"]:
+    if rows and sum(map(_size, rows)) > _size(last):
         say(f"Some runs belong to several suites; {ALL_ROW!r} counts each once.")
     tell_uncounted(document["earlier_versions"], document["unregistered"])
+
+
+def _size(row: dict[str, Any]) -> int:
+    return int(row["done"] + row["left"] + row["cannot_run"])
 
 
 def data(

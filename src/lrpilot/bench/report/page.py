@@ -21,7 +21,7 @@ SUBTITLE = (
     "Methods that choose a learning rate, the schedules people write by hand, framework defaults and the tools one "
     "would pick instead, on real tasks, against the best that a full sweep could find."
 )
-NOT_REGISTERED = "is not registered"  # how the reasons end why a record of an unknown task or method is left out
+NOT_REGISTERED = "is not registered"  # how the reason ends why a record of an unknown task or method is left out
 
 
 def read_bench(path: Path, *, suites: Sequence[str] = ("all",)) -> tuple[Bench, dict[str, dict[str, Any]]]:
