@@ -32,6 +32,10 @@ def fly_crash(session: Session) -> None:
     raise RuntimeError("no good")
 
 
+def fly_nowhere(session: Session) -> None:
+    pass
+
+
 def fly_missing(session: Session) -> None:
     raise MissingDependencyError("This method needs 'pigeons', found none. Buy some.")
 
@@ -79,6 +83,7 @@ METHODS = (
     method("fake_crash", fly_crash),
     method("fake_dies", fly, lrs=LRS),  # its workers do, see fake_attempts.fateful
     method("fake_dies_once", fly, lrs=LRS),
+    method("fake_idle", fly_nowhere),
     method("fake_missing", fly_missing),
     method("fake_out_of_memory", fly_out_of_memory),
     method("fake_nan_notes", fly_notes, settings={"plain": True}),

@@ -1,9 +1,11 @@
 """One job, run: what its record holds, and what becomes of a method that fails."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
+import torch
 
 from lrpilot.bench import execute as module
 from lrpilot.bench.execute import execute
@@ -57,8 +59,40 @@ def test_a_method_that_crashes_is_a_record_with_the_reason(monkeypatch: pytest.M
     fake_method(monkeypatch, fly)
     record = execute(JOB)
     assert record["status"] == "crashed"
-    assert record["error"].startswith("ValueError: no valley here (fly, line")
+    assert re.fullmatch(r"ValueError: no valley here \(test_execute\.py, line \d+, in fly\)", record["error"])
     assert record["kept_steps"] == 0
+
+
+def spend_too_much(session) -> None:
+    for batch in session.batches():
+        session.step(session.optimizer(0.1), batch)
+
+
+def mistype(session) -> None:
+    session.model(torch.zeros(3, 7))
+
+
+@pytest.mark.parametrize(("fly", "line"), [(spend_too_much, 2), (mistype, 1)])
+def test_the_place_of_a_crash_is_the_methods_own_line(fly, line, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_method(monkeypatch, fly)
+    number = fly.__code__.co_firstlineno + line
+    heard: list[Exception] = []
+    record = execute(JOB, on_crash=heard.append)
+    assert record["error"].endswith(f" (test_execute.py, line {number}, in {fly.__name__})") and len(heard) == 1
+
+
+def test_a_long_error_is_cut_before_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fly(session) -> None:
+        raise ValueError("x" * 1000)
+
+    fake_method(monkeypatch, fly)
+    error = execute(JOB)["error"]
+    assert len(error) == 500 and re.search(r"xxx \(test_execute\.py, line \d+, in fly\)$", error)
+
+
+def test_a_method_that_cannot_be_called_has_a_place_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "get_method", lambda name: replace(get_method("linear"), fly=lambda: None))
+    assert re.search(r"TypeError: .*\(method\.py, line \d+, in train\)$", execute(JOB)["error"])
 
 
 def test_a_run_that_ends_above_its_start_has_diverged() -> None:

@@ -13,7 +13,7 @@ import pytest
 import fake_attempts
 from lrpilot.bench import records as records_module
 from lrpilot.bench.jobs import Job, plan
-from lrpilot.bench.ledger import Ledger, device_of, is_current, read_runs, require_device
+from lrpilot.bench.ledger import Ledger, device_of, is_current, read_runs, require_device, status_of
 from lrpilot.bench.locking import locked
 from lrpilot.bench.plugins import PLUGINS_VARIABLE
 from lrpilot.bench.progress import Pace, duration
@@ -287,8 +287,9 @@ def test_a_bench_that_wrote_nothing_leaves_no_file(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="Name another one with --records"), locked(tmp_path / "file" / "records.jsonl"):
-        pass
+    for place in (tmp_path / "file" / "records.jsonl", tmp_path / "file" / "deep" / "records.jsonl"):
+        with pytest.raises(DataError, match=r"file is a file, and no folder\)\. Name another one"), locked(place):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -346,12 +347,13 @@ def test_records_of_earlier_versions_are_kept_and_counted(path: Path) -> None:
     run(path, jobs("fake_plain"), Inline(fine))
     (record,) = read_records(path)
     assert is_current(record)
-    for changes in ({"run": "0" * 16}, {"run": "1" * 16, "method": "gone"}, {"run": "2" * 16, "task": "gone"}):
+    for changes in ({"run": "0" * 16}, {"run": "1" * 16, "method": "gone"}, {"run": "2" * 16, "task": "lost"}):
         append_record(path, record | changes)
 
     summary = run(path, jobs("fake_plain"), Inline(fine))
 
-    assert (summary.done, summary.present, summary.earlier) == (0, 1, 3)
+    assert (summary.done, summary.present, summary.earlier) == (0, 1, 1)
+    assert summary.unregistered == {"gone": 1, "lost": 1}
     assert len(read_records(path)) == 4
 
 
@@ -359,6 +361,14 @@ def test_a_sweeps_record_is_current_though_its_lr_was_a_factor(path: Path) -> No
     run(path, [Job("fake", "fake_plain", lr_factor=1 / 30)], Inline(partial(attempt, device="cpu")))
     (record,) = read_records(path)
     assert record["lr"] == 0.000333333 and is_current(record)
+
+
+def test_a_finder_that_takes_no_step_has_finished() -> None:
+    record = {"kept_steps": 0, "status": "finished", "method": "pick_range_test"}
+    assert status_of(record) == "finished"
+    assert status_of(record | {"method": "linear"}) == "no step taken"
+    assert status_of(record | {"method": "linear", "status": "crashed"}) == "crashed"
+    assert status_of(record | {"method": "linear", "kept_steps": 1}) == "finished"
 
 
 def test_the_ledger_sorts_what_is_wanted(path: Path) -> None:

@@ -4,19 +4,22 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 import fake_attempts
+from lrpilot.bench import data
+from lrpilot.bench.analysis.runs import LeftOut
 from lrpilot.bench.jobs import Job, plan
 from lrpilot.bench.locking import locked
 from lrpilot.bench.plugins import PLUGINS_VARIABLE, plugins, use_plugins
 from lrpilot.bench.protocol import SUITES
 from lrpilot.bench.records import append_record, read_records
 from lrpilot.bench.tasks.registry import tasks
-from lrpilot.bench.workers import Outcome
+from lrpilot.bench.workers import Outcome, attempt
 from lrpilot.cli import bench as command
 from lrpilot.cli.app import app
 from lrpilot.cli.bench_options import parse_seeds
@@ -50,6 +53,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(PLUGINS_VARIABLE, "")
     monkeypatch.setattr(command, "_pool", lambda processes, ray, device: Inline())
+    monkeypatch.setattr(data, "missing_data", lambda: {})  # whatever lies on this machine
 
 
 def call(*arguments: str) -> Result:
@@ -88,7 +92,8 @@ def test_run_does_what_is_missing_and_sums_up() -> None:
     assert result.stdout.startswith("1 runs done, 4 were there: 5 finished. Records: a/r.jsonl\n")
     assert result.stderr.startswith("5 runs wanted, 4 are there: methods 5; 5 cannot be run\n")
     assert "1/1  0 s left  fake fake_plain lr 0.01 seed 4, val loss 0.5, 0.0 s" in result.stderr
-    assert "not run (5): fake, fake_sgd_only: The method 'fake_sgd_only' trains with ['sgd']" in result.stderr
+    assert "starting 1 worker: a line follows with every run that ends\n" in result.stderr
+    assert "not run (5): fake_sgd_only on fake: The method 'fake_sgd_only' trains with ['sgd']" in result.stderr
 
 
 def test_what_is_planned_is_said_by_suite_with_every_run_once() -> None:
@@ -140,11 +145,92 @@ def test_crashed_runs_are_run_again_on_demand_and_the_newest_record_counts(monke
 
 
 def test_records_of_earlier_versions_are_said() -> None:
-    record = fake_attempts.seeming_record(Job("digits", "gone"), "0" * 16)
-    append_record(Path("r.jsonl"), record)
+    append_record(Path("r.jsonl"), fake_attempts.seeming_record(Job("digits", "linear"), "0" * 16))
     result = call("run", *FAKE, "--suite", "sanity", "--method", "linear", "--records", "r.jsonl")
-    assert "1 records are of earlier versions" in result.stdout
+    assert "1 records are of earlier versions" in result.stderr and "--plugin" not in result.stderr
     assert len(read_records(Path("r.jsonl"))) == 3
+
+
+def test_records_of_a_plugin_that_is_not_loaded_are_no_earlier_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ("--suite", "sanity", "--records", "r.jsonl")
+    assert document("run", *FAKE, "--method", "linear", *asked)["done"] == 2
+    monkeypatch.setenv(PLUGINS_VARIABLE, "")
+    said = "2 records are of a task or a method that is not registered (fake): kept, and not counted."
+    for what in ("status", "run"):
+        result = call(what, "--task", "digits", "--method", "linear", *asked)
+        assert said in result.stderr and "--plugin" in result.stderr and "earlier" not in result.output
+        made = document(what, "--task", "digits", "--method", "linear", *asked)
+        assert (made["earlier_versions"], made["unregistered"]) == (0, {"fake": 2})
+
+    Path("alone.jsonl").write_text("".join(Path("r.jsonl").read_text().splitlines(keepends=True)[:2]))
+    result = call("report", "--records", "alone.jsonl")
+    assert result.exit_code == 2 and "its task is not registered" in result.stderr and "--plugin" in result.stderr
+
+
+def test_a_report_says_which_records_it_cannot_count_for_want_of_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in ("gone", "linear"):
+        record = fake_attempts.seeming_record(Job("digits", method), "0" * 16)
+        append_record(Path("r.jsonl"), record)
+    left_out = SimpleNamespace(
+        catalogue=SimpleNamespace(tasks={"digits": None}),
+        left_out=[
+            LeftOut("0", "digits", "gone", "its method is not registered"),
+            LeftOut("1", "fake", "linear", "its task is not registered"),
+            LeftOut("2", "digits", "linear", "made by an earlier version of its task or method"),
+        ],
+    )
+    monkeypatch.setattr("lrpilot.bench.report.page.read_bench", lambda records, suites: (left_out, {}))
+    monkeypatch.setattr("lrpilot.bench.report.page.report", lambda bench, expected: None)
+    monkeypatch.setattr("lrpilot.bench.report.html_page.html_page", lambda document: "")
+    result = call("report", "--records", "r.jsonl")
+    assert result.exit_code == 0, result.stderr
+    assert "2 records are of a task or a method that is not registered (fake, gone)" in result.stderr
+
+
+def attempted(self: Inline, timeout: float) -> list[Outcome]:
+    return [attempt(self.jobs.pop(), device="cpu")]
+
+
+def test_a_crash_shows_its_traceback_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Inline, "collect", attempted)
+    asked = ("run", *FAKE, "--suite", "methods", "--method", "fake_crash", "--records", "r.jsonl")
+    result = call(*asked, "--seeds", "0")
+    said = "crashed: fake fake_crash: RuntimeError: no good (fake_bench.py, line "
+    assert said in result.stderr and "Traceback" not in result.stderr
+    assert "'lrpilot --debug bench run ... --retry-crashed' shows the traceback, too." in result.stdout
+
+    result = CliRunner().invoke(app, ["--debug", "bench", *asked, "--seeds", "1"])
+    assert said in result.stderr and 'raise RuntimeError("no good")' in result.stderr
+    assert result.stderr.count("Traceback (most recent call last)") == 1
+    assert not [record for record in read_records(Path("r.jsonl")) if "Traceback" in json.dumps(record)]
+
+
+def test_a_method_that_takes_no_step_has_failed_for_the_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Inline, "collect", attempted)
+    asked = (*FAKE, "--suite", "methods", "--method", "fake_idle", "--records", "r.jsonl")
+    result = call("run", *asked, "--seeds", "0")
+    assert "fake fake_idle seed 0, no step taken, " in result.stderr and "val loss" not in result.stderr
+    assert result.stdout.startswith("1 runs done, 0 were there: 1 no step taken.")
+    (row,) = document("status", *asked, "--seeds", "0")["suites"]
+    assert (row["done"], row["failed"]) == (1, 1)
+
+
+def test_what_follows_a_sweep_is_announced() -> None:
+    more = "more are wanted once the best of a sweep is known"
+    asked = ("run", *FAKE, "--method", "linear", "--records", "r.jsonl")
+    assert more in call(*asked, "--suite", "oracle").stderr
+    assert more not in call(*asked, "--suite", "methods").stderr
+
+
+def test_the_smoke_run_takes_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[int | None] = []
+
+    def pool(processes: int | None, ray: str | None, device: str) -> Inline:
+        asked.append(processes)
+        raise SettingError("far enough")
+
+    monkeypatch.setattr(command, "_pool", pool)
+    assert "far enough" in call("--smoke", "--processes", "3").stderr and asked == [3]
 
 
 def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +240,11 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inline, "collect", stop)
     result = call("run", *FAKE, "--suite", "sanity", "--records", "r.jsonl")
     assert result.exit_code == 130
+    assert "Stopped before any run had finished: nothing is written" in result.stderr
+    assert not Path("r.jsonl").exists()
+
+    append_record(Path("r.jsonl"), fake_attempts.seeming_record(Job("digits", "linear"), "0" * 16))
+    result = call("run", *FAKE, "--suite", "sanity", "--records", "r.jsonl")
     assert "Every finished run is in r.jsonl: the same command goes on" in result.stderr
 
 
@@ -188,9 +279,12 @@ def test_list_names_everything_there_is() -> None:
     for part in ("tasks", "methods", "suites"):
         assert document("list", part, "--plugin", "fake_bench") == {part: made[part]}
     shown = call("list", "suites").stdout
-    assert "oracle" in shown and "digits, two seeds" in shown and "adamw" not in shown
+    assert "oracle" in shown and "digits" in shown and "adamw" not in shown
 
-    shown = call("list").stdout
+    shown = call("list").stdout  # 80 columns, as in a pipe
+    lines = [line.split() for line in shown.splitlines() if line.strip()]
+    for part in ("tasks", "methods", "suites"):
+        assert {row["name"] for row in made[part]} <= {line[0] for line in lines}
     assert "digits" in shown and "linear" in shown and "oracle" in shown
 
 
@@ -212,6 +306,26 @@ def test_status_counts_what_is_done_and_what_is_left() -> None:
     assert rows[0]["core_seconds_left"] == 0
     assert rows[1]["core_seconds_left"] == pytest.approx(11 * 0.02 * 8 / 1000)
     assert "sanity" in call("status", *asked).stdout
+
+
+def test_status_says_that_runs_of_several_suites_count_once() -> None:
+    asked = (*FAKE, "--method", "linear", "--suite", "sanity")
+    assert "'all of these' counts each once" in call("status", *asked, "--suite", "methods").stdout
+    assert "counts each once" not in call("status", *asked, "--suite", "oracle").stdout
+
+
+def test_status_says_that_its_file_is_not_there() -> None:
+    assert "There is no file r.jsonl yet" in call("status", *FAKE, "--records", "r.jsonl").stderr
+    append_record(Path("r.jsonl"), fake_attempts.seeming_record(Job("digits", "linear"), "0" * 16))
+    assert "no file" not in call("status", *FAKE, "--records", "r.jsonl").stderr
+
+
+def test_status_counts_what_lacks_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "missing_data", lambda: {"diamonds": "No diamonds. Buy some."})
+    asked = ("--task", "diamonds", "--task", "digits", "--suite", "sanity", "--records", "r.jsonl")
+    (row,) = document("status", *asked)["suites"]
+    assert (row["left"], row["cannot_run"]) == (2, 2)
+    assert "cannot run (2): linear on diamonds: No diamonds. Buy some." in call("status", *asked).stderr
 
 
 def test_status_does_not_wait_for_a_running_bench() -> None:
@@ -255,14 +369,20 @@ def test_help_comes_without_torch() -> None:
     ("arguments", "said"),
     [
         (("run", "--task", "digit"), "Did you mean 'digits'?"),
-        (("run", "--method", "schedule_fre"), "Did you mean 'schedule_free'?"),
+        (
+            ("run", "--method", "schedule_fre"),
+            "'lrpilot bench list methods' shows, got 'schedule_fre'. Did you mean 'sch",
+        ),
+        (("run", "--method", "adamw"), "Did you mean 'adamw_constant' or 'adamw_linear_5e5'?"),
         (("run", "--suite", "methods_"), "Did you mean 'methods'?"),
         (("list", "task"), "Did you mean 'tasks'?"),
         (("run", "--seeds", "4-0"), "Write 3 or 0-4."),
         (("run", "--plugin", "no_such_plugin"), "A plugin must be an importable module, got 'no_such_plugin'."),
         (("run", "--plugin", "fake_attempts"), "A plugin must have TASKS or METHODS, got 'fake_attempts'"),
         (("--smoke", "run"), "--smoke is a run of its own, got 'run' too."),
-        (("--out", "folder"), "--out belongs to --smoke"),
+        (("--out", "folder"), "--out is an option of the smoke run, got it without --smoke: add --smoke."),
+        (("--out", "folder", "run"), "got it without --smoke: an option of 'run' goes behind its name."),
+        (("--processes", "2"), "--processes is an option of the smoke run"),
         (("data", "king_james"), "Did you mean 'king-james'?"),
         (("run", "--family", "sdg"), "Did you mean 'sgd'?"),
         (("status", "--family", "sdg"), "Did you mean 'sgd'?"),
@@ -289,14 +409,18 @@ def test_two_benches_on_one_file_are_told_apart_at_once() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"schema": 0, "run": "x"}\n', "Move that file away"),
-        ("not json\n", "line 1 of r.jsonl"),
+        ('{"schema": 0, "run": "x"}\n', "got schema 0 in place of 1 in line 1 of r.jsonl. Move that file away"),
+        ("not json\n", "got r.jsonl, which begins with 'not json': it is no file of records. Name another file"),
+        (
+            '{"my": "notes"}\n',
+            "written, got something else in line 1 of r.jsonl. Move that file away",
+        ),
         ('{"schema": 1, "run": "abc"}\n', "got a record without task, method"),
-        ('{"schema": 1, "run": "tor', "must begin with a JSON object"),
-        ("my notes", "must begin with a JSON object"),
-        ("my notes\n".encode("utf-16").decode("latin-1"), "in UTF-8"),
+        ('{"schema": 1, "run": "tor', "it is no file of records"),
+        ("my notes", "it is no file of records"),
+        ("my notes\n".encode("utf-16").decode("latin-1"), "it is no file of records"),
     ],
-    ids=["other form", "damaged", "fields", "torn", "notes", "utf-16"],
+    ids=["other form", "damaged", "other JSON", "fields", "torn", "notes", "utf-16"],
 )
 @pytest.mark.parametrize("what", ["run", "status"])
 def test_a_file_of_something_else_is_refused_and_left_alone(what: str, content: str, said: str) -> None:
@@ -341,7 +465,7 @@ def test_a_reason_that_was_found_out_while_running_is_not_repeated(monkeypatch: 
     monkeypatch.setattr(Inline, "collect", refuse)
     result = call("run", *FAKE, "--suite", "methods", "--method", "fake_plain", "--records", "r.jsonl")
     assert result.exit_code == 1 and result.stderr.count("It rains.") == 1
-    assert "not run (3): fake, fake_plain: as said above" in result.stderr
+    assert "not run (3): fake_plain on fake: as said above" in result.stderr
 
 
 def test_a_family_is_run_and_counted_where_the_task_has_it() -> None:
@@ -407,3 +531,17 @@ def test_an_error_inside_a_plugin_is_one_line_with_its_place(
     result = call("list", "--plugin", name)
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
     assert f"The plugin '{name}' cannot be imported: " in result.stderr and said in result.stderr
+
+
+def test_a_method_of_an_unknown_group_is_one_line_with_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my_group_of_this_test.py").write_text(
+        "from lrpilot.bench.methods.method import Method\n"
+        "METHODS = (Method(name='half', title='half', fly=print, practice='mine', group='peers'),)\n"
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    result = call("run", "--plugin", "my_group_of_this_test")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    said = (
+        "The group of the method 'half' must be one of ablation, default, finder, lrpilot, peer, schedule, got 'peers'."
+    )
+    assert f"{said} Did you mean 'peer'?" in result.stderr

@@ -3,8 +3,10 @@
 import hashlib
 import math
 import traceback
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -12,22 +14,27 @@ from torch import nn
 from lrpilot import __version__
 from lrpilot.bench.curves import compact
 from lrpilot.bench.jobs import Job, plan
+from lrpilot.bench.methods import method as method_module
 from lrpilot.bench.methods.registry import get_method
 from lrpilot.bench.records import machine_facts
 from lrpilot.bench.session import DivergedError, Session
 from lrpilot.bench.tasks.registry import get_task
 from lrpilot.errors import MissingDependencyError
 
+WORDS = 500  # of an error's text on record, in characters
+METHOD_FILE = method_module.__file__  # whose Method.train calls fly
+
 # Not the method's fault: these end the bench instead of being recorded.
 NOT_A_RESULT = (MissingDependencyError, ModuleNotFoundError, MemoryError)
 
 
-def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
+def execute(job: Job, *, device: str = "cpu", on_crash: Callable[[Exception], None] | None = None) -> dict[str, Any]:
     """Run a job.
 
     Args:
         job: what to run.
         device: where.
+        on_crash: called with what a method raised, where it crashed; its record holds one line about it.
 
     Returns:
         Its record, plain data. ``status`` is "finished", "diverged" (non-finite, or a final validation loss
@@ -52,6 +59,8 @@ def execute(job: Job, *, device: str = "cpu") -> dict[str, Any]:
         raise
     except Exception as problem:
         status, error = "crashed", _in_words(problem)
+        if on_crash is not None:
+            on_crash(problem)
     seconds = session.seconds
     session.finish()
     test_loss, test_score = session.test()
@@ -93,6 +102,18 @@ def weights_digest(model: nn.Module) -> str:
 
 def _in_words(problem: Exception) -> str:
     """The error and where it came from, without paths of this machine."""
-    frames = traceback.extract_tb(problem.__traceback__)
-    where = f"{frames[-1].name}, line {frames[-1].lineno}" if frames else "unknown place"
-    return f"{type(problem).__name__}: {problem} ({where})"[:500]
+    frame = _place(traceback.extract_tb(problem.__traceback__))
+    where = f"({Path(frame.filename).name}, line {frame.lineno}, in {frame.name})"
+    return f"{type(problem).__name__}: {problem}"[: WORDS - len(where) - 1] + f" {where}"
+
+
+def _place(frames: Sequence[traceback.FrameSummary]) -> traceback.FrameSummary:
+    """The last line of the method's own: in the folder of the file that its ``fly`` is in.
+
+    What raised may be deep in a library, or the session that found the method overspending; whoever wrote the method
+    looks for the place in their own file.
+    """
+    trained = [i for i, frame in enumerate(frames) if frame.filename == METHOD_FILE]
+    inside = frames[trained[0] + 1 :] if trained else ()
+    own = [frame for frame in inside if Path(frame.filename).parent == Path(inside[0].filename).parent]
+    return own[-1] if own else frames[-1]

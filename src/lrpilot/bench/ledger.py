@@ -1,5 +1,6 @@
 """The ledger: which of the wanted runs are on record, which are missing, and which cannot be run and why."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,10 +10,12 @@ from typing import Any
 
 from lrpilot.bench.jobs import Job, Plan, plan
 from lrpilot.bench.records import read_records
-from lrpilot.bench.schema import SCHEMA, by_run, run_of, unfit
+from lrpilot.bench.schema import NO_RECORD, SCHEMA, by_run, run_of, unfit
 from lrpilot.errors import DataError, SettingError
 
 Record = Mapping[str, Any]
+
+NO_STEP = "no step taken"
 
 
 def read_runs(path: Path) -> dict[str, Record]:
@@ -25,9 +28,11 @@ def read_runs(path: Path) -> dict[str, Record]:
     for number, record in enumerate(records, start=1):
         reason = unfit(record)
         if reason is not None:
+            if reason.startswith(NO_RECORD):
+                reason = f"schema {record['schema']!r} in place of {SCHEMA}" if "schema" in record else "something else"
             raise DataError(
-                f"Records of the benchmark must be of form {SCHEMA}, got {reason} in line {number} of {path}. "
-                "Move that file away, or name another one with --records."
+                f"Every line must be a record that `lrpilot bench run` has written, got {reason} in line {number} of "
+                f"{path}. Move that file away, or name another one with --records."
             )
     return by_run(records)
 
@@ -152,12 +157,41 @@ class Ledger:
 
     def earlier(self) -> int:
         """Records that the present code would not make again: of tasks and methods as they were."""
-        return sum(not is_current(record) for record in self.records.values())
+        known = (record for record in self.records.values() if unregistered_name(record) is None)
+        return sum(not is_current(record) for record in known)
+
+    def unregistered(self) -> Counter[str]:
+        """How many records are of each task or method that is not registered: of a plugin that is not loaded, say."""
+        names = (unregistered_name(record) for record in self.records.values())
+        return Counter(name for name in names if name is not None)
+
+
+def unregistered_name(record: Record) -> str | None:
+    """The task or the method of a record that is not registered; None where both are."""
+    from lrpilot.bench.methods.registry import methods
+    from lrpilot.bench.tasks.registry import tasks
+
+    if record["task"] not in tasks():
+        return str(record["task"])
+    return None if record["method"] in methods() else str(record["method"])
 
 
 def is_current(record: Record) -> bool:
     """Whether the present code gives this record's run the same name."""
     return run_of(record) == str(record["run"])
+
+
+def status_of(record: Record) -> str:
+    """How a run of a registered method ended, as the report judges it.
+
+    "finished", "diverged", "crashed", or "no step taken": a method that is to train and did not has failed, whatever
+    the loss of its untrained weights.
+    """
+    from lrpilot.bench.analysis.catalogue import FINDER_GROUP
+    from lrpilot.bench.methods.registry import get_method
+
+    untrained = record["kept_steps"] == 0 and record["status"] != "crashed"
+    return NO_STEP if untrained and get_method(record["method"]).group != FINDER_GROUP else str(record["status"])
 
 
 def without_crashed(records: Mapping[str, Record]) -> dict[str, Record]:

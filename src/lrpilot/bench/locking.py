@@ -23,8 +23,10 @@ def locked(path: Path) -> Iterator[None]:
         made = not path.exists()
         file = path.open("ab")
     except OSError as error:
+        file_above = next((above for above in path.parents if above.is_file()), None)
+        why = error.strerror if file_above is None else f"{file_above} is a file, and no folder"
         raise DataError(
-            f"Records need a file that can be written, got {path} ({error.strerror}). Name another one with --records."
+            f"Records need a file that can be written, got {path} ({why}). Name another one with --records."
         ) from error
     with file:
         try:

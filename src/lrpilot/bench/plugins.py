@@ -107,19 +107,20 @@ def _collected(modules: tuple[str, ...], part: str) -> dict[str, Any]:
     return found
 
 
-def named(entries: Mapping[str, Entry], what: str, name: str) -> Entry:
+def named(entries: Mapping[str, Entry], what: str, name: str, *, listing: str) -> Entry:
     """The entry of that name.
 
     Args:
         entries: by name.
         what: kind of entry, for the message ("A benchmark task").
         name: as typed.
+        listing: command that lists the entries.
 
     Raises:
         SettingError: there is none; the closest names are offered.
     """
     if name not in entries:
-        raise unknown_name(what, name, sorted(entries))
+        raise unknown_name(what, name, entries, listing=listing)
     return entries[name]
 
 

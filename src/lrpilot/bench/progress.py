@@ -10,6 +10,9 @@ from lrpilot.bench.jobs import Plan
 Record = Mapping[str, Any]
 
 
+RESULTS = ("finished", "diverged")  # ends whose loss is a method's doing
+
+
 class Pace:
     """Seconds that a run takes, learnt from records: of its method on its task, else of its task, else of all."""
 
@@ -135,13 +138,18 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5940 else f"{seconds / 3600:.1f} h"
 
 
-def latest_line(plan: Plan, record: Record) -> str:
-    """One run in one line; what a crash left behind is no result, so its loss is not among it."""
+def latest_line(plan: Plan, record: Record, status: str) -> str:
+    """One run in one line; of what crashed or took no step the loss is no result, and is left out.
+
+    Args:
+        plan: of the run.
+        record: of the run.
+        status: how it ended, as :func:`lrpilot.bench.ledger.status_of` says.
+    """
     job, loss = plan.job, record["final"]["val_loss"]
     parts = [job.task, job.method, "" if plan.lr is None else f"lr {plan.lr:g}", f"seed {job.seed}"]
     parts += [f"x{job.horizon:g} steps" if job.horizon != 1 else "", f"repeat {job.repeat}" if job.repeat else ""]
-    status = str(record["status"])
-    results = [] if status == "crashed" else [f"val loss {loss:.4g}" if loss is not None else "no loss"]
+    results = [] if status not in RESULTS else [f"val loss {loss:.4g}" if loss is not None else "no loss"]
     results += [status] if status != "finished" else []
     return ", ".join([" ".join(part for part in parts if part), *results, f"{record['seconds']:.1f} s"])
 

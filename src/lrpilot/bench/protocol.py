@@ -223,7 +223,7 @@ def sanity(within: Scope, lookup: Lookup) -> Iterator[Job]:
 
 
 def smoke(within: Scope, lookup: Lookup) -> Iterator[Job]:
-    """Three methods on two seeds of digits, and a sweep to judge them."""
+    """Three methods on two seeds of digits, and a sweep to judge them, its best point on both seeds."""
     task = get_task(SMOKE_TASK)
     if task not in within.tasks:
         return
@@ -268,24 +268,40 @@ class Suite:
         name: as typed in a terminal.
         title: what it answers, one line.
         wants: its jobs, given the scope and the records so far.
+        grows: whether it wants more once the best of a sweep is known.
     """
 
     name: str
     title: str
     wants: Callable[[Scope, Lookup], Iterator[Job]]
+    grows: bool = False
 
 
 _SUITES = (
-    Suite("oracle", "the best that a sweep of 11 lrs and 3 schedules finds, on five seeds: the bar", oracle),
+    Suite(
+        "oracle", "the best that a sweep of 11 lrs and 3 schedules finds, on five seeds: the bar", oracle, grows=True
+    ),
     Suite("methods", "every method on every task, three seeds", every_method),
-    Suite("references", "the schedules that finders of other lrs are meant for, over the same grid", references),
+    Suite(
+        "references",
+        "the schedules that finders of other lrs are meant for, over the same grid",
+        references,
+        grows=True,
+    ),
     Suite("sanity", "a plain run twice, which must agree bit for bit", sanity),
     Suite("start_lr", "what takes an lr, at 1/30 and 30 times its default", start_lr),
-    Suite("horizon", "a quarter and four times the budget on two tasks", horizon),
+    Suite("horizon", "a quarter and four times the budget on two tasks", horizon, grows=True),
     Suite("lr_tuner", "experiments: AutoLR's Tables 2, 12 and 14, and steps beyond the minimiser", lr_tuner),
     Suite("weighted_factors", "experiments: the shape of its paper's table and figures", weighted_factors),
-    Suite("autolrs", "experiments: AutoLRS against tuned schedules, in trainings four times as long", autolrs),
-    Suite("smoke", "three methods on digits, two seeds: does it all work?", smoke),
+    Suite(
+        "autolrs", "experiments: AutoLRS against tuned schedules, in trainings four times as long", autolrs, grows=True
+    ),
+    Suite(
+        "smoke",
+        "does it all work? three methods on digits, two seeds, and the sweep of 11 lrs that judges them",
+        smoke,
+        grows=True,
+    ),
 )
 SUITES = {suite.name: suite for suite in _SUITES}
 ALL = "all"  # of these, in this order: what the report is made from; experiments are named

@@ -119,16 +119,32 @@ def _read(path: Path) -> tuple[list[Record], bytes]:
         raise DataError(
             f"Records need a file that can be read, got {path} ({error.strerror}). Name another one."
         ) from error
-    records = [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+    try:
+        records = [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+    except DataError as error:
+        if any(_is_object(line) for line in (*lines, last)):
+            raise
+        raise _no_records(path, lines[0]) from error
     if last:
         with suppress(DataError):
             return [*records, _parse(path, len(lines) + 1, last)], b""
     if last and not records:
-        raise DataError(
-            f"A file of records must begin with a JSON object in its first line, got {_shown(last)} in {path}. "
-            "Name another file; this one is left as it is."
-        )
+        raise _no_records(path, last)
     return records, last
+
+
+def _no_records(path: Path, first: bytes) -> DataError:
+    return DataError(
+        f"A file of records must hold a JSON object in every line, got {path}, which begins with {_shown(first)}: "
+        "it is no file of records. Name another file; this one is left as it is."
+    )
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line.decode("utf-8")), dict)
+    except ValueError:
+        return False
 
 
 def _parse(path: Path, number: int, line: bytes) -> Record:

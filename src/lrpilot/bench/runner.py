@@ -7,13 +7,13 @@ run that was finished and repeats none of them.
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lrpilot import __version__
 from lrpilot.bench.jobs import Job, Plan
-from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs, require_device, without_crashed
+from lrpilot.bench.ledger import Account, Ledger, Refusal, read_runs, require_device, status_of, without_crashed
 from lrpilot.bench.progress import Pace, Silence, Watch, crash_reason, latest_line
 from lrpilot.bench.records import append_record, machine_facts
 from lrpilot.bench.winners import Lookup
@@ -37,8 +37,9 @@ class Summary:
         done: runs of this bench.
         present: wanted runs that had a record before.
         earlier: records in the file that the present code would not make again.
+        unregistered: how many records are of each task or method that is not registered.
         refused: what could not be run.
-        statuses: how many of the wanted runs ended how.
+        statuses: how many of the wanted runs ended how, see :func:`lrpilot.bench.ledger.status_of`.
         seconds: wall time.
         warned: reasons of refusals that the watch was told while the bench was running.
         all_crashed: methods of which this bench did runs, and every one of them crashed.
@@ -51,6 +52,7 @@ class Summary:
     refused: tuple[Refusal, ...]
     statuses: Counter[str]
     seconds: float
+    unregistered: Mapping[str, int] = field(default_factory=dict)
     warned: frozenset[str] = frozenset()
     all_crashed: tuple[str, ...] = ()
     reasons: tuple[tuple[str, str], ...] = ()
@@ -71,6 +73,7 @@ class Bench:
         watch: told about every run.
         device: where the pool trains.
         retry_crashed: run again what has a record of a crash; its new record is added, and counts.
+        tracebacks: tell the watch the traceback of a crash, too.
 
     Attributes:
         ledger: the records, and what can be run.
@@ -88,12 +91,14 @@ class Bench:
         watch: Watch | None = None,
         device: str = "cpu",
         retry_crashed: bool = False,
+        tracebacks: bool = False,
     ) -> None:
         self.path = path
         records = read_runs(path)
         require_device(records.values(), device, path)
         self.ledger = Ledger(without_crashed(records) if retry_crashed else records)
         self._device = device
+        self._tracebacks = tracebacks
         self._wants = wants
         self._pool = pool
         self._watch = watch or Silence()
@@ -158,15 +163,17 @@ class Bench:
         self._done += 1
         self._ran[job.method] += 1
         if record["status"] == "crashed":
-            self._count_crash(job, record)
-        return latest_line(plan, record)
+            self._count_crash(job, record, outcome.traceback)
+        return latest_line(plan, record, status_of(record))
 
-    def _count_crash(self, job: Job, record: Mapping[str, Any]) -> None:
+    def _count_crash(self, job: Job, record: Mapping[str, Any], traceback: str | None) -> None:
         self._crashed[job.method] += 1
         reason = crash_reason(record)
         if (job.method, reason) not in self._reasons:  # a method may crash alike on every task and seed
             self._reasons[job.method, reason] = None
             self._watch.warn(f"crashed: {job.task} {job.method}: {reason}")
+            if self._tracebacks and traceback is not None:
+                self._watch.warn(traceback)
 
     def _refuse(self, outcome: Outcome, reason: str) -> None:
         if isinstance(self.ledger.plan(outcome.job), str):
@@ -190,8 +197,9 @@ class Bench:
             done=self._done,
             present=len(account.done) - self._done,
             earlier=self.ledger.earlier(),
+            unregistered=self.ledger.unregistered(),
             refused=account.refused,
-            statuses=Counter(str(record["status"]) for record in account.done),
+            statuses=Counter(status_of(record) for record in account.done),
             seconds=seconds,
             warned=frozenset(self._warned),
             all_crashed=tuple(method for method, runs in self._ran.items() if runs == self._crashed[method]),

@@ -15,6 +15,7 @@ Family = TypeVar("Family", bound=_Kind)
 
 SCHEMA = 1  # raised when a record's fields change their meaning
 JOB_FIELDS = ("task", "method", "seed", "family", "lr", "horizon", "repeat")  # what a run can be planned from again
+NO_RECORD = "not a record"  # how :func:`unfit` begins of what was never one
 FIELDS = (
     *("run", *JOB_FIELDS, "lr_factor", "steps", "kept_steps", "status"),
     *("final", "curve", "compute", "seconds", "declared", "counted", "weights", "version", "settings"),
@@ -29,7 +30,7 @@ LR_FACTORS = (1 / 30, 1.0, 30.0)  # of the start-lr sweep; 1 is the plain run
 def unfit(record: Mapping[str, Any]) -> str | None:
     """Why something is no record of the benchmark, in a few words; None where it is one."""
     if record.get("schema") != SCHEMA:
-        return f"not a record of schema {SCHEMA}"
+        return f"{NO_RECORD} of schema {SCHEMA}"
     missing = [name for name in FIELDS if name not in record]
     return f"a record without {', '.join(missing)}" if missing else None
 

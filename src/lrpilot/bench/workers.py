@@ -14,6 +14,7 @@ from multiprocessing import connection, get_context, parent_process, resource_tr
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from threading import Thread
+from traceback import format_exception
 from typing import Any, Literal, Protocol
 
 from lrpilot.bench.jobs import Job
@@ -37,6 +38,7 @@ class Outcome:
         blame: whether the reason holds for all jobs of the task ("task") or for those of this method on it ("job").
         death: how the worker ended; None where it lives.
         seconds: wall time.
+        traceback: of a method that crashed, as Python prints it; goes to a terminal that asks, and to no record.
     """
 
     job: Job
@@ -45,6 +47,7 @@ class Outcome:
     blame: Blame = "job"
     death: str | None = None
     seconds: float = 0.0
+    traceback: str | None = None
 
 
 Attempt = Callable[[Job], Outcome]
@@ -75,14 +78,16 @@ def attempt(job: Job, *, device: str) -> Outcome:
     one_thread()
     from lrpilot.bench.execute import execute
 
-    began = time.perf_counter()
+    began, crashes = time.perf_counter(), list[Exception]()
     try:
-        record = execute(job, device=device)
+        record = execute(job, device=device, on_crash=crashes.append)
     except MemoryError:
         return Outcome(job, death="it ran out of memory", seconds=time.perf_counter() - began)
     except Exception as error:
         return Outcome(job, reason=_words(error), blame=_blame(job), seconds=time.perf_counter() - began)
-    return Outcome(job, record=recordable(record), seconds=time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    printed = "".join(format_exception(crashes[0])).rstrip() if crashes else None
+    return Outcome(job, record=recordable(record), seconds=seconds, traceback=printed)
 
 
 def recordable(record: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """``lrpilot bench``: run the benchmark, and the smoke run of all of it."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,10 +24,12 @@ from lrpilot.cli.bench_options import (
     TaskNames,
     asked,
     check_device,
+    tell_refused,
     tell_torn,
+    tell_uncounted,
 )
 from lrpilot.cli.bench_report import report, write_report
-from lrpilot.cli.options import Json, Out
+from lrpilot.cli.options import Json
 from lrpilot.cli.report import note, say, say_json
 from lrpilot.cli.runs import run_folder
 from lrpilot.errors import SettingError
@@ -50,24 +52,47 @@ def options(
     context: typer.Context,
     *,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Run three methods on digits and report: does it all work?")
+        bool,
+        typer.Option(
+            "--smoke",
+            help="Does it all work? 17 runs on digits (three methods, and a sweep to judge them), and a report.",
+        ),
     ] = False,
-    out: Out = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FOLDER", help="Of --smoke: its folder.", show_default="runs/COMMAND-TIMESTAMP"),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", metavar="N", min=1, help="Of --smoke: runs at a time.", show_default="one a core"),
+    ] = None,
 ) -> None:
     """Compare the methods, the schedules people use and their peers on real tasks."""
     if context.invoked_subcommand is not None:
-        if smoke or out is not None:
+        if smoke:
             raise SettingError(f"--smoke is a run of its own, got {context.invoked_subcommand!r} too. Leave one away.")
+        _require_alone(context)
     elif smoke:
-        run_smoke(out)
-    elif out is not None:
-        raise SettingError("--out belongs to --smoke, got it alone. Add --smoke, or leave it away.")
+        run_smoke(out, processes=processes)
     else:
+        _require_alone(context)
         typer.echo(context.get_help())
+
+
+def _require_alone(context: typer.Context) -> None:
+    """Make sure that no option of the smoke run is given without it."""
+    given = [f"--{name}" for name in ("out", "processes") if context.params[name] is not None]
+    if given:
+        command = context.invoked_subcommand
+        remedy = f"an option of {command!r} goes behind its name" if command else "add --smoke"
+        raise SettingError(
+            f"Before a command, {given[0]} is an option of the smoke run, got it without --smoke: {remedy}."
+        )
 
 
 @bench.command()
 def run(
+    context: typer.Context,
     *,
     suite: SuiteNames = None,
     task: TaskNames = None,
@@ -96,6 +121,7 @@ def run(
         device=device,
         retry_crashed=retry_crashed,
         quiet=json,
+        tracebacks=bool(context.find_root().params.get("debug")),
     )
     if json:
         say_json({"records": records, **_plain(summary)})
@@ -105,13 +131,13 @@ def run(
         raise typer.Exit(NOTHING_RUN)
 
 
-def run_smoke(out: Path | None) -> None:
+def run_smoke(out: Path | None, *, processes: int | None = None) -> None:
     """The smoke run, in a folder of its own, with its report."""
     from lrpilot.bench.protocol import scope, suites
 
     with run_folder("bench-smoke", out) as folder:
         records = folder.path / "records.jsonl"
-        summary = run_suites(suites(("smoke",)), scope(), records)
+        summary = run_suites(suites(("smoke",)), scope(), records, processes=processes)
         _tell(summary, records)
         write_report(records, folder.path / "report.html", suites=("smoke",))
     if summary.all_crashed:
@@ -128,6 +154,7 @@ def run_suites(
     device: str = "cpu",
     retry_crashed: bool = False,
     quiet: bool = False,
+    tracebacks: bool = False,
 ) -> "Summary":
     """Run what the suites miss, and write it down.
 
@@ -146,21 +173,36 @@ def run_suites(
         watch = _watch(quiet=quiet)
         try:
             wants = partial(wanted, suites, within)
-            bench = Bench(records, wants, pool, watch=watch, device=device, retry_crashed=retry_crashed)
+            bench = Bench(
+                records,
+                wants,
+                pool,
+                watch=watch,
+                device=device,
+                retry_crashed=retry_crashed,
+                tracebacks=tracebacks,
+            )
             if not quiet:
-                watch.warn(_planned(suites, within, bench.ledger))
+                _tell_plan(suites, within, bench.ledger, watch, at_a_time=pool.free())
             return bench.run()
         except KeyboardInterrupt:
             watch.close()
-            note(f"Stopped; what was running is dropped. Every finished run is in {records}: the same command goes on.")
+            _tell_stopped(records)
             raise typer.Exit(INTERRUPTED) from None
         finally:
             watch.close()
             pool.close()
 
 
-def _planned(suites: "Sequence[Suite]", within: "Scope", ledger: "Ledger") -> str:
-    """What is wanted, in one line: every run once, for the first suite that wants it."""
+def _tell_stopped(records: Path) -> None:
+    if records.exists() and records.stat().st_size:
+        note(f"Stopped; what was running is dropped. Every finished run is in {records}: the same command goes on.")
+    else:
+        note("Stopped before any run had finished: nothing is written, and the same command begins anew.")
+
+
+def _tell_plan(suites: "Sequence[Suite]", within: "Scope", ledger: "Ledger", watch: "Watch", *, at_a_time: int) -> None:
+    """Say what is wanted, every run once, for the first suite that wants it; and that it begins."""
     from lrpilot.bench.protocol import wanted
 
     account = ledger.account(wanted(suites, within, ledger.lookup))
@@ -168,7 +210,12 @@ def _planned(suites: "Sequence[Suite]", within: "Scope", ledger: "Ledger") -> st
     many = len(account.done) + len(account.missing)
     each = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
     cannot = f"; {len(account.refused)} cannot be run" if account.refused else ""
-    return f"{many} runs wanted, {len(account.done)} are there: {each or 'none'}{cannot}"
+    watch.warn(f"{many} runs wanted, {len(account.done)} are there: {each or 'none'}{cannot}")
+    if not account.missing:
+        return
+    workers = min(at_a_time, len(account.missing))
+    more = "; more are wanted once the best of a sweep is known" if any(suite.grows for suite in suites) else ""
+    watch.warn(f"starting {workers} worker{'s' if workers > 1 else ''}: a line follows with every run that ends{more}")
 
 
 def _pool(processes: int | None, ray: str | None, device: str) -> "Pool":
@@ -194,6 +241,7 @@ def _plain(summary: "Summary") -> dict[str, Any]:
         "done": summary.done,
         "present": summary.present,
         "earlier_versions": summary.earlier,
+        "unregistered": dict(summary.unregistered),
         "statuses": dict(summary.statuses),
         "crashes": [{"method": method, "reason": reason} for method, reason in summary.reasons],
         "all_crashed": summary.all_crashed,
@@ -207,21 +255,11 @@ def _tell(summary: "Summary", records: Path) -> None:
     say(f"{summary.done} runs done, {summary.present} were there: {statuses or 'none'}. Records: {records}")
     if summary.statuses["crashed"]:
         say("Crashed runs are kept; raise the method's version to run them again, or pass --retry-crashed.")
+        say("'lrpilot --debug bench run ... --retry-crashed' shows the traceback, too.")
     if summary.all_crashed:
-        note(f"every run crashed of {' '.join(summary.all_crashed)}: the reason stands above", style="red")
-    if summary.earlier:
-        say(f"{summary.earlier} records are of earlier versions of a task or a method: kept, and not counted.")
-    for reason in dict.fromkeys(refusal.reason for refusal in summary.refused):
-        jobs = [refusal.job for refusal in summary.refused if refusal.reason == reason]
-        where = f"{_few('task', (job.task for job in jobs))}, {_few('method', (job.method for job in jobs))}"
-        said = "as said above" if reason in summary.warned else reason
-        note(f"not run ({len(jobs)}): {where}: {said}", style="yellow")
-
-
-def _few(what: str, names: Iterable[str]) -> str:
-    """The names, or their number where they are many."""
-    different = sorted(set(names))
-    return " ".join(different) if len(different) <= 3 else f"{len(different)} {what}s"
+        note(f"every run crashed of {', '.join(summary.all_crashed)}: the reason stands above", style="red")
+    tell_uncounted(summary.earlier, summary.unregistered)
+    tell_refused("not run", summary.refused, warned=summary.warned)
 
 
 bench.command("list")(list_)

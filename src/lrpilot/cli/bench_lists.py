@@ -11,13 +11,15 @@ from lrpilot.cli.bench_options import (
     Large,
     MethodNames,
     Plugins,
-    Records,
+    ReadRecords,
     SeedTexts,
     SuiteNames,
     TaskNames,
     asked,
     load_plugins,
+    tell_refused,
     tell_torn,
+    tell_uncounted,
 )
 from lrpilot.cli.options import Json
 from lrpilot.cli.report import note, say, say_json, table
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from lrpilot.bench.ledger import Account
     from lrpilot.bench.tasks.task import Task
 
+ALL_ROW = "all of these"
 LISTS = ("tasks", "methods", "suites")
 
 
@@ -64,7 +67,7 @@ def list_(
         say_json(parts)
         return
     for name, rows in parts.items():
-        say(table((name, *list(rows[0])[1:]), [list(row.values()) for row in rows], numbers=False))
+        say(table((name, *list(rows[0])[1:]), [list(row.values()) for row in rows], numbers=False, whole_names=True))
 
 
 def _note(task: "Task") -> str:
@@ -80,35 +83,46 @@ def status(
     seeds: SeedTexts = None,
     family: Family = None,
     large: Large = False,
-    records: Records = RECORDS,
+    records: ReadRecords = RECORDS,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Show what of the benchmark is on record, what is left, and the core hours that it will take."""
     suites, within = asked(suite, task, method, seeds, large=large, plugin=plugin, family=family)
+    if not records.exists():
+        note(f"There is no file {records} yet: nothing is on record.", style="yellow")
     tell_torn(records)
+    from lrpilot.bench.data import missing_data
     from lrpilot.bench.ledger import Ledger, read_runs
     from lrpilot.bench.progress import Pace
     from lrpilot.bench.protocol import wanted
 
     ledger = Ledger(read_runs(records))
+    for name, reason in missing_data().items():
+        ledger.bar(name, None, reason)
     pace = Pace(ledger.records.values())
-    groups = {one.name: (one,) for one in suites} | ({"all of these": suites} if len(suites) > 1 else {})
-    rows = [
-        {"suite": name, **_counts(ledger.account(wanted(group, within, ledger.lookup)), pace)}
-        for name, group in groups.items()
-    ]
-    document = {"records": records, "earlier_versions": ledger.earlier(), "suites": rows}
+    groups = {one.name: (one,) for one in suites} | ({ALL_ROW: suites} if len(suites) > 1 else {})
+    accounts = {name: ledger.account(wanted(group, within, ledger.lookup)) for name, group in groups.items()}
+    rows = [{"suite": name, **_counts(account, pace)} for name, account in accounts.items()]
+    document = {
+        "records": records,
+        "earlier_versions": ledger.earlier(),
+        "unregistered": dict(ledger.unregistered()),
+        "suites": rows,
+    }
     if json:
         say_json(document)
     else:
         _show_status(document)
+        tell_refused("cannot run", list(accounts.values())[-1].refused)
 
 
 def _counts(account: "Account", pace: Any) -> dict[str, Any]:
+    from lrpilot.bench.ledger import status_of
+
     return {
         "done": len(account.done),
-        "failed": sum(record["status"] != "finished" for record in account.done),
+        "failed": sum(status_of(record) != "finished" for record in account.done),
         "left": len(account.missing),
         "cannot_run": len(account.refused),
         "core_seconds_left": pace.total(account.missing),
@@ -120,8 +134,14 @@ def _show_status(document: dict[str, Any]) -> None:
 
     cells = [[*map(str, list(row.values())[:-1]), duration(row["core_seconds_left"])] for row in document["suites"]]
     say(table(("suite", "done", "of them failed", "left", "cannot run", "time left on one core"), cells))
-    if document["earlier_versions"]:
-        say(f"{document['earlier_versions']} records are of earlier versions of a task or a method.")
+    *rows, last = document["suites"]
+    if rows and sum(map(_size, rows)) > _size(last):
+        say(f"Some runs belong to several suites; {ALL_ROW!r} counts each once.")
+    tell_uncounted(document["earlier_versions"], document["unregistered"])
+
+
+def _size(row: dict[str, Any]) -> int:
+    return int(row["done"] + row["left"] + row["cannot_run"])
 
 
 def data(

@@ -1,7 +1,7 @@
 """Options that the commands of the benchmark share, and what they ask for."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +11,15 @@ from lrpilot.cli.report import note
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
+    from lrpilot.bench.ledger import Refusal
     from lrpilot.bench.protocol import Scope, Suite
 
 RECORDS = Path("benchmarks/records/bench.jsonl")
 DEVICE_KINDS = ("cpu", "cuda", "mps")
 
 SuiteNames = Annotated[
-    list[str] | None, typer.Option("--suite", metavar="NAME", help="What to run; repeatable.", show_default="all")
+    list[str] | None,
+    typer.Option("--suite", metavar="NAME", help="Part of the benchmark; repeatable.", show_default="all"),
 ]
 TaskNames = Annotated[list[str] | None, typer.Option("--task", metavar="NAME", help="Only this task; repeatable.")]
 MethodNames = Annotated[
@@ -38,6 +40,7 @@ Plugins = Annotated[
     typer.Option("--plugin", metavar="MODULE", help="Importable module with TASKS or METHODS of your own; repeatable."),
 ]
 Records = Annotated[Path, typer.Option("--records", metavar="FILE", help="File of records; it is added to.")]
+ReadRecords = Annotated[Path, typer.Option("--records", metavar="FILE", help="File of records.")]
 Processes = Annotated[
     int | None, typer.Option("--processes", metavar="N", min=1, help="Runs at a time.", show_default="one a core")
 ]
@@ -125,6 +128,45 @@ def tell_torn(records: Path) -> None:
     warning = torn_warning(records)
     if warning is not None:
         note(warning, style="yellow")
+
+
+def tell_uncounted(earlier: int, unregistered: Mapping[str, int]) -> None:
+    """Say on stderr which records do not count today.
+
+    Args:
+        earlier: records of earlier versions of a task or a method.
+        unregistered: how many are of each task or method that is not registered.
+    """
+    if earlier:
+        note(f"{earlier} records are of earlier versions of a task or a method: kept, and not counted.")
+    if unregistered:
+        many, names = sum(unregistered.values()), few("task or method", unregistered)
+        note(
+            f"{many} records are of a task or a method that is not registered ({names}): kept, and not counted. "
+            "If it is your own, name its module with --plugin.",
+            style="yellow",
+        )
+
+
+def tell_refused(what: str, refused: "Sequence[Refusal]", *, warned: Collection[str] = ()) -> None:
+    """Say on stderr which jobs cannot be run and why, each reason once.
+
+    Args:
+        what: begins each line.
+        refused: the jobs.
+        warned: reasons that were said before.
+    """
+    for reason in dict.fromkeys(refusal.reason for refusal in refused):
+        jobs = [refusal.job for refusal in refused if refusal.reason == reason]
+        where = f"{few('method', (job.method for job in jobs))} on {few('task', (job.task for job in jobs))}"
+        said = "as said above" if reason in warned else reason
+        note(f"{what} ({len(jobs)}): {where}: {said}", style="yellow")
+
+
+def few(what: str, names: Iterable[str]) -> str:
+    """The names, or their number where they are many."""
+    different = sorted(set(names))
+    return ", ".join(different) if len(different) <= 3 else f"{len(different)} {what}s"
 
 
 def parse_seeds(text: str) -> list[int]:

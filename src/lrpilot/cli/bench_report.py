@@ -1,12 +1,13 @@
 """``lrpilot bench report``: one HTML page and the Markdown tables of the docs, from records alone."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lrpilot.cli.bench_options import RECORDS, Plugins, load_plugins, tell_torn
+from lrpilot.cli.bench_options import RECORDS, Plugins, ReadRecords, load_plugins, tell_torn, tell_uncounted
 from lrpilot.cli.report import say
 from lrpilot.errors import SettingError
 
@@ -16,7 +17,7 @@ MARKDOWN_NAME = "benchmark.md"
 
 def report(
     *,
-    records: Annotated[Path, typer.Option("--records", metavar="FILE", help="File of records.")] = RECORDS,
+    records: ReadRecords = RECORDS,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page to write.")] = OUT,
     markdown: Annotated[
         Path | None,
@@ -45,10 +46,14 @@ def write_report(records: Path, out: Path, *, markdown: Path | None = None, suit
     tell_torn(records)
     from lrpilot.bench.report.html_page import html_page
     from lrpilot.bench.report.markdown_page import markdown_page
-    from lrpilot.bench.report.page import read_bench
+    from lrpilot.bench.report.page import NOT_REGISTERED, read_bench
     from lrpilot.bench.report.page import report as made_of
 
-    document = made_of(*read_bench(records, suites=suites))
+    bench, planned = read_bench(records, suites=suites)
+    unknown = [one for one in bench.left_out if one.reason.endswith(NOT_REGISTERED)]
+    names = Counter(one.method if one.task in bench.catalogue.tasks else one.task for one in unknown)
+    tell_uncounted(0, names)  # how many are of earlier versions is on the page
+    document = made_of(bench, planned)
     _write(out, html_page(document), "--out")
     if markdown is not None:
         preface = "Written by `lrpilot bench report` from records alone; the figures are on its HTML page."

@@ -68,12 +68,13 @@ def _devices() -> dict[str, str]:
 
 
 def _data() -> dict[str, str]:
-    from lrpilot.bench.data import data_folder, fashion_mnist
-    from lrpilot.errors import LRPilotError
+    from lrpilot.bench.data import DATA_SETS, data_folder
+    from lrpilot.errors import MissingDependencyError
 
-    try:
-        fashion_mnist(num_train=1, num_val=1)
-        state = "ready"
-    except LRPilotError as error:
-        state = str(error)
-    return {"folder": str(data_folder()), "digits": "ready (in scikit-learn)", "fashion-mnist": state}
+    states = {"folder": str(data_folder()), "digits": "in scikit-learn"}
+    for data in DATA_SETS:
+        try:
+            states[data.name] = f"in {data.find(None)}"
+        except MissingDependencyError:
+            states[data.name] = f"missing ({data.megabytes:g} MB; 'lrpilot bench data {data.name}' fetches it)"
+    return states

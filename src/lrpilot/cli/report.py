@@ -55,14 +55,21 @@ def plain(value: Any) -> Any:
     return value
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: bool = True) -> "Table":
-    """A plain table: words to the left, and everything after the first column to the right if it is numbers."""
+def table(
+    columns: Iterable[str], rows: Iterable[Iterable[str]], *, numbers: bool = True, whole_names: bool = False
+) -> "Table":
+    """A plain table: words to the left, and everything after the first column to the right if it is numbers.
+
+    With ``whole_names`` the first column is never broken over lines: what is in it is to be copied.
+    """
     from rich import box
     from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i, column in enumerate(columns):
-        made.add_column(column, justify="right" if numbers and i > 0 else "left", overflow="fold")
+        made.add_column(
+            column, justify="right" if numbers and i > 0 else "left", overflow="fold", no_wrap=whole_names and i == 0
+        )
     for row in rows:
         made.add_row(*row)
     return made

@@ -6,7 +6,7 @@ Loaders check the sha256 of what they read, say how to get what is missing, and 
 
 from lrpilot.bench.data.digits import digits
 from lrpilot.bench.data.fashion import fashion_mnist
-from lrpilot.bench.data.fetch import DATA_SETS, DataSet, fetch_all
+from lrpilot.bench.data.fetch import DATA_SETS, DataSet, fetch_all, missing_data
 from lrpilot.bench.data.folder import DATA_VARIABLE, data_folder
 from lrpilot.bench.splits import Split, Splits
 
@@ -20,4 +20,5 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "fetch_all",
+    "missing_data",
 ]

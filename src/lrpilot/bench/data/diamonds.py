@@ -45,7 +45,7 @@ def diamonds(folder: PathLike | None = None) -> dict[str, NDArray[np.float64]]:
         MissingDependencyError: the file is not there; the message says how to get it.
         DataError: it is not the published one.
     """
-    rows = list(csv.DictReader(io.StringIO(read_checked(_find(folder) / FILE, SUMS[FILE]).decode())))
+    rows = list(csv.DictReader(io.StringIO(read_checked(find_diamonds(folder) / FILE, SUMS[FILE]).decode())))
     columns = {name: np.array([float(row[name]) for row in rows]) for name in NUMBERS}
     ranks = {name: {value: rank for rank, value in enumerate(values)} for name, values in CATEGORIES.items()}
     return columns | {name: np.array([float(rank[row[name]]) for row in rows]) for name, rank in ranks.items()}
@@ -53,10 +53,11 @@ def diamonds(folder: PathLike | None = None) -> dict[str, NDArray[np.float64]]:
 
 def fetch_diamonds(folder: PathLike | None = None) -> Path:
     """Put the file into the data folder, unless it is there."""
-    return fetch_checked(_find, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
+    return fetch_checked(find_diamonds, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
 
 
-def _find(folder: PathLike | None) -> Path:
+def find_diamonds(folder: PathLike | None = None) -> Path:
+    """The folder that holds its files, unchecked; a MissingDependencyError says how to get what is missing."""
     return find_folder("The diamonds table", SUMS, subfolder=SUBFOLDER, folder=folder)
 
 

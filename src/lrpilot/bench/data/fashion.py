@@ -48,7 +48,7 @@ def fashion_mnist(folder: PathLike | None = None, *, num_train: int = 12_000, nu
         MissingDependencyError: a file is not there; the message says how to get it.
         DataError: a file is not the published one.
     """
-    found = _find(folder)
+    found = find_fashion_mnist(folder)
     files = {name: _read_idx(found / name) for name in FASHION_SUMS}
     available = len(files[TRAIN_LABELS])
     if num_train < 1 or num_val < 1 or num_train + num_val > available:
@@ -74,7 +74,7 @@ def fetch_fashion_mnist(folder: PathLike | None = None) -> Path:
         DataError: what came is not the published data.
     """
     try:
-        return _checked(_find(folder))
+        return _checked(find_fashion_mnist(folder))
     except MissingDependencyError:
         return fill(data_folder(folder) / SUBFOLDER, list(FASHION_SUMS), _download)
 
@@ -83,7 +83,8 @@ def _download(scratch: Path) -> Path:
     return _checked(debian_packages([DEBIAN_PACKAGE], scratch).joinpath(*DEBIAN_FOLDER.parts[1:]))
 
 
-def _find(folder: PathLike | None) -> Path:
+def find_fashion_mnist(folder: PathLike | None = None) -> Path:
+    """The folder that holds its files, unchecked; a MissingDependencyError says how to get what is missing."""
     also = f"'apt-get install {DEBIAN_PACKAGE}'"
     return find_folder(
         "Fashion-MNIST", FASHION_SUMS, subfolder=SUBFOLDER, folder=folder, system=DEBIAN_FOLDER, also=also

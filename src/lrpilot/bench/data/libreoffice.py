@@ -40,7 +40,7 @@ def libreoffice_help(folder: PathLike | None = None) -> list[Pair]:
         MissingDependencyError: the file is not there; the message says how to get it.
         DataError: it holds too little to be the whole help.
     """
-    path = _find(folder) / FILE
+    path = find_libreoffice_help(folder) / FILE
     *lines, rest = path.read_text(encoding="utf-8").split("\n")
     pairs = [Pair(*row) for row in (line.split("\t") for line in lines) if len(row) == 3]
     if rest or len(pairs) != len(lines) or len(pairs) < MIN_PAIRS:
@@ -55,12 +55,13 @@ def fetch_libreoffice_help(folder: PathLike | None = None) -> Path:
     """Put the pairs into the data folder, unless they are there: extracted from Debian's help packages."""
     try:
         libreoffice_help(folder)
-        return _find(folder)
+        return find_libreoffice_help(folder)
     except MissingDependencyError:
         return fill(data_folder(folder) / SUBFOLDER, [FILE], _download)
 
 
-def _find(folder: PathLike | None) -> Path:
+def find_libreoffice_help(folder: PathLike | None = None) -> Path:
+    """The folder that holds its files, unchecked; a MissingDependencyError says how to get what is missing."""
     return find_folder("The LibreOffice help", [FILE], subfolder=SUBFOLDER, folder=folder)
 
 

@@ -22,15 +22,16 @@ def minilm(folder: PathLike | None = None) -> Path:
         MissingDependencyError: a file is not there; the message says how to get it.
         DataError: a file is not the published one.
     """
-    return check_files(_find(folder), SUMS)
+    return check_files(find_minilm(folder), SUMS)
 
 
 def fetch_minilm(folder: PathLike | None = None) -> Path:
     """Put the three files into the data folder, unless they are there."""
-    return fetch_checked(_find, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
+    return fetch_checked(find_minilm, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
 
 
-def _find(folder: PathLike | None) -> Path:
+def find_minilm(folder: PathLike | None = None) -> Path:
+    """The folder that holds its files, unchecked; a MissingDependencyError says how to get what is missing."""
     return find_folder("The pretrained MiniLM", SUMS, subfolder=SUBFOLDER, folder=folder)
 
 

@@ -29,17 +29,18 @@ def movie_reviews(folder: PathLike | None = None) -> list[tuple[float, str]]:
         MissingDependencyError: the file is not there; the message says how to get it.
         DataError: it is not the published one.
     """
-    content = read_checked(_find(folder) / FILE, SUMS[FILE]).decode("latin-1")
+    content = read_checked(find_movie_reviews(folder) / FILE, SUMS[FILE]).decode("latin-1")
     rows = [line.split("\t") for line in content.splitlines()]
     return [(float(row[1]), row[2]) for row in rows if len(row) == 3]
 
 
 def fetch_movie_reviews(folder: PathLike | None = None) -> Path:
     """Put the file into the data folder, unless it is there."""
-    return fetch_checked(_find, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
+    return fetch_checked(find_movie_reviews, SUMS, _download, subfolder=SUBFOLDER, folder=folder)
 
 
-def _find(folder: PathLike | None) -> Path:
+def find_movie_reviews(folder: PathLike | None = None) -> Path:
+    """The folder that holds its files, unchecked; a MissingDependencyError says how to get what is missing."""
     return find_folder("The movie-review sentences", SUMS, subfolder=SUBFOLDER, folder=folder)
 
 

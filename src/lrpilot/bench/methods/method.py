@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from lrpilot.core.names import unknown_name
 
 if TYPE_CHECKING:
     from lrpilot.bench.session import Session
 
 Group = Literal["schedule", "default", "peer", "lrpilot", "finder", "ablation"]
+GROUPS: tuple[Group, ...] = get_args(Group)
 Notes = Mapping[str, Any]
 
 
@@ -34,6 +37,9 @@ class Method:
         packages: importable packages that it needs.
         equal_compute: False for a method whose probes are not paid for out of its training steps; tables
             show it apart.
+
+    Raises:
+        SettingError: there is no such group.
     """
 
     name: str
@@ -47,6 +53,11 @@ class Method:
     families: frozenset[str] = frozenset({"sgd", "adamw"})
     packages: tuple[str, ...] = ()
     equal_compute: bool = True
+
+    def __post_init__(self) -> None:
+        """Check what would fail only once the protocol sorts the methods."""
+        if self.group not in GROUPS:
+            raise unknown_name(f"The group of the method {self.name!r}", self.group, GROUPS)
 
     def lr_for(self, kind: str) -> float | None:
         """Its documented default lr with a family of that kind; None for a method that takes no lr."""

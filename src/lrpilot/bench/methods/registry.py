@@ -34,4 +34,4 @@ def get_method(name: str) -> Method:
     Raises:
         SettingError: there is none; the closest names are offered.
     """
-    return named(methods(), "A benchmark method", name)
+    return named(methods(), "A benchmark method", name, listing="lrpilot bench list methods")

@@ -13,7 +13,7 @@ from lrpilot.bench.report.document import Document
 from lrpilot.bench.report.findings import ENTRY, Findings, find
 from lrpilot.bench.report.numbers import hours_text, many
 from lrpilot.bench.report.part_tasks import tasks
-from lrpilot.bench.schema import by_run, run_of, unfit
+from lrpilot.bench.schema import NO_RECORD, by_run, run_of, unfit
 from lrpilot.errors import DataError
 
 TITLE = "Learning rates at equal total compute"
@@ -21,6 +21,7 @@ SUBTITLE = (
     "Methods that choose a learning rate, the schedules people write by hand, framework defaults and the tools one "
     "would pick instead, on real tasks, against the best that a full sweep could find."
 )
+NOT_REGISTERED = "is not registered"  # how the reason ends why a record of an unknown task or method is left out
 
 
 def read_bench(path: Path, *, suites: Sequence[str] = ("all",)) -> tuple[Bench, dict[str, dict[str, Any]]]:
@@ -40,11 +41,20 @@ def read_bench(path: Path, *, suites: Sequence[str] = ("all",)) -> tuple[Bench, 
         raise DataError(f"A report needs at least one record, got none in {path}. Run `lrpilot bench run` first.")
     bench = load(records, registered(), current_run=run_of)
     if not bench.all_runs:
-        reasons = ", ".join(sorted({record.reason for record in bench.left_out}))
+        reasons = sorted({record.reason for record in bench.left_out})
         raise DataError(
-            f"A report needs a record that counts, got none in {path} ({reasons}). Run `lrpilot bench run` again."
+            f"A report needs a record that counts, got none in {path} ({', '.join(reasons)}). {_remedy(reasons)}"
         )
     return bench, planned(records, suites)
+
+
+def _remedy(reasons: Iterable[str]) -> str:
+    """What to do about a file of which nothing counts."""
+    if any(reason.endswith(NOT_REGISTERED) for reason in reasons):
+        return "Name the module of your own tasks and methods with --plugin."
+    if all(reason.startswith(NO_RECORD) for reason in reasons):
+        return "Name a file that `lrpilot bench run` has written."
+    return "Run `lrpilot bench run` again."
 
 
 def planned(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -32,4 +32,4 @@ def get_task(name: str) -> Task:
     Raises:
         SettingError: there is none; the closest names are offered.
     """
-    return named(tasks(), "A benchmark task", name)
+    return named(tasks(), "A benchmark task", name, listing="lrpilot bench list tasks")
