@@ -10,6 +10,7 @@ from lrpilot.bench.report.document import (
     Cell,
     Code,
     Document,
+    Either,
     Paragraph,
     Section,
     Strong,
@@ -18,6 +19,7 @@ from lrpilot.bench.report.document import (
     inlines,
 )
 
+GROUP = "group"  # column of tables whose rows are about methods
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
 
@@ -29,7 +31,8 @@ def markdown_page(document: Document, *, preface: str = "") -> str:
         preface: a paragraph below the title, already Markdown.
     """
     facts = ", ".join(f"{what}: {number}" for number, what in document.facts)
-    parts = [f"# {escaped(document.title)}", preface, escaped(document.subtitle), escaped(facts)]
+    banner = f"**{escaped(document.banner)}**" if document.banner else ""
+    parts = [f"# {escaped(document.title)}", preface, banner, escaped(document.subtitle), escaped(facts)]
     parts.append(escaped(document.status))
     for section in document.sections:
         parts += _section(section, 2)
@@ -53,9 +56,13 @@ def _block(block: Block) -> str:
 
 
 def _table(table: Table) -> str:
+    grouped = any(row.group for row in table.rows)
     rule = [":---" if i == 0 or i in table.wordy else "---:" for i in range(len(table.columns))]
     rows = [[words_markdown(row.head), *(_cell(cell) for cell in row.cells)] for row in table.rows]
     lines = [[escaped(column) for column in table.columns], rule, *rows]
+    if grouped:  # the page has a coloured bar for it
+        for line, group in zip(lines, (GROUP, ":---", *(row.group or "" for row in table.rows)), strict=True):
+            line.insert(1, group)
     drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     parts = [f"**{escaped(table.caption)}**", drawn, words_markdown(table.note)]
     return "\n\n".join(part for part in parts if part)
@@ -77,6 +84,8 @@ def words_markdown(words: Words) -> str:
             made.append(_code(piece.text))
         elif isinstance(piece, Strong):
             made.append(f"**{escaped(piece.text).strip()}**")
+        elif isinstance(piece, Either):
+            made.append(escaped(piece.markdown))
         else:
             made.append(escaped(piece))
     return "".join(made)
