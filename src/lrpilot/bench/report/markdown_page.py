@@ -12,6 +12,7 @@ from lrpilot.bench.report.document import (
     Document,
     Either,
     Paragraph,
+    Row,
     Section,
     Strong,
     Table,
@@ -61,11 +62,15 @@ def _table(table: Table) -> str:
     rows = [[words_markdown(row.head), *(_cell(cell) for cell in row.cells)] for row in table.rows]
     lines = [[escaped(column) for column in table.columns], rule, *rows]
     if grouped:  # the page has a coloured bar for it
-        for line, group in zip(lines, (GROUP, ":---", *(row.group or "" for row in table.rows)), strict=True):
+        for line, group in zip(lines, (GROUP, ":---", *(_group(row) for row in table.rows)), strict=True):
             line.insert(1, group)
     drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     parts = [f"**{escaped(table.caption)}**", drawn, words_markdown(table.note)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _group(row: Row) -> str:
+    return "other" if row.group == "rest" else row.group or ""
 
 
 def _cell(cell: Cell) -> str:

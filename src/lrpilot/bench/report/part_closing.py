@@ -29,7 +29,7 @@ from lrpilot.bench.schema import ORACLE_KINDS, REFERENCE_KINDS
 MANY_ROWS = 20  # of a table, beyond which methods that lack the same runs share one
 KINDS = (
     "Diverged: the loss was not finite. No better than untrained: the run ended with a finite loss above the one it "
-    "began with, by a hair or by far; the number below it is final ÷ initial validation loss. Both count as infinite."
+    "began with, by a hair or by far; its line gives final ÷ initial validation loss. Both count as infinite."
 )
 SWEPT = (*ORACLE_KINDS, *REFERENCE_KINDS)  # methods that are swept over lrs far beyond what works
 

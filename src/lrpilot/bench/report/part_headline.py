@@ -117,7 +117,7 @@ def why_unranked(findings: Findings) -> str:
         of = f"{many(len(partly), 'method')} {'has' if len(partly) == 1 else 'have'} run, but "
         return f"{of}there is no oracle to judge by on {names_text(without)}: no ranking, and no profile over tasks."
     if not everywhere:
-        words = f"None of {many(total, 'method')} has run on " if total else "No method at equal compute has run on "
+        words = f"Not one of {many(total, 'method')} has run on " if total else "No method at equal compute has run on "
     else:
         some = f"{len(everywhere)} of {many(total, 'method')}" if total > len(everywhere) else many(total, "method")
         words = f"Only {some} {'has' if len(everywhere) == 1 else 'have'} run on "
@@ -184,7 +184,7 @@ def _forest(heads: Sequence[Headline], findings: Findings) -> Figure:
         forest(rows, axis="mean over tasks", one="1 = the oracle", top=FOREST_TOP),
         "Grey dots: single tasks, the bar behind them from the best to the worst. Large signs: the geometric mean. "
         f"An arrow at the right edge is beyond {top}, or infinite because a run failed; the mean over the seeds that "
-        "finished then stands in the table. Further left is better; logarithmic.",
+        "finished then stands in brackets, where there are any on every task. Further left is better; logarithmic.",
         tuple(Key(f"s-{g}", GROUP_WORDS[g], MARKERS[g], line=False) for g in GROUPS if any(r.group == g for r in rows)),
         wide=True,
     )
@@ -194,7 +194,10 @@ def _forest_row(head: Headline) -> ForestRow:
     dots = tuple((value, f"{task}: {ratio_text(value)}") for task, value in head.regrets.items())
     warning = of_text(head.failures, head.runs, "runs failed") if head.failures else ""
     name = f"{head.title}: lrpilot's entry" if head.method == ENTRY else head.title
-    return ForestRow(name, group_of(head.group), head.regret, dots, ratio_text(head.regret), warning)
+    value = ratio_text(head.regret)
+    if head.failures and head.finished_regret is not None and head.finished_tasks == len(head.regrets):
+        value += f" ({ratio_text(head.finished_regret)})"
+    return ForestRow(name, group_of(head.group), head.regret, dots, value, warning)
 
 
 def _profile(findings: Findings) -> Figure | None:

@@ -286,13 +286,15 @@ def _horizon_table(task: str, rows: Sequence[HorizonRow], findings: Findings) ->
 
 def _seeds_words(rows: Sequence[HorizonRow]) -> str:
     """Paired seeds behind the regrets of each budget."""
-    parts = []
+    told: dict[float, str] = {}
     for horizon in sorted({row.horizon for row in rows}):
         counts = sorted({len(row.regret.by_seed) for row in rows if row.horizon == horizon and row.regret.by_seed})
         if counts:
-            most = f"{counts[0]} to " if counts[0] < counts[-1] else ""
-            parts.append(f"{factor_text(horizon)}: {most}{many(counts[-1], 'paired seed')}")
-    return ", ".join(parts) or "no paired seeds"
+            least = f"{counts[0]} to " if counts[0] < counts[-1] else ""
+            told[horizon] = f"{least}{many(counts[-1], 'paired seed')}"
+    if len(told) > 1 and len(set(told.values())) == 1:
+        return f"{next(iter(told.values()))} at every budget"
+    return ", ".join(f"{factor_text(horizon)}: {words}" for horizon, words in told.items()) or "no paired seeds"
 
 
 def _below_one(rows: Sequence[HorizonRow]) -> str:
@@ -318,4 +320,5 @@ def _horizon_cells(row: HorizonRow | None) -> tuple[Cell, Cell, Cell]:
     if row.against is not None and row.verdict is not None and row.method != row.reference:
         mark = standing(row.against, row.verdict)
         against = Cell(ratio_text(row.against.mean), small=interval_text(row.against), mark=mark)
+        against = against if math.isfinite(row.against.mean) else Cell(INFINITE, mark="fail")
     return Cell(loss_text(row.loss.mean)), ratio_cell(row.regret, failed=failed), against

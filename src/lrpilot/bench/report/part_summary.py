@@ -33,12 +33,16 @@ def _best(findings: Findings) -> Words:
     heads = [h for h in findings.heads if h.equal_compute and not h.missing]
     ranked = [h for h in heads if h.regret is not None and math.isfinite(h.regret)][:TOP]
     if not ranked:
-        return (Strong("Best methods."), " None has finished every run on every task.")
+        return (Strong("Best methods."), " No method has finished every run on every task.")
     names = names_text(f"{head.title} {ratio_text(head.regret)} ({head.group})" for head in ranked)
     counts = sorted({len(row.seeds) for rows in findings.rows.values() for row in rows})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if counts[0] < counts[-1] else many(counts[0], "seed")
     first = ranked[0]
-    doubt = f", {first.undecided} of the first one's {len(first.regrets)} provisional" if first.undecided else ""
+    doubt = (
+        f"; {first.undecided} of the first one's {len(first.regrets)} comparisons with the oracle are provisional"
+        if first.undecided
+        else ""
+    )
     tasks = many(len(findings.judged), "task")
     words = f" The smallest mean regrets over {tasks} at equal total compute: {names}; {seeds} a task{doubt}. "
     return (Strong("Best methods."), words, own_words(findings))
