@@ -212,3 +212,26 @@ def test_failures_are_counted_in_words(records: list[Record], points: int, other
     made = [lost(r) if i < points else r for i, r in enumerate(sound)] + [lost(r) for r in own[:others]]
     said = str(failures(find(load(made, CATALOGUE))).blocks[0].words)
     assert said.startswith(words)
+
+
+def test_an_open_panel_is_not_a_broken_one(records: list[Record]) -> None:
+    """Checks that could not be made are told from checks that do not hold."""
+    some = [r for r in records if r["task"] == "digits" and r["method"] not in ("cosine", "wsd")]
+    made = report(load(some, smoke_catalogue()), {})
+    assert first_words(made, "sanity").startswith("No check below fails, but some could not be made")
+    assert "no check of the sanity panel fails" in markdown_page(made)
+    bad = [r | {"weights": "0" * 16} if r["repeat"] else r for r in some]
+    broken = report(load(bad, smoke_catalogue()), {})
+    assert first_words(broken, "sanity").startswith("Not every check below holds")
+    assert "no check of the sanity panel fails" not in markdown_page(broken)
+
+
+def test_a_run_that_took_no_step_has_spent_nothing(records: list[Record]) -> None:
+    made = [
+        r | {"kept_steps": 0, "compute": 0.0} if (r["task"], r["method"], r["seed"]) == ("digits", "gen", 0) else r
+        for r in records
+    ]
+    document = report(load(made, CATALOGUE))
+    row = next(line for line in tables(section(document, "failures"))[0].rows if line.head == "GeN")
+    assert row.cells[2].words == "took no step"
+    assert "more run spent the budget" not in str(tables(section(document, "sanity"))[0].rows[3].cells[2].words)

@@ -94,6 +94,8 @@ def _status(findings: Findings) -> str:
     missing = findings.missing
     total = len({*findings.tasks, *(run.task for run in missing or ())})
     words = f"lrpilot's entry has run on {ran} of {many(total, 'task')}"
+    if findings.smoke and not ran:
+        words = "lrpilot's entry is no part of the smoke run"
     if missing is None:
         return f"{words}; what else was planned is not known here."
     if not missing:

@@ -313,7 +313,7 @@ def _table(findings: Findings, heads: Sequence[Headline], caption: str, *, bold:
             )
         lines.append(Row(head.title, tuple(cells), group_of(head.group)))
     columns = ("method", "regret, mean", "worst task", "▲ / = / ▽ / ✕", "compute", "seconds", "failed runs", *tasks)
-    return Table(caption, columns, tuple(lines))
+    return Table(caption, columns, tuple(lines), wordy=frozenset({6}))  # the ways to fail wrap
 
 
 def _best(heads: Sequence[Headline]) -> str | None:

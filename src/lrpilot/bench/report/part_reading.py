@@ -67,6 +67,8 @@ def sanity_panel(findings: Findings) -> Section:
     panel = findings.panel
     if panel.holds:
         verdict = "Every check below was made and holds."
+    elif not panel.fails:
+        verdict = "No check below fails, but some could not be made: read the numbers with that in mind."
     else:
         verdict = "Not every check below holds or could be made: read the numbers with that in mind."
     blocks: list[Block] = [

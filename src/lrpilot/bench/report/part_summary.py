@@ -90,7 +90,7 @@ def _missing(findings: Findings) -> Words:
     if findings.missing is None:
         return (Strong("Not run:"), " not known here, the plan was not at hand.")
     parts = Counter(part_of(run, findings) for run in findings.missing)
-    told = [f"{count:,} of {part}" for part, count in parts.items()]
+    told = [f"{part}: {count:,}" for part, count in parts.items()]
     large = large_tasks(findings)
     items = [f"{many(len(findings.missing), 'planned run')} ({', '.join(told)})"] if told else []
     items += [f"{many(len(large), 'large task')}"] if large else []
@@ -108,7 +108,7 @@ def _peers(findings: Findings) -> Words:
             _, row = min(finite, key=lambda pair: pair[0])
             best.setdefault(row.group, {}).setdefault(row.title, []).append(task)
     total = sum(len(tasks) for of in best.values() for tasks in of.values())
-    if not total:
+    if not total or not any(row.group == "peer" for rows in findings.rows.values() for row in rows):
         return ()
     won = best.get("peer", {})
     words = f" on {sum(map(len, won.values()))} of {many(total, 'task')} a peer has the smallest regret of all methods"
@@ -128,6 +128,8 @@ def _panel(findings: Findings) -> Words:
     if panel.holds:
         checked = f"{len(panel.inside)} sweeps, {many(len(panel.repeats), 'repeat')}, {runs:,} bills"
         return (Strong("The records:"), f" every check of the sanity panel was made and holds ({checked}).")
+    if not panel.fails:
+        return (Strong("The records:"), " no check of the sanity panel fails; some could not be made (near the end).")
     return (
         Strong("The records:"),
         " not every check of the sanity panel holds or could be made; it stands near the end.",
