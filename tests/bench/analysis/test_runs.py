@@ -15,7 +15,7 @@ from bench_records import CATALOGUE, GRID, bench, record, seeded, swept
 
 from lrpilot.bench.analysis.catalogue import registered, runs_of
 from lrpilot.bench.analysis.rows import method_rows
-from lrpilot.bench.analysis.runs import UNTRAINED, load
+from lrpilot.bench.analysis.runs import NO_BETTER, NO_STEP, UNTRAINED, load
 from lrpilot.bench.analysis.sanity import not_run, sanity
 from lrpilot.bench.analysis.sweeps import horizon_rows, start_lr_rows
 from lrpilot.bench.schema import FIELDS, by_run, run_of, unfit
@@ -63,6 +63,23 @@ def test_a_failed_run_has_no_loss_whatever_it_ended_with(status: str) -> None:
     run = bench([record("t", "gen", 3.0, status=status, error="ValueError: no")]).runs("t", "gen")[0]
     assert (run.loss, run.test_loss, run.score, run.test_score) == (math.inf, math.inf, None, None)
     assert run.failed
+
+
+def test_no_better_than_untrained_is_told_from_diverged() -> None:
+    worse = record("t", "ours", 15.0, status="diverged")
+    read = bench([worse, record("t", "ours", math.inf, seed=1), record("t", "ours", 12.0, seed=2)])
+    runs = read.runs("t", "ours")
+    assert [run.status for run in runs.values()] == [NO_BETTER, "diverged", "finished"], "the record judges, not we"
+    assert [run.worsening for run in runs.values()] == [pytest.approx(1.5), None, None], "the curve begins at 10"
+    assert runs[0].failed and math.isinf(runs[0].loss), "its regret stays infinite"
+
+
+def test_a_run_without_a_step_has_spent_its_budget_or_not() -> None:
+    """A plain step of 100 costs a hundredth: up to 0.99 of the budget one more could have been taken."""
+    computes = (0.0, 0.5, 0.99, 0.995, 1.2)
+    read = bench([record("t", "ours", 10.0, seed=s, kept_steps=0, compute=c) for s, c in enumerate(computes)])
+    said = [run.status for run in read.runs("t", "ours").values()]
+    assert said == [NO_STEP, NO_STEP, NO_STEP, UNTRAINED, UNTRAINED]
 
 
 def test_a_method_that_spent_its_budget_before_training_has_failed() -> None:

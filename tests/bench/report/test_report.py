@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from fake_records import CATALOGUE, TASKS, Faker, bench_records
+from report_parts import Record, cell, first_words, plain, section, tables
 
 from lrpilot.bench.analysis.catalogue import Catalogue, registered
 from lrpilot.bench.analysis.runs import load
-from lrpilot.bench.report.document import Document, Figure, Gallery, Section, Table
+from lrpilot.bench.report.document import Document, Figure, Gallery
 from lrpilot.bench.report.findings import ENTRY, Findings, find
 from lrpilot.bench.report.html_page import html_page
 from lrpilot.bench.report.markdown_page import markdown_page
@@ -20,21 +21,6 @@ from lrpilot.bench.report.numbers import interval_text
 from lrpilot.bench.report.page import document as made_of
 from lrpilot.bench.report.page import report
 from lrpilot.bench.report.part_robust import robustness
-
-Record = dict[str, Any]
-
-
-def section(document: Document, name: str) -> Section:
-    return next(part for part in document.sections if part.name == name)
-
-
-def tables(part: Section) -> list[Table]:
-    return [block for block in part.blocks if isinstance(block, Table)]
-
-
-def cell(table: Table, row: str, column: str) -> str:
-    line = next(line for line in table.rows if line.head == row)
-    return str(line.cells[table.columns.index(column) - 1].words)
 
 
 def losses(records: list[Record], task: str, method: str, **more: Any) -> dict[int, float]:
@@ -98,7 +84,7 @@ def test_with_five_seeds_marks_are_claims_and_counted() -> None:
         score = line.cells[headline.columns.index("▲ / = / ▽ / ✕") - 1]
         assert score.words == f"{wins} / {ties} / {losses} / {failed}"
         undecided = sum(mark is not None and mark.startswith("maybe-") for mark in marks)
-        assert score.small == (f"{undecided} undecided" if undecided else "")
+        assert score.small == (f"{undecided} provisional" if undecided else "")
         counted += wins + ties + losses
     assert counted > 20
     text = markdown_page(made)
@@ -292,14 +278,6 @@ def test_eight_tasks_and_thirty_five_methods_stay_small() -> None:
 def test_every_task_has_its_three_pictures(page: str, name: str) -> None:
     for prefix in ("sweep", "loss", "lr"):
         assert page.count(f'id="{prefix}-{name}-c"') == 1
-
-
-def first_words(document: Document, name: str) -> str:
-    return str(section(document, name).blocks[0].words)
-
-
-def plain(record: Record) -> bool:
-    return bool(record["lr_factor"] == record["horizon"] == 1.0)
 
 
 def test_with_two_methods_on_every_task_nothing_is_ranked(records: list[Record]) -> None:

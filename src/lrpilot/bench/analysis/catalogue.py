@@ -43,6 +43,8 @@ class TaskFacts:
     handmade: str = "cosine"
     remark: str = ""
     large: bool = False
+    smoke: bool = False
+    experiment: bool = False
 
     def family(self, kind: str | None = None) -> FamilyFacts:
         """The family of that kind; the first where it is None.
@@ -101,6 +103,11 @@ class Catalogue:
     tasks: Mapping[str, TaskFacts]
     methods: Mapping[str, MethodFacts]
 
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Tasks that the comparison of methods is about; not those of the smoke run, of experiments, for a GPU."""
+        return tuple(name for name, task in self.tasks.items() if not (task.large or task.smoke or task.experiment))
+
     def task(self, name: str) -> TaskFacts:
         """The task of that name.
 
@@ -134,6 +141,8 @@ def task_facts(task: "Task") -> TaskFacts:
         task.handmade,
         task.remark,
         task.large and not task.experiment,  # of the comparison: what it lacks is listed
+        task.smoke,
+        task.experiment,
     )
 
 

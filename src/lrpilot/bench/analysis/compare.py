@@ -32,6 +32,7 @@ class Headline:
         worst: (task, regret) of its worst.
         regrets: by task.
         finished_regret: geometric mean over the seeds that finished.
+        finished_tasks: that ``finished_regret`` stands on: those with a seed that finished.
         compute: geometric mean of its total compute ÷ a plain run's; None where it spent nothing.
         seconds: geometric mean of its seconds ÷ a plain run's; None where not known for any task.
         wins: tasks on which it beats the oracle; ``ties`` and ``losses`` alike. A task on which a run failed,
@@ -40,7 +41,7 @@ class Headline:
         undecided: tasks with too few seeds for a claim and no failure.
         missing: tasks (of those with a row for any method) on which it has no regret: its mean stands on
             the others only.
-        failures: runs that diverged, crashed or spent their budget before training.
+        failures: runs that failed, however they did.
         runs: all of its runs.
         profile: share of tasks by regret; None where it has no regret.
     """
@@ -53,6 +54,7 @@ class Headline:
     worst: tuple[str, float] | None
     regrets: dict[str, float]
     finished_regret: float | None
+    finished_tasks: int
     compute: float | None
     seconds: float | None
     wins: int
@@ -180,6 +182,7 @@ def _headline(
         worst=None if worst is None else (worst, regrets[worst]),
         regrets=regrets,
         finished_regret=_mean(row.regret.finished.mean for row in rows if row.regret.finished is not None),
+        finished_tasks=sum(row.regret.finished is not None for row in rows),
         compute=_mean(row.compute for row in rows if row.compute > 0.0),
         seconds=_mean(row.seconds.value for row in rows if row.seconds.value),
         wins=wins,

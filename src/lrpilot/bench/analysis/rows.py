@@ -26,11 +26,18 @@ PLAIN = ("constant", "linear")  # methods that do a plain step and nothing else:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that diverged, crashed or spent its budget before training."""
+    """A run that failed.
+
+    Attributes:
+        status: see :class:`lrpilot.bench.analysis.runs.Run`.
+        error: of a crash.
+        worsening: final ÷ initial validation loss where it ended no better than untrained.
+    """
 
     seed: int
     status: str
     error: str | None
+    worsening: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class MethodRow:
         time_to_target: median of compute ÷ a plain run's; inf where half of the seeds missed, or more.
         times_to_target: by seed.
         misses: seeds that did not reach the target, failures among them; None where there is no target.
-        failures: runs that diverged, crashed or spent their budget before training.
+        failures: runs that failed, however they did.
         notes: what the method noted, by seed.
     """
 
@@ -158,7 +165,7 @@ def final_losses(runs: Mapping[int, Run]) -> dict[int, float]:
 
 def failures_of(runs: Mapping[int, Run]) -> tuple[Failure, ...]:
     """The runs that failed."""
-    return tuple(Failure(run.seed, run.status, run.error) for run in runs.values() if run.failed)
+    return tuple(Failure(run.seed, run.status, run.error, run.worsening) for run in runs.values() if run.failed)
 
 
 def regret_of(losses: Mapping[int, float], bar: Oracle) -> Regret:

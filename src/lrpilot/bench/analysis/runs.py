@@ -12,6 +12,8 @@ from lrpilot.bench.schema import unfit
 
 SAME = 1e-4  # relative: lrs and factors are recorded with six digits
 UNTRAINED = "spent before training"  # status of a run whose method had no step left to train with
+NO_STEP = "took no step"  # status of a run that trained nothing although its budget was not spent
+NO_BETTER = "no better than untrained"  # status of a run that ended with a finite loss above its initial one
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Run:
         lr: started from, natural units; None for a method that takes none.
         lr_factor: ``lr`` ÷ the method's default; 1 where it takes none.
         steps: budget in plain training steps.
-        status: "finished", "diverged", "crashed", or UNTRAINED, whatever its record says.
+        status: "finished", "diverged" (a loss that is not finite), "crashed", or, told apart here from what the
+            record calls diverged or finished, NO_BETTER, UNTRAINED or NO_STEP.
         compute: total ÷ a plain run.
         record: everything, as recorded.
     """
@@ -54,8 +57,16 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Diverged, crashed, or spent its budget before training."""
+        """Whether it ended in any other way than "finished"; its loss then counts as infinite."""
         return self.status != "finished"
+
+    @property
+    def worsening(self) -> float | None:
+        """Final ÷ initial validation loss of a run that ended no better than untrained; None of any other."""
+        initial = next(iter(self.curve["val_loss"]), None)
+        if self.status != NO_BETTER or initial is None or initial <= 0.0:
+            return None
+        return float(self.record["final"]["val_loss"]) / float(initial)
 
     @property
     def notes(self) -> Mapping[str, Any]:
@@ -234,8 +245,11 @@ def _run(record: Mapping[str, Any], catalogue: Catalogue) -> Run:
 
 def _status(record: Mapping[str, Any], *, trains: bool) -> str:
     """A method that is to train and did not has failed in a way of its own, whatever its untrained loss was."""
-    spent = trains and record["kept_steps"] == 0 and record["status"] != "crashed"
-    return UNTRAINED if spent else str(record["status"])
+    status = str(record["status"])
+    if trains and record["kept_steps"] == 0 and status != "crashed":
+        return UNTRAINED if record["compute"] > 1.0 - 1.0 / record["steps"] else NO_STEP
+    loss = record["final"]["val_loss"]
+    return NO_BETTER if status == "diverged" and loss is not None and math.isfinite(loss) else status
 
 
 def _or_inf(loss: float | None) -> float:

@@ -90,6 +90,16 @@ class Sanity:
     budget: BudgetCheck
     holds: bool
 
+    @property
+    def fails(self) -> bool:
+        """Whether a check that was made does not hold; without one, the panel may still be open."""
+        return (
+            any(check.inside is False for check in self.inside)
+            or any(not check.equal for check in self.repeats)
+            or any(check.mismatches for check in self.costs)
+            or bool(self.budget.over)
+        )
+
 
 @dataclass(frozen=True)
 class NotRun:

@@ -41,7 +41,15 @@ class Strong:
     text: str
 
 
-Inline = str | Code | Strong
+@dataclass(frozen=True)
+class Either:
+    """Text about the page itself, which looks different in HTML and in Markdown."""
+
+    html: str
+    markdown: str
+
+
+Inline = str | Code | Strong | Either
 Words = Inline | tuple[Inline, ...]
 
 
@@ -94,7 +102,7 @@ class Row:
     Attributes:
         head: first cell, the row's name.
         cells: one for each further column.
-        group: what kind of method the row is about.
+        group: what kind of method the row is about: a bar at its left in HTML, a column in Markdown.
     """
 
     head: Words
@@ -199,6 +207,7 @@ class Document:
         facts: (number, what it counts), for the reader's first glance.
         sections: in reading order.
         status: one sentence on how complete the benchmark is; "" where nothing is said.
+        banner: what the records are not good for, above everything else; "" where nothing is said.
     """
 
     title: str
@@ -206,3 +215,4 @@ class Document:
     facts: tuple[tuple[str, str], ...]
     sections: Sequence[Section]
     status: str = ""
+    banner: str = ""

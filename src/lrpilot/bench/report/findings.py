@@ -21,6 +21,7 @@ from lrpilot.bench.analysis.oracle import Oracle, oracle
 from lrpilot.bench.analysis.rows import MethodRow
 from lrpilot.bench.analysis.runs import Bench
 from lrpilot.bench.analysis.sanity import NotRun, Sanity, not_run, sanity
+from lrpilot.bench.analysis.sensitivity import Sensitivity, sensitivity
 from lrpilot.bench.analysis.sweeps import HorizonRow, StartLrRow, horizon_rows, start_lr_rows
 from lrpilot.bench.report.document import Group
 
@@ -49,6 +50,7 @@ class Findings:
         tasks: names, in the order of the tables.
         rows: of every task's first family.
         heads: a line for each method over all tasks.
+        ranking: what decides the order of ``heads``.
         oracles: by task.
         panel: whether the records can be believed.
         finders: picks by task.
@@ -64,6 +66,7 @@ class Findings:
     tasks: tuple[str, ...]
     rows: Mapping[str, tuple[MethodRow, ...]]
     heads: tuple[Headline, ...]
+    ranking: Sensitivity
     oracles: Mapping[str, Oracle]
     panel: Sanity
     finders: Mapping[str, tuple[FinderRow, ...]]
@@ -78,6 +81,23 @@ class Findings:
     def judged(self) -> tuple[str, ...]:
         """Tasks on which a method has a plain run: those that means over tasks are about."""
         return tuple(task for task in self.tasks if self.rows[task])
+
+    @property
+    def smoke(self) -> bool:
+        """Whether all runs are of tasks that only show that the benchmark works."""
+        return bool(self.tasks) and all(self.bench.catalogue.tasks[task].smoke for task in self.tasks)
+
+    @property
+    def own(self) -> tuple[Headline, ...]:
+        """Lrpilot's methods at equal compute that were run on every task, the best mean first."""
+        return tuple(h for h in self.heads if h.group == "lrpilot" and h.equal_compute and not h.missing)
+
+    @property
+    def picked(self) -> Headline | None:
+        """The best of ``own``, where that is not the entry: picked from several by the runs that judge it."""
+        best = self.own[0] if self.own else None
+        finite = best is not None and best.regret is not None and math.isfinite(best.regret)
+        return best if best is not None and finite and best.method != ENTRY else None
 
     @property
     def comparisons(self) -> int:
@@ -135,6 +155,7 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
         tasks=tasks,
         rows={task: rows.get(task, ()) for task in tasks},
         heads=headlines(rows) if rows else (),
+        ranking=sensitivity(rows),
         oracles={task: oracle(bench, task) for task in tasks},
         panel=sanity(bench),
         finders={task: finder_rows(bench, task) for task in tasks},

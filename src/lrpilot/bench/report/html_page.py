@@ -11,6 +11,7 @@ from lrpilot.bench.report.document import (
     Cell,
     Code,
     Document,
+    Either,
     Figure,
     Gallery,
     Key,
@@ -42,6 +43,7 @@ def html_page(document: Document) -> str:
 <body>
 <header class="page-head">
 <h1>{escape(document.title)}</h1>
+{_banner(document.banner)}
 <p class="subtitle">{escape(document.subtitle)}</p>
 {_facts(document.facts)}
 {_status(document.status)}
@@ -62,6 +64,10 @@ def _facts(facts: Iterable[tuple[str, str]]) -> str:
 
 def _status(words: str) -> str:
     return f'<p class="status">{escape(words)}</p>' if words else ""
+
+
+def _banner(words: str) -> str:
+    return f'<p class="banner" role="note">{escape(words)}</p>' if words else ""
 
 
 def _contents(sections: Iterable[Section]) -> str:
@@ -99,6 +105,8 @@ def words_html(words: Words) -> str:
             made.append(f"<code>{escape(piece.text)}</code>")
         elif isinstance(piece, Strong):
             made.append(f"<strong>{escape(piece.text)}</strong>")
+        elif isinstance(piece, Either):
+            made.append(escape(piece.html))
         else:
             made.append(escape(piece))
     return "".join(made)

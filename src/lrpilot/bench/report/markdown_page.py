@@ -10,7 +10,9 @@ from lrpilot.bench.report.document import (
     Cell,
     Code,
     Document,
+    Either,
     Paragraph,
+    Row,
     Section,
     Strong,
     Table,
@@ -18,6 +20,7 @@ from lrpilot.bench.report.document import (
     inlines,
 )
 
+GROUP = "group"  # column of tables whose rows are about methods
 SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
 
@@ -29,7 +32,8 @@ def markdown_page(document: Document, *, preface: str = "") -> str:
         preface: a paragraph below the title, already Markdown.
     """
     facts = ", ".join(f"{what}: {number}" for number, what in document.facts)
-    parts = [f"# {escaped(document.title)}", preface, escaped(document.subtitle), escaped(facts)]
+    banner = f"**{escaped(document.banner)}**" if document.banner else ""
+    parts = [f"# {escaped(document.title)}", preface, banner, escaped(document.subtitle), escaped(facts)]
     parts.append(escaped(document.status))
     for section in document.sections:
         parts += _section(section, 2)
@@ -53,12 +57,20 @@ def _block(block: Block) -> str:
 
 
 def _table(table: Table) -> str:
+    grouped = any(row.group for row in table.rows)
     rule = [":---" if i == 0 or i in table.wordy else "---:" for i in range(len(table.columns))]
     rows = [[words_markdown(row.head), *(_cell(cell) for cell in row.cells)] for row in table.rows]
     lines = [[escaped(column) for column in table.columns], rule, *rows]
+    if grouped:  # the page has a coloured bar for it
+        for line, group in zip(lines, (GROUP, ":---", *(_group(row) for row in table.rows)), strict=True):
+            line.insert(1, group)
     drawn = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     parts = [f"**{escaped(table.caption)}**", drawn, words_markdown(table.note)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _group(row: Row) -> str:
+    return "other" if row.group == "rest" else row.group or ""
 
 
 def _cell(cell: Cell) -> str:
@@ -77,6 +89,8 @@ def words_markdown(words: Words) -> str:
             made.append(_code(piece.text))
         elif isinstance(piece, Strong):
             made.append(f"**{escaped(piece.text).strip()}**")
+        elif isinstance(piece, Either):
+            made.append(escaped(piece.markdown))
         else:
             made.append(escaped(piece))
     return "".join(made)

@@ -12,6 +12,7 @@ from lrpilot.bench.report import part_closing, part_finders, part_headline, part
 from lrpilot.bench.report.document import Document
 from lrpilot.bench.report.findings import ENTRY, Findings, find
 from lrpilot.bench.report.numbers import hours_text, many
+from lrpilot.bench.report.part_summary import summary
 from lrpilot.bench.report.part_tasks import tasks
 from lrpilot.bench.schema import NO_RECORD, by_run, run_of, unfit
 from lrpilot.errors import DataError
@@ -69,11 +70,11 @@ def planned(records: Iterable[Mapping[str, Any]], names: Sequence[str]) -> dict[
 def document(findings: Findings) -> Document:
     """What the report says."""
     sections = (
-        part_reading.reading(findings),
-        part_reading.sanity_panel(findings),
+        summary(findings),
         part_headline.headline(findings),
         part_peers.peers(findings),
         part_peers.doing_nothing(findings),
+        part_reading.reading(findings),
         tasks(findings),
         part_robust.start_lrs(findings),
         part_robust.horizons(findings),
@@ -81,9 +82,10 @@ def document(findings: Findings) -> Document:
         part_closing.cost(findings),
         part_closing.failures(findings),
         part_closing.not_run(findings),
+        part_reading.sanity_panel(findings),
         part_closing.machine(findings),
     )
-    return Document(TITLE, SUBTITLE, _facts(findings), sections, _status(findings))
+    return Document(TITLE, SUBTITLE, _facts(findings), sections, _status(findings), _banner(findings))
 
 
 def report(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) -> Document:
@@ -102,12 +104,29 @@ def _status(findings: Findings) -> str:
     missing = findings.missing
     total = len({*findings.tasks, *(run.task for run in missing or ())})
     words = f"lrpilot's entry has run on {ran} of {many(total, 'task')}"
+    if findings.smoke and not ran:
+        words = "lrpilot's entry is no part of the smoke run"
     if missing is None:
         return f"{words}; what else was planned is not known here."
     if not missing:
-        return f"{words}; every planned run is there."
+        partial = any(not bar.complete for bar in findings.oracles.values())
+        less = "; the plan holds only a part of the oracle's sweep" if partial else ""
+        return f"{words}{less}; every planned run is there."
     there = "is" if len(missing) == 1 else "are"
     return f"{words}; {len(missing):,} of the planned runs {there} not there yet."
+
+
+def _banner(findings: Findings) -> str:
+    """What a smoke run is not."""
+    if not findings.smoke:
+        return ""
+    compared = len(findings.bench.catalogue.compared)
+    names = ", ".join(findings.tasks)
+    is_no = "is" if len(findings.tasks) == 1 else "are"
+    return (
+        f"Smoke run: it shows that the benchmark works from end to end. {names} {is_no} no comparison of methods, and "
+        f"the {many(compared, 'task')} of the comparison were not run."
+    )
 
 
 def _facts(findings: Findings) -> tuple[tuple[str, str], ...]:
@@ -115,10 +134,10 @@ def _facts(findings: Findings) -> tuple[tuple[str, str], ...]:
     seeds = {run.seed for run in runs}
     time = hours_text(math.fsum(run.seconds for run in runs))
     return (
-        (f"{len(findings.tasks)}", "tasks"),
-        (f"{len(findings.heads)}", "methods"),
+        (f"{len(findings.tasks)}", "task" if len(findings.tasks) == 1 else "tasks"),
+        (f"{len(findings.heads)}", "methods that train" if len(findings.heads) != 1 else "method that trains"),
         (f"{len(seeds)}", "seeds at most"),
-        (f"{len(runs):,}", "runs"),
+        (f"{len(runs):,}", "run" if len(runs) == 1 else "runs"),
         (time, "of training"),
         ("holds" if findings.panel.holds else "open", "sanity panel"),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lrpilot.bench.analysis.rows import MethodRow
-from lrpilot.bench.analysis.runs import Run
+from lrpilot.bench.analysis.runs import NO_BETTER, Run
 from lrpilot.bench.analysis.sanity import NotRun
 from lrpilot.bench.report.document import Block, Bullets, Cell, Code, Paragraph, Row, Section, Table
 from lrpilot.bench.report.findings import Findings
@@ -23,9 +23,14 @@ from lrpilot.bench.report.numbers import (
     seconds_text,
 )
 from lrpilot.bench.report.part_headline import group_of
+from lrpilot.bench.report.part_ranking import span
 from lrpilot.bench.schema import ORACLE_KINDS, REFERENCE_KINDS
 
 MANY_ROWS = 20  # of a table, beyond which methods that lack the same runs share one
+KINDS = (
+    "Diverged: the loss was not finite. No better than untrained: the run ended with a finite loss above the one it "
+    "began with, by a hair or by far; its line gives final ÷ initial validation loss. Both count as infinite."
+)
 SWEPT = (*ORACLE_KINDS, *REFERENCE_KINDS)  # methods that are swept over lrs far beyond what works
 
 
@@ -84,17 +89,21 @@ def failures(findings: Findings) -> Section:
     swept = [run for run in failed if _of_sweep(run)]
     shown = [run for run in failed if not _of_sweep(run)]
     blocks: list[Block] = [Paragraph(_failure_words(len(failed), len(findings.bench.all_runs), len(swept)))]
+    if any(run.status == NO_BETTER for run in failed):
+        blocks.append(Paragraph(KINDS))
     if shown:
         blocks.append(_failure_table(findings, shown))
     return Section("failures", "Failures", blocks)
 
 
 def _failure_words(failed: int, total: int, swept: int) -> str:
-    words = f"{failed:,} of {total:,} runs failed"
+    words = f"{failed:,} of {many(total, 'run')} failed"
     if swept:
+        are = f"{swept:,} of these are points" if failed > 1 else "it is a point"
+        are = "all of these are points" if swept == failed > 1 else are
         words += (
-            f"; {swept:,} of these are points of sweeps (the oracle's and those of references) at lrs too large, which "
-            "is how a grid finds its end"
+            f"; {are} of sweeps (the oracle's and those of references) at lrs too large, which is how a grid finds its "
+            "end"
         )
     return words + "."
 
@@ -104,25 +113,30 @@ def _of_sweep(run: Run) -> bool:
 
 
 def _failure_table(findings: Findings, runs: Sequence[Run]) -> Table:
-    groups: dict[tuple[str, str, float, float, str, str], list[int]] = {}
+    groups: dict[tuple[str, str, float, float, str, str], list[Run]] = {}
     for run in runs:
         key = (run.task, run.method, run.lr_factor, run.horizon, run.status, run.error or "")
-        groups.setdefault(key, []).append(run.seed)
+        groups.setdefault(key, []).append(run)
     titles = findings.bench.catalogue.methods
     rows = []
-    for (task, method, factor, horizon, status, error), seeds in groups.items():
+    for (task, method, factor, horizon, status, error), alike in groups.items():
         how = [f"start lr {factor_text(factor)}"] if factor != 1.0 else []
         how += [f"budget {factor_text(horizon)}"] if horizon != 1.0 else []
         cells = (
             Cell(Code(task)),
             Cell(", ".join(how) or "plain"),
-            Cell(status, mark="fail"),
-            Cell(", ".join(str(seed) for seed in sorted(seeds))),
+            Cell(status, small=_worsening(alike), mark="fail"),
+            Cell(", ".join(str(seed) for seed in sorted(run.seed for run in alike))),
             Cell(Code(error) if error else ""),
         )
         rows.append(Row(titles[method].title, cells, group_of(titles[method].group)))
     columns = ("method", "task", "run", "status", "seeds", "error")
     return Table("Every failure outside of the sweeps", columns, tuple(rows), frozenset({1, 2, 3, 4, 5}))
+
+
+def _worsening(runs: Sequence[Run]) -> str:
+    worse = [run.worsening for run in runs if run.worsening is not None]
+    return f"final ÷ initial loss {span(worse)}" if worse else ""
 
 
 # ------------------------------------------------------------------ not run
@@ -141,7 +155,7 @@ def not_run(findings: Findings) -> Section:
     words = f"{many(len(findings.missing), 'planned run')} {have} no record. Nothing above was guessed for them."
     groups: dict[tuple[str, str], Counter[str]] = {}
     for run in findings.missing:
-        groups.setdefault((_part(run, findings), run.method), Counter())[run.task] += 1
+        groups.setdefault((part_of(run, findings), run.method), Counter())[run.task] += 1
     made = _missing_table if len(groups) <= MANY_ROWS else _short_missing_table
     table = made({key: tasks for key, tasks in sorted(groups.items(), key=lambda item: item[0][0])}, findings)
     return Section("not-run", "What was not run", (Paragraph(words), table, *large))
@@ -181,11 +195,16 @@ def _short_missing_table(groups: Mapping[tuple[str, str], Counter[str]], finding
 
 def _large(findings: Findings) -> Iterable[Block]:
     """The tasks made for a GPU that have no run: no plan names them unless asked to."""
-    tasks = [name for name, task in findings.bench.catalogue.tasks.items() if task.large and name not in findings.tasks]
+    tasks = large_tasks(findings)
     if tasks:
         named = tuple(part for name in tasks for part in (", ", Code(name)))[1:]
         of = "task was" if len(tasks) == 1 else "tasks were"
         yield Paragraph((f"{len(tasks)} large {of} not run at all: ", *named, "; needs ", Code("--large"), "."))
+
+
+def large_tasks(findings: Findings) -> list[str]:
+    """Those made for a GPU that have no run."""
+    return [name for name, task in findings.bench.catalogue.tasks.items() if task.large and name not in findings.tasks]
 
 
 def _on_tasks(tasks: Counter[str]) -> str:
@@ -196,7 +215,8 @@ def _on_tasks(tasks: Counter[str]) -> str:
     return ", ".join(f"{task} ({count})" for task, count in tasks.items())
 
 
-def _part(run: NotRun, findings: Findings) -> str:
+def part_of(run: NotRun, findings: Findings) -> str:
+    """The part of the protocol that a missing run belongs to."""
     if run.horizon != 1.0:
         return "other budgets"
     if run.lr_factor != 1.0:

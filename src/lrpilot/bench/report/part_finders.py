@@ -41,6 +41,7 @@ from lrpilot.bench.stats.aggregates import geometric_mean
 FINE_TUNING = "minilm_movies"  # the task that answers the issue thread
 ISSUE = "huggingface/transformers#16013"
 NEAR = 2.2  # the step of the oracle's grid: closer than that is as good as the sweep can tell
+PARTLY = "a pick on some seeds only"
 FARTHEST = 1000.0  # picks beyond are arrows
 
 
@@ -78,18 +79,30 @@ def _answer(findings: Findings) -> Iterable[Block]:
 
 def _summary(rows: Sequence[FinderRow]) -> tuple[Inline, ...]:
     """Who is near, too large, too small: the answer in one line."""
-    ratios = {finder_name(row): row.lr / row.best_lr for row in rows if row.lr is not None and row.best_lr is not None}
+    ratios = {
+        finder_name(row): row.lr / row.best_lr
+        for row in rows
+        if row.lr is not None and row.best_lr is not None and not row.reasons
+    }
     parts = (
         ("Within one grid step of it", [name for name, ratio in ratios.items() if 1 / NEAR <= ratio <= NEAR]),
         ("too large", [name for name, ratio in ratios.items() if ratio > NEAR]),
         ("too small", [name for name, ratio in ratios.items() if ratio < 1 / NEAR]),
+        (PARTLY, [_partly(row) for row in rows if row.lr is not None and row.reasons]),
         ("no pick", [finder_name(row) for row in rows if row.lr is None]),
     )
     said: list[Inline] = []
     for what, names in parts:
-        words: Inline = Strong(f"{what}: {names_text(names)}") if names else f"{what}: none"
+        told = f"{what}: {names_text(names) or 'none'}"
+        words: Inline = Strong(told) if names and what != PARTLY else told
         said += ["; ", words] if said else [words]
     return (*said, ".")
+
+
+def _partly(row: FinderRow) -> str:
+    """A finder that picked on some of its seeds: where it did, its pick may be good; a user has one run."""
+    distance = "" if row.lr is None or row.best_lr is None else f", there {_distance(row.lr / row.best_lr)} the best lr"
+    return f"{finder_name(row)} ({len(row.lrs) - len(row.reasons)} of {len(row.lrs)}{distance})"
 
 
 def _verdict(row: FinderRow) -> Words:

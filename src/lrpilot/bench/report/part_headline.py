@@ -1,11 +1,26 @@
 """All methods over all tasks: the headline picture, the performance profile and the table."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lrpilot.bench.analysis.compare import Headline
-from lrpilot.bench.report.document import Block, Cell, Figure, Gallery, Group, Key, Paragraph, Row, Section, Table
+from lrpilot.bench.analysis.sensitivity import failed_runs
+from lrpilot.bench.report.document import (
+    Block,
+    Cell,
+    Either,
+    Figure,
+    Gallery,
+    Group,
+    Key,
+    Paragraph,
+    Row,
+    Section,
+    Table,
+    Words,
+)
 from lrpilot.bench.report.findings import ENTRY, GROUP_WORDS, GROUPS, Findings
 from lrpilot.bench.report.forest import MARKERS, ForestRow, forest
 from lrpilot.bench.report.numbers import (
@@ -18,19 +33,26 @@ from lrpilot.bench.report.numbers import (
     regret_cell,
     seconds_text,
 )
+from lrpilot.bench.report.part_ranking import finished_text, own_words, sensitivity_words
 from lrpilot.bench.report.svg import Panel, x_scale, y_scale
 from lrpilot.bench.stats.aggregates import Profile, performance_profiles
 
-NOTE = (
-    "Regret with its 95 % interval over paired seeds; bold: the smallest of a column. Compute and seconds are ÷ "
-    "those of a plain run; seconds are wall time on a busy machine and not to be compared closely. "
-    "▲ / = / ▽ / ✕ counts tasks: won, tied, lost against the oracle, and with a failed run; "
-    "below it the tasks with too few seeds for a claim, which are in none of these. The bar at the left tells the "
-    "group, as in the figures."
-)
 FOREST_TOP = 5.0  # regrets beyond are arrows at the edge
 PROFILE_TOP = 2.0
 ENOUGH = 3  # methods run on every task, below which a ranking would mislead
+
+
+def _note(*, bold: bool) -> Words:
+    marked = "; bold: the smallest of a column" if bold else ""
+    return (
+        f"Regret with its 95 % interval over paired seeds{marked}. Compute and seconds are ÷ those of a plain run; "
+        "seconds are wall time on a busy machine and not to be compared closely. A failed run makes a mean infinite: "
+        "those rows stand last, in the order of their means over the seeds that finished. ▲ / = / ▽ / ✕ counts tasks: "
+        "won, tied, lost against the oracle, and with a failed run; ",
+        Either("below it", "in brackets"),
+        " the provisional ones, with too few seeds for a claim, which are in none of these. ",
+        Either("The bar at the left tells the group, as in the figures.", "The second column tells the group."),
+    )
 
 
 def headline(findings: Findings) -> Section:
@@ -39,9 +61,10 @@ def headline(findings: Findings) -> Section:
     if not findings.heads:
         words = "No method has a run that can be judged yet: there is no plain run, or no oracle to compare with."
         return Section("headline", "All methods over all tasks", (Paragraph(words),))
-    unranked = _unranked(findings, everywhere, partly)
+    unranked = why_unranked(findings)
     blocks: list[Block] = [Paragraph(unranked or _answer(findings, everywhere), lead=True)]
     if not unranked:
+        blocks += sensitivity_words(findings)
         blocks.append(_forest(everywhere, findings))
         drawn = tuple(figure for figure in (_profile(findings), _time_profile(findings)) if figure is not None)
         blocks += [Gallery(drawn)] if drawn else []
@@ -56,7 +79,8 @@ def headline(findings: Findings) -> Section:
         blocks.append(
             Paragraph(f"No method has a plain run yet on {', '.join(waiting)}, so nothing here is about them.")
         )
-    note = NOTE if not unranked else NOTE.replace("; bold: the smallest of a column", "")
+    blocks += _smoke_remarks(findings)
+    note = _note(bold=not unranked)
     blocks += [replace(table, note="" if i else note) for i, table in enumerate(made)]
     return Section("headline", "All methods over all tasks", blocks)
 
@@ -72,16 +96,31 @@ def _apart(heads: Sequence[Headline]) -> tuple[list[Headline], list[Headline], l
     return everywhere, partly, [h for h in heads if not h.equal_compute]
 
 
-def _unranked(findings: Findings, everywhere: Sequence[Headline], partly: Sequence[Headline]) -> str:
+def _smoke_remarks(findings: Findings) -> Iterable[Block]:
+    """What a reader of a smoke run's table must know of its task."""
+    known = findings.bench.catalogue.tasks
+    for task in findings.judged if findings.smoke else ():
+        if known[task].remark:
+            yield Paragraph(f"{task}, {known[task].remark}.")
+
+
+def why_unranked(findings: Findings) -> str:
     """Why methods are not ranked while the benchmark is incomplete; "" where they are."""
+    everywhere, partly, _ = _apart(findings.heads)
     finite = sum(h.regret is not None and math.isfinite(h.regret) for h in everywhere)
     waiting = {h.method for h in partly} | _still_planned(findings)
     total = len({h.method for h in everywhere} | waiting)
     if len(everywhere) >= ENOUGH and (finite >= ENOUGH or not waiting):
         return ""
     count, without = len(findings.judged), [t for t in findings.judged if findings.oracles[t].kind is None]
-    some = f"{len(everywhere)} of {many(total, 'method')}" if total > len(everywhere) else many(total, "method")
-    words = f"Only {some} {'has' if len(everywhere) == 1 else 'have'} run on "
+    if without and not everywhere:
+        of = f"{many(len(partly), 'method')} {'has' if len(partly) == 1 else 'have'} run, but "
+        return f"{of}there is no oracle to judge by on {names_text(without)}: no ranking, and no profile over tasks."
+    if not everywhere:
+        words = f"Not one of {many(total, 'method')} has run on " if total else "No method at equal compute has run on "
+    else:
+        some = f"{len(everywhere)} of {many(total, 'method')}" if total > len(everywhere) else many(total, "method")
+        words = f"Only {some} {'has' if len(everywhere) == 1 else 'have'} run on "
     words += f"all {count} tasks yet" if count > 1 else "the one task that has runs yet"
     if len(everywhere) >= ENOUGH:
         words += f", {finite} of them without a failed run"
@@ -116,24 +155,22 @@ def _answer(findings: Findings, heads: Sequence[Headline]) -> str:
         f"{_score(best)})."
     )
     ours = next((h for h in heads if h.method == ENTRY), None)
-    if ours is not None and ours is not best:
-        words += f" lrpilot's entry, {ours.title}, is at {ratio_text(ours.regret)} ({_score(ours)})."
-    elif ours is None and any(h.group == "lrpilot" for h in heads):
+    if ours is None and any(h.group == "lrpilot" for h in heads):
         words += " lrpilot's entry was not run on all of them."
-    return words
+    return f"{words} {own_words(findings)}".strip()
 
 
 def _score(head: Headline) -> str:
     """Against the oracle, in words."""
     parts = [(head.wins, many(head.wins, "win")), (head.ties, many(head.ties, "tie"))]
     parts += [(head.losses, many(head.losses, "loss")), (head.failed_tasks, f"{head.failed_tasks} with failed runs")]
-    parts += [(head.undecided, f"{head.undecided} undecided, with too few seeds for a claim")]
+    parts += [(head.undecided, f"{head.undecided} provisional: too few seeds for a claim")]
     return ", ".join(words for number, words in parts if number) or "nothing to compare"
 
 
 def _score_cell(head: Headline) -> Cell:
     counts = f"{head.wins} / {head.ties} / {head.losses} / {head.failed_tasks}"
-    return Cell(counts, small=f"{head.undecided} undecided" if head.undecided else "")
+    return Cell(counts, small=f"{head.undecided} provisional" if head.undecided else "")
 
 
 # ------------------------------------------------------------------ figures
@@ -147,7 +184,7 @@ def _forest(heads: Sequence[Headline], findings: Findings) -> Figure:
         forest(rows, axis="mean over tasks", one="1 = the oracle", top=FOREST_TOP),
         "Grey dots: single tasks, the bar behind them from the best to the worst. Large signs: the geometric mean. "
         f"An arrow at the right edge is beyond {top}, or infinite because a run failed; the mean over the seeds that "
-        "finished then stands in the table. Further left is better; logarithmic.",
+        "finished then stands in brackets, where there are any on every task. Further left is better; logarithmic.",
         tuple(Key(f"s-{g}", GROUP_WORDS[g], MARKERS[g], line=False) for g in GROUPS if any(r.group == g for r in rows)),
         wide=True,
     )
@@ -156,7 +193,11 @@ def _forest(heads: Sequence[Headline], findings: Findings) -> Figure:
 def _forest_row(head: Headline) -> ForestRow:
     dots = tuple((value, f"{task}: {ratio_text(value)}") for task, value in head.regrets.items())
     warning = of_text(head.failures, head.runs, "runs failed") if head.failures else ""
-    return ForestRow(head.title, group_of(head.group), head.regret, dots, ratio_text(head.regret), warning)
+    name = f"{head.title}: lrpilot's entry" if head.method == ENTRY else head.title
+    value = ratio_text(head.regret)
+    if head.failures and head.finished_regret is not None and head.finished_tasks == len(head.regrets):
+        value += f" ({ratio_text(head.finished_regret)})"
+    return ForestRow(name, group_of(head.group), head.regret, dots, value, warning)
 
 
 def _profile(findings: Findings) -> Figure | None:
@@ -164,8 +205,8 @@ def _profile(findings: Findings) -> Figure | None:
     drawn = [h for h in findings.heads if h.profile is not None and h.equal_compute and not h.missing]
     if not drawn:
         return None
-    best = {group: head for group, head in findings.best_heads().items() if head in drawn}
-    chosen = {head.method for head in best.values()}
+    best = [line for line in _coloured(findings) if line[1] in drawn]
+    chosen = {head.method for _, head, _ in best}
     low = min([0.98, *(h.profile.taus[0] / 1.02 for h in drawn if h.profile is not None and h.profile.taus)])
     panel = Panel(
         "profile",
@@ -178,16 +219,17 @@ def _profile(findings: Findings) -> Figure | None:
     panel.upright(1.0, "s-oracle")
     for head in [h for h in drawn if h.method not in chosen]:
         panel.line(_steps(head.profile, low, PROFILE_TOP), "s-rest", step=True)
-    for group, head in reversed(best.items()):
-        panel.line(_steps(head.profile, low, PROFILE_TOP), f"s-{group}", step=True)
-    keys = [Key(f"s-{group}", head.title) for group, head in best.items()]
+    for style, head, _ in reversed(best):
+        panel.line(_steps(head.profile, low, PROFILE_TOP), style, step=True)
+    keys = [Key(style, title) for style, _, title in best]
     keys += [Key("s-rest", GROUP_WORDS["rest"])] if len(drawn) > len(best) else []
     return Figure(
         "Performance profile: on how many tasks is a method that close?",
         panel.svg(),
         "Each line climbs by one task's share where its regret is reached; further up and further left is better. A "
         "line that ends below 1 failed on a task, or lies beyond the panel. Drawn: methods run on every task; "
-        "coloured: of each group the best by geometric mean, of lrpilot its entry.",
+        ""
+        "coloured: of each group the best by geometric mean. " + own_words(findings),
         (*keys, Key("s-oracle level", "oracle")),
     )
 
@@ -203,8 +245,8 @@ def _time_profile(findings: Findings) -> Figure | None:
     profiles = performance_profiles({name: of for name, of in times.items() if aimed and len(of) == len(aimed)})
     if not profiles:
         return None
-    best = {group: head for group, head in findings.best_heads().items() if head.method in profiles}
-    chosen = {head.method for head in best.values()}
+    best = [line for line in _coloured(findings) if line[1].method in profiles]
+    chosen = {head.method for _, head, _ in best}
     panel = Panel(
         "time-profile",
         x_scale(0.0, 1.0),
@@ -215,9 +257,9 @@ def _time_profile(findings: Findings) -> Figure | None:
     )
     for method in [name for name in profiles if name not in chosen]:
         panel.line(_steps(profiles[method], 0.0, 1.0), "s-rest", step=True)
-    for group, head in reversed(best.items()):
-        panel.line(_steps(profiles[head.method], 0.0, 1.0), f"s-{group}", step=True)
-    keys = [Key(f"s-{group}", head.title) for group, head in best.items()]
+    for style, head, _ in reversed(best):
+        panel.line(_steps(profiles[head.method], 0.0, 1.0), style, step=True)
+    keys = [Key(style, title) for style, _, title in best]
     keys += [Key("s-rest", GROUP_WORDS["rest"])] if len(profiles) > len(best) else []
     return Figure(
         "Time to target: how much compute until the oracle's loss?",
@@ -227,6 +269,18 @@ def _time_profile(findings: Findings) -> Figure | None:
         "target on every task.",
         tuple(keys),
     )
+
+
+def _coloured(findings: Findings) -> list[tuple[str, Headline, str]]:
+    """(style, method, words of the legend): of each group the best; of lrpilot its entry and the best of its rows."""
+    lines = []
+    for group, head in findings.best_heads().items():
+        lines.append((f"s-{group}", head, f"{head.title} (entry)" if head.method == ENTRY else head.title))
+        picked = findings.picked
+        if group == "lrpilot" and picked is not None and picked is not head:
+            told = f"{picked.title} (best of {len(findings.own)} lrpilot rows, picked afterwards)"
+            lines.append((f"s-{group} second", picked, told))
+    return lines
 
 
 def _steps(profile: Profile | None, low: float, high: float) -> list[tuple[float, float]]:
@@ -250,8 +304,8 @@ def _table(findings: Findings, heads: Sequence[Headline], caption: str, *, bold:
     ranks = {task: _smallest(findings, task, {h.method for h in heads}) if bold else None for task in tasks}
     lines = []
     for head in heads:
-        cells = [_mean_cell(head, best=head.method == best), _worst_cell(head), _score_cell(head)]
-        cells += [Cell(ratio_text(head.compute)), Cell(seconds_text(head.seconds)), _failed_cell(head)]
+        cells = [_mean_cell(head, len(tasks), best=head.method == best), _worst_cell(head), _score_cell(head)]
+        cells += [Cell(ratio_text(head.compute)), Cell(seconds_text(head.seconds)), _failed_cell(findings, head)]
         for task in tasks:
             row = rows[task].get(head.method)
             cells.append(
@@ -259,7 +313,7 @@ def _table(findings: Findings, heads: Sequence[Headline], caption: str, *, bold:
             )
         lines.append(Row(head.title, tuple(cells), group_of(head.group)))
     columns = ("method", "regret, mean", "worst task", "▲ / = / ▽ / ✕", "compute", "seconds", "failed runs", *tasks)
-    return Table(caption, columns, tuple(lines))
+    return Table(caption, columns, tuple(lines), wordy=frozenset({6}))  # the ways to fail wrap
 
 
 def _best(heads: Sequence[Headline]) -> str | None:
@@ -276,12 +330,12 @@ def _smallest(findings: Findings, task: str, methods: set[str]) -> str | None:
     return min(found)[1] if found else None
 
 
-def _mean_cell(head: Headline, *, best: bool) -> Cell:
+def _mean_cell(head: Headline, tasks: int, *, best: bool) -> Cell:
     on = f"on {many(len(head.regrets), 'task')}" if head.missing else ""
     if head.regret is None:
         return Cell(NOTHING, small=on)
     if math.isinf(head.regret):
-        rest = f"finished seeds: {ratio_text(head.finished_regret)}" if head.finished_regret is not None else ""
+        rest = finished_text(head, tasks - len(head.missing)) if head.finished_regret is not None else ""
         return Cell(INFINITE, small=", ".join(part for part in (rest, on) if part), mark="fail")
     return Cell(ratio_text(head.regret), small=on, best=best)
 
@@ -293,5 +347,7 @@ def _worst_cell(head: Headline) -> Cell:
     return Cell(ratio_text(value), small=task)
 
 
-def _failed_cell(head: Headline) -> Cell:
-    return Cell(f"{head.failures} of {head.runs}", mark="fail" if head.failures else None)
+def _failed_cell(findings: Findings, head: Headline) -> Cell:
+    kinds = Counter(failure.status for _, failure in failed_runs(findings.rows, head.method))
+    small = ", ".join(f"{count} {status}" for status, count in kinds.items())
+    return Cell(f"{head.failures} of {head.runs}", small=small, mark="fail" if head.failures else None)

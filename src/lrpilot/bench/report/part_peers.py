@@ -24,9 +24,15 @@ def peers(findings: Findings) -> Section:
         "The peer of smallest mean regret on each task, at equal total compute, and the peers that its seeds cannot "
         "tell from it. Beside it lrpilot's one entry, compared over the same seeds."
     )
+    best, picked = findings.picked, ""
+    if best is not None:
+        picked = (
+            f"So it would be for {best.title}, the best of {len(findings.own)} lrpilot rows, which is not compared "
+            "here: it was picked afterwards. "
+        )
     caveat = (
         "The peer was chosen as the best of several on the very runs that it is compared by, which is to its favour. "
-        "lrpilot's entry was named in advance, one for all tasks: ",
+        f"{picked}lrpilot's entry was named in advance, one for all tasks: ",
         Code(ENTRY),
         ". It joined the benchmark after the cost of find_lr's default search was known from another record, and "
         "before any run of the benchmark's methods. The last column says how many seeds would tell the two apart with "
@@ -90,7 +96,8 @@ def doing_nothing(findings: Findings) -> Section:
     """The section."""
     lead = (
         "Somebody who leaves the learning rate alone trains with the default of the framework, or the habit of the "
-        "field. Its regret is what a choice could win at most."
+        "field. Its regret is what the best lr and schedule of the oracle's sweeps would have won with the task's "
+        "optimizer; another optimizer may win more, and where the interval holds 1 even this much may be chance."
     )
     rows = tuple(_default_rows(findings))
     if not rows:

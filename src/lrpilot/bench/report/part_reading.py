@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from lrpilot.bench.analysis.sanity import BudgetCheck, InsideCheck
-from lrpilot.bench.report.document import Block, Bullets, Cell, Code, Paragraph, Row, Section, Strong, Table
+from lrpilot.bench.report.document import Block, Bullets, Cell, Code, Either, Paragraph, Row, Section, Strong, Table
 from lrpilot.bench.report.findings import Findings
 from lrpilot.bench.report.numbers import lr_text, many, names_text
 
@@ -21,14 +21,16 @@ def reading(findings: Findings) -> Section:
     items = (
         (
             Strong("The oracle"),
-            " is that best: 11 peak learning rates × three schedules (linear, cosine, WSD, each with 5 % warmup) at "
-            "full budget, the winner run again on further seeds. Its sweep is free of charge: that is the bar.",
+            " is that bar: 11 peak learning rates × three schedules (linear, cosine, WSD, each with 5 % warmup) at "
+            "full budget, with the task's own optimizer; the winner run again on further seeds. Its sweep is free of "
+            "charge. Another schedule or optimizer can beat it, and so can chance.",
         ),
         (
             Strong("Regret"),
             " is a method's final validation loss ÷ the oracle's, on the same initial weights and the same data "
-            "order: 1 is the oracle, 1.05 is 5 % more loss. Means over seeds and tasks are geometric; below each "
-            "mean stands the 95 % interval over paired seeds.",
+            "order: 1 is the oracle, 1.05 is 5 % more loss. Means over seeds and tasks are geometric; ",
+            Either("below each mean stands", "in brackets behind each mean stands"),
+            " the 95 % interval over paired seeds.",
         ),
         (
             Strong("▲ win, = tie, ▽ loss"),
@@ -45,14 +47,16 @@ def reading(findings: Findings) -> Section:
         ),
         (
             Strong("✕ failures"),
-            " (diverged: a non-finite loss, or a final loss above the initial one; crashed: an error; spent before "
-            "training: a search left no step to train with) make a regret infinite. They are counted, never left out.",
+            " (diverged: a loss that is not finite; no better than untrained: a finite final loss above the initial "
+            "one; crashed: an error; spent before training: a search left no step to train with; took no step: "
+            "nothing was trained, though budget was left) make a regret infinite. They are counted, never left out.",
         ),
         (
             Strong("Gap closed"),
             " places a loss between the oracle (0) and the framework default (1); unlike regret it does not depend "
             "on the loss that no training can remove. It is a ratio of means over seeds, with its 95 % interval over "
-            "paired seeds below.",
+            "paired seeds ",
+            Either("below.", "in brackets."),
         ),
     )
     return Section("reading", "What is measured", (Paragraph(question, lead=True), Bullets(items)))
@@ -63,6 +67,8 @@ def sanity_panel(findings: Findings) -> Section:
     panel = findings.panel
     if panel.holds:
         verdict = "Every check below was made and holds."
+    elif not panel.fails:
+        verdict = "No check below fails, but some could not be made: read the numbers with that in mind."
     else:
         verdict = "Not every check below holds or could be made: read the numbers with that in mind."
     blocks: list[Block] = [
@@ -95,8 +101,11 @@ def _summary_rows(findings: Findings) -> Iterable[Row]:
     told = f"Different weights: {_listed(unlike)}." if unlike else ""
     yield _check_row("A run repeated ends bit for bit alike", len(equal), len(panel.repeats), told, bad=bool(unlike))
     runs = sum(check.runs for check in panel.costs)
+    crashed = len(findings.bench.all_runs) - runs
     wrong = sum(check.mismatches for check in panel.costs)
     told = "; ".join(check.examples[0] for check in panel.costs if check.examples)
+    if crashed and runs and not wrong:
+        told = f"holds everywhere; {many(crashed, 'more run')} crashed and {'has' if crashed == 1 else 'have'} no bill."
     yield _check_row(
         "The declared passes are those that hooks counted, exactly", runs - wrong, runs, told, bad=bool(wrong)
     )
@@ -109,7 +118,7 @@ def _budget_row(budget: BudgetCheck) -> Row:
         spent = f"{many(budget.untrained, 'more run')} spent the budget before training and failed by that."
         told = f"{told} {spent}" if told else f"holds everywhere; {spent}"
     return _check_row(
-        "At equal compute no run spends more than its budget and one step",
+        "At equal compute no finished run spends more than its budget and one step",
         budget.runs - budget.over,
         budget.runs,
         told,
@@ -174,8 +183,16 @@ def _cost_table(findings: Findings) -> Table:
         ("method", "runs", "mismatches", "on tasks", "examples"),
         rows,
         frozenset({3, 4}),
-        folded=f"The bills of all {len(rows)} methods",
+        folded=f"The bills of all {_methods_text(findings)}",
     )
+
+
+def _methods_text(findings: Findings) -> str:
+    """How many methods have a bill, and how many of them train nothing: the page's first count leaves those out."""
+    known = findings.bench.catalogue.methods
+    picking = sum(not known[check.method].trains for check in findings.panel.costs)
+    only = f" ({picking} only pick an lr and train nothing)" if picking else ""
+    return f"{many(len(findings.panel.costs), 'method')}{only}"
 
 
 def _listed(names: Iterable[str], at_most: int = 6) -> str:

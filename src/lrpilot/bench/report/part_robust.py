@@ -27,6 +27,7 @@ from lrpilot.bench.report.numbers import (
     interval_text,
     loss_text,
     many,
+    names_text,
     of_text,
     ratio_cell,
     ratio_text,
@@ -214,7 +215,11 @@ def horizons(findings: Findings) -> Section:
         runs = sum(run.horizon != 1.0 for run in findings.bench.all_runs)
         none = _none(runs, "another budget", "of a method that trains with its task's first optimizer")
         return Section("horizon", "Other budgets", (Paragraph(none),))
-    lead = "The same methods, unchanged, with a fraction and a multiple of the task's budget."
+    lead = (
+        "The same methods, unchanged, with a fraction and a multiple of the task's budget. The bar of this section is "
+        "another one: at every budget, ×1 among them, the best of 11 lrs of the linear schedule alone, where the rest "
+        "of the page compares with the best of three schedules."
+    )
     figures = tuple(_horizon_figure(task, findings.horizons[task], findings) for task in tasks)
     tables = [_horizon_table(task, findings.horizons[task], findings) for task in tasks]
     return Section("horizon", "Other budgets", [Paragraph(lead), Gallery(figures), *tables])
@@ -264,14 +269,47 @@ def _horizon_table(task: str, rows: Sequence[HorizonRow], findings: Findings) ->
     reference = rows[0].reference
     columns = (
         "method",
-        *(f"{factor_text(h)}: {what}" for h in horizons for what in ("loss", "regret", f"÷ {reference}")),
+        *(
+            f"{factor_text(h)}: {what}"
+            for h in horizons
+            for what in ("loss", "÷ best linear", f"÷ default {reference}")
+        ),
     )
     note = (
-        "Regret is against an oracle swept at that budget, where there is one. The third column of each budget "
-        f"compares with the {reference} schedule at its default lr over paired seeds: ▲ wins, ▽ loses, = cannot be "
-        "told; in brackets while the seeds are too few for a claim."
+        "÷ best linear: against the best of the linear sweep at that budget, where there is one. The third column of "
+        f"each budget compares with the {reference} schedule at its default lr. Both over paired seeds: ▲ wins, ▽ "
+        "loses, = cannot be told; in brackets while the seeds are too few for a claim, ? with a single one."
+    ) + _below_one(rows)
+    caption = f"{task}: final loss by budget ÷ the task's, and ÷ that of the best linear run at that budget"
+    return Table(f"{caption} ({_seeds_words(rows)})", columns, tuple(lines), note=note)
+
+
+def _seeds_words(rows: Sequence[HorizonRow]) -> str:
+    """Paired seeds behind the regrets of each budget."""
+    told: dict[float, str] = {}
+    for horizon in sorted({row.horizon for row in rows}):
+        counts = sorted({len(row.regret.by_seed) for row in rows if row.horizon == horizon and row.regret.by_seed})
+        if counts:
+            least = f"{counts[0]} to " if counts[0] < counts[-1] else ""
+            told[horizon] = f"{least}{many(counts[-1], 'paired seed')}"
+    if len(told) > 1 and len(set(told.values())) == 1:
+        return f"{next(iter(told.values()))} at every budget"
+    return ", ".join(f"{factor_text(horizon)}: {words}" for horizon, words in told.items()) or "no paired seeds"
+
+
+def _below_one(rows: Sequence[HorizonRow]) -> str:
+    """A word on methods that are better than the bar."""
+    below = [
+        f"{row.title} at {factor_text(row.horizon)}"
+        for row in rows
+        if row.regret.ratio is not None and row.regret.ratio.mean < 1.0 and not row.failures
+    ]
+    if not below:
+        return ""
+    return (
+        f" Below 1: {names_text(below)}. That is no error: the bar is one schedule with the task's own optimizer, its "
+        "lr chosen at seed 0, so another schedule, another optimizer or chance can get below it."
     )
-    return Table(f"{task}: final loss and regret by budget ÷ the task's", columns, tuple(lines), note=note)
 
 
 def _horizon_cells(row: HorizonRow | None) -> tuple[Cell, Cell, Cell]:
@@ -282,4 +320,5 @@ def _horizon_cells(row: HorizonRow | None) -> tuple[Cell, Cell, Cell]:
     if row.against is not None and row.verdict is not None and row.method != row.reference:
         mark = standing(row.against, row.verdict)
         against = Cell(ratio_text(row.against.mean), small=interval_text(row.against), mark=mark)
+        against = against if math.isfinite(row.against.mean) else Cell(INFINITE, mark="fail")
     return Cell(loss_text(row.loss.mean)), ratio_cell(row.regret, failed=failed), against

@@ -40,7 +40,7 @@ def _task(findings: Findings, task: str) -> Section:
     remark = f" {facts.remark[0].upper()}{facts.remark[1:]}." if facts.remark else ""
     optimizer = OPTIMIZERS.get(facts.families[0].kind, facts.families[0].kind)
     about = Paragraph(f"{facts.title}; {optimizer}.{remark}")
-    blocks: list[Block] = [about, Paragraph(_oracle_words(findings.oracles[task]))]
+    blocks: list[Block] = [about, Paragraph(_oracle_words(findings.oracles[task], planned=findings.missing != ()))]
     drawn = (sweep_figure(findings, task), loss_figure(findings, task), lr_figure(findings, task))
     figures: tuple[Figure, ...] = tuple(figure for figure in drawn if figure is not None)
     if figures:
@@ -50,7 +50,7 @@ def _task(findings: Findings, task: str) -> Section:
     return Section(f"task-{task}", task, blocks)
 
 
-def _oracle_words(bar: Oracle) -> tuple[str | Strong, ...]:
+def _oracle_words(bar: Oracle, *, planned: bool) -> tuple[str | Strong, ...]:
     if bar.kind is None or bar.mean_loss is None:
         return (Strong("No oracle yet:"), f" {bar.reason or 'nothing was swept'}.")
     words = (
@@ -61,7 +61,10 @@ def _oracle_words(bar: Oracle) -> tuple[str | Strong, ...]:
     if bar.complete and not bar.reason:
         return (Strong("Oracle:"), f" {words}{target}.")
     missing = bar.reason.removeprefix("provisional: ")
-    return (Strong("Provisional oracle:"), f" {words}{target}. So far {missing}.")
+    return (
+        Strong("Provisional oracle:"),
+        f" {words}{target}. {'So far' if planned else 'By the plan of these runs'} {missing}.",
+    )
 
 
 def _table(findings: Findings, task: str, rows: tuple[MethodRow, ...]) -> Table:
