@@ -94,6 +94,31 @@ def assert_resumes_bit_for_bit(policy: Policy, steps: int, stop: int) -> None:
     assert same_tensors(weights(second.model), weights(whole.model))
 
 
+class OverflowingSteps:
+    """A ``step_fn`` under a GradScaler whose scale overflows until it has been halved a few times.
+
+    Attributes:
+        scaler: at 2^127.
+        taken: steps that moved the weights.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+        self.taken = 0
+        training.step_fn, training.extra_state = self, {"scaler": self.scaler}
+
+    def __call__(self, batch: Any) -> Tensor:
+        before = weights(self.training.model)
+        self.training.optimizer.zero_grad()
+        loss = loss_fn(self.training.model, batch)
+        self.scaler.scale(loss * 100).backward()
+        self.scaler.step(self.training.optimizer)
+        self.scaler.update()
+        self.taken += not same_tensors(before, weights(self.training.model))
+        return loss
+
+
 @record
 class Listed(Policy):
     """Asks for the given actions, one after the other."""

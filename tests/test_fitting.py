@@ -29,6 +29,7 @@ from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
 from small_training import (
     Listed,
+    OverflowingSteps,
     assert_equal,
     everything,
     loss_fn,
@@ -336,23 +337,9 @@ def test_batches_without_a_step_do_not_go_on_for_ever() -> None:
 
 def test_steps_skipped_by_a_scaler_are_not_counted() -> None:
     training = make_training()
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    taken = 0
-
-    def step_fn(batch: Any) -> Tensor:
-        nonlocal taken
-        before = weights(training.model)
-        training.optimizer.zero_grad()
-        loss = loss_fn(training.model, batch)
-        scaler.scale(loss * 100).backward()  # overflows until the scale has been halved a few times
-        scaler.step(training.optimizer)
-        scaler.update()
-        taken += not same_tensors(before, weights(training.model))
-        return loss
-
-    training.step_fn, training.extra_state = step_fn, {"scaler": scaler}
+    steps = OverflowingSteps(training)
     result = fit(training, Schedule("constant"), total_steps=4, progress=False)
-    assert result.steps == taken == 4 and scaler.get_scale() < 2.0**127
+    assert result.steps == steps.taken == 4 and steps.scaler.get_scale() < 2.0**127
 
 
 @pytest.mark.parametrize("data", [lambda: iter([]), lambda: iter(())])

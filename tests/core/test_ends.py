@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from lrpilot.core.actions import (
     Action,
     Continue,
-    Done,
     Drop,
     Evaluate,
     Mark,
@@ -20,18 +19,18 @@ from lrpilot.core.actions import (
     Progress,
     Rewind,
     Train,
-    Trained,
     Trial,
 )
 from lrpilot.core.codec import decode, encode, record
 from lrpilot.core.cost import Cost
 from lrpilot.core.flight import Flight
 from lrpilot.core.landscape import NoisyQuadratic, QuadraticState
-from lrpilot.core.policy import Context, Policy
+from lrpilot.core.policy import Context
 from lrpilot.core.shape import constant, ramp
 from lrpilot.core.stop import Stop
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.simulation import SimulatedSubstrate, simulate
+from small_training import Listed
 
 EXACT = NoisyQuadratic((1.0, 0.25), momentum=0.5)
 NOISY = NoisyQuadratic.log_spaced(5, condition=20.0, noise=0.1, momentum=0.5)
@@ -39,21 +38,10 @@ STOPPED = Trial(constant(0.1), 3, stop=Stop(abort_above=-1.0), keep="a")
 
 
 @record
-class EndsScript(Policy):
-    """Asks for its actions one after the other, then trains on."""
+class EndsScript(Listed):
+    """Asks for its actions one after the other, with a single mark."""
 
-    actions: tuple[Any, ...]
     max_marks: ClassVar[int] = 1
-    max_ends: ClassVar[int] = 2
-
-    def init(self, context: Context) -> int:
-        return 0
-
-    def ask(self, state: int) -> Action:
-        return self.actions[state] if state < len(self.actions) else Done()
-
-    def tell(self, state: int, observation: Observation) -> int:
-        return state + (not isinstance(observation, Trained) or observation.finished)
 
 
 def kept(key: str = "a", steps: int = 3, lr: float = 0.5, **options: Any) -> Trial:

@@ -22,6 +22,7 @@ from small_training import (
     CLASSES,
     FEATURES,
     Listed,
+    OverflowingSteps,
     assert_equal,
     everything,
     loss_fn,
@@ -177,27 +178,13 @@ def test_a_stage_that_goes_on_from_it_can_be_taken_back_to_its_beginning() -> No
 
 def test_steps_that_a_scaler_skips_are_no_kept_steps() -> None:
     training = build()
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    taken = 0
-
-    def step_fn(batch: Any) -> Tensor:
-        nonlocal taken
-        before = weights(training.model)
-        training.optimizer.zero_grad()
-        loss = loss_fn(training.model, batch)
-        scaler.scale(loss * 100).backward()
-        scaler.step(training.optimizer)
-        scaler.update()
-        taken += not same_tensors(before, weights(training.model))
-        return loss
-
-    training.step_fn, training.extra_state = step_fn, {"scaler": scaler}
+    steps = OverflowingSteps(training)
     result = fly(training, kept(12), Continue("a"), train(20), total=20)
     (moved,) = [e for e in result.history.events if isinstance(e.action, Continue)]
     assert 0 < moved.step < 12 and result.steps == 20 == len(result.history.lrs)
-    assert scaler.get_scale() < 2.0**127, "the scale is the Trial's"
+    assert steps.scaler.get_scale() < 2.0**127, "the scale is the Trial's"
     skipped = 12 - moved.step
-    assert result.cost.trial_steps == skipped and taken == 20, "each step once"
+    assert result.cost.trial_steps == skipped and steps.taken == 20, "each step once"
 
 
 # ------------------------------------------------------------------- the bill

@@ -10,7 +10,7 @@ from typing import Any
 
 from lrpilot.bench.jobs import Job, Plan, plan
 from lrpilot.bench.records import read_records
-from lrpilot.bench.schema import NO_RECORD, SCHEMA, by_run, run_of, unfit
+from lrpilot.bench.schema import NO_RECORD, SCHEMA, by_run, run_of, trained_nothing, unfit
 from lrpilot.errors import DataError, SettingError
 
 Record = Mapping[str, Any]
@@ -190,8 +190,11 @@ def status_of(record: Record) -> str:
     from lrpilot.bench.analysis.catalogue import FINDER_GROUP
     from lrpilot.bench.methods.registry import get_method
 
-    untrained = record["kept_steps"] == 0 and record["status"] != "crashed"
-    return NO_STEP if untrained and get_method(record["method"]).group != FINDER_GROUP else str(record["status"])
+    return (
+        NO_STEP
+        if trained_nothing(record) and get_method(record["method"]).group != FINDER_GROUP
+        else str(record["status"])
+    )
 
 
 def without_crashed(records: Mapping[str, Record]) -> dict[str, Record]:

@@ -27,6 +27,11 @@ HORIZON_KINDS = ("linear",)  # all that is swept with another budget than the ta
 LR_FACTORS = (1 / 30, 1.0, 30.0)  # of the start-lr sweep; 1 is the plain run
 
 
+def trained_nothing(record: Mapping[str, Any]) -> bool:
+    """Whether a run that did not crash took no step: a failure of any method that is to train, whatever its loss."""
+    return bool(record["kept_steps"] == 0 and record["status"] != "crashed")
+
+
 def unfit(record: Mapping[str, Any]) -> str | None:
     """Why something is no record of the benchmark, in a few words; None where it is one."""
     if record.get("schema") != SCHEMA:

@@ -67,6 +67,16 @@ class Headline:
     runs: int
     profile: Profile | None
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is ranked: at equal compute, and run on every task."""
+        return self.equal_compute and not self.missing
+
+    @property
+    def finite_regret(self) -> float | None:
+        """``regret``; None where a run failed, too."""
+        return self.regret if self.regret is not None and math.isfinite(self.regret) else None
+
 
 @dataclass(frozen=True)
 class Pair:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from lrpilot.bench.analysis.catalogue import Catalogue
-from lrpilot.bench.schema import unfit
+from lrpilot.bench.schema import trained_nothing, unfit
 
 SAME = 1e-4  # relative: lrs and factors are recorded with six digits
 UNTRAINED = "spent before training"  # status of a run whose method had no step left to train with
@@ -246,7 +246,7 @@ def _run(record: Mapping[str, Any], catalogue: Catalogue) -> Run:
 def _status(record: Mapping[str, Any], *, trains: bool) -> str:
     """A method that is to train and did not has failed in a way of its own, whatever its untrained loss was."""
     status = str(record["status"])
-    if trains and record["kept_steps"] == 0 and status != "crashed":
+    if trains and trained_nothing(record):
         return UNTRAINED if record["compute"] > 1.0 - 1.0 / record["steps"] else NO_STEP
     loss = record["final"]["val_loss"]
     return NO_BETTER if status == "diverged" and loss is not None and math.isfinite(loss) else status

@@ -1,6 +1,5 @@
 """How much of a ranking hangs on a single task, or on a single seed of one: a failed run makes a mean infinite."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -74,7 +73,7 @@ def sensitivity(rows: Rows) -> Sensitivity:
         rows: of every task, as ``all_rows`` makes them.
     """
     heads = headlines(rows) if rows else ()
-    ranked = [head for head in heads if head.equal_compute and not head.missing]
+    ranked = [head for head in heads if head.everywhere]
     best = _best(ranked)
     names = {head.method for head in ranked}
     return Sensitivity(
@@ -93,7 +92,7 @@ def failed_runs(rows: Rows, method: str) -> tuple[tuple[str, Failure], ...]:
 
 
 def _best(ranked: Sequence[Headline]) -> Headline | None:
-    return next((head for head in ranked if head.regret is not None and math.isfinite(head.regret)), None)
+    return next((head for head in ranked if head.finite_regret is not None), None)
 
 
 def _unlucky(head: Headline, best: Headline | None, tasks: int) -> bool:
@@ -119,5 +118,5 @@ def _lone(rows: Rows, names: set[str]) -> tuple[LoneFailures, ...]:
 
 def _without(rows: Rows, task: str, names: set[str]) -> Without:
     heads = headlines({name: of for name, of in rows.items() if name != task})
-    best = _best([head for head in heads if head.method in names and head.equal_compute and not head.missing])
+    best = _best([head for head in heads if head.method in names and head.everywhere])
     return Without(task, None, "", None) if best is None else Without(task, best.method, best.title, best.regret)

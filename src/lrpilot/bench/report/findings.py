@@ -90,14 +90,13 @@ class Findings:
     @property
     def own(self) -> tuple[Headline, ...]:
         """Lrpilot's methods at equal compute that were run on every task, the best mean first."""
-        return tuple(h for h in self.heads if h.group == "lrpilot" and h.equal_compute and not h.missing)
+        return tuple(h for h in self.heads if h.group == "lrpilot" and h.everywhere)
 
     @property
     def picked(self) -> Headline | None:
         """The best of ``own``, where that is not the entry: picked from several by the runs that judge it."""
         best = self.own[0] if self.own else None
-        finite = best is not None and best.regret is not None and math.isfinite(best.regret)
-        return best if best is not None and finite and best.method != ENTRY else None
+        return best if best is not None and best.finite_regret is not None and best.method != ENTRY else None
 
     @property
     def comparisons(self) -> int:

@@ -91,7 +91,7 @@ def group_of(head_group: str) -> Group:
 
 
 def _apart(heads: Sequence[Headline]) -> tuple[list[Headline], list[Headline], list[Headline]]:
-    everywhere = [h for h in heads if h.equal_compute and not h.missing]
+    everywhere = [h for h in heads if h.everywhere]
     partly = [h for h in heads if h.equal_compute and h.missing]
     return everywhere, partly, [h for h in heads if not h.equal_compute]
 
@@ -107,7 +107,7 @@ def _smoke_remarks(findings: Findings) -> Iterable[Block]:
 def why_unranked(findings: Findings) -> str:
     """Why methods are not ranked while the benchmark is incomplete; "" where they are."""
     everywhere, partly, _ = _apart(findings.heads)
-    finite = sum(h.regret is not None and math.isfinite(h.regret) for h in everywhere)
+    finite = sum(h.finite_regret is not None for h in everywhere)
     waiting = {h.method for h in partly} | _still_planned(findings)
     total = len({h.method for h in everywhere} | waiting)
     if len(everywhere) >= ENOUGH and (finite >= ENOUGH or not waiting):
@@ -144,7 +144,7 @@ def _still_planned(findings: Findings) -> set[str]:
 
 
 def _answer(findings: Findings, heads: Sequence[Headline]) -> str:
-    ranked = [h for h in heads if h.regret is not None and math.isfinite(h.regret)]
+    ranked = [h for h in heads if h.finite_regret is not None]
     count = len(findings.judged)
     if not ranked:
         return f"No method has finished every run on {many(count, 'task')}, so none has a finite mean regret."
@@ -202,7 +202,7 @@ def _forest_row(head: Headline) -> ForestRow:
 
 def _profile(findings: Findings) -> Figure | None:
     """Of the methods run on every task: a share of fewer tasks would be another quantity."""
-    drawn = [h for h in findings.heads if h.profile is not None and h.equal_compute and not h.missing]
+    drawn = [h for h in findings.heads if h.profile is not None and h.everywhere]
     if not drawn:
         return None
     best = [line for line in _coloured(findings) if line[1] in drawn]
@@ -317,7 +317,7 @@ def _table(findings: Findings, heads: Sequence[Headline], caption: str, *, bold:
 
 
 def _best(heads: Sequence[Headline]) -> str | None:
-    ranked = [(h.regret, i) for i, h in enumerate(heads) if h.regret is not None and math.isfinite(h.regret)]
+    ranked = [(h.finite_regret, i) for i, h in enumerate(heads) if h.finite_regret is not None]
     return heads[min(ranked)[1]].method if ranked else None
 
 

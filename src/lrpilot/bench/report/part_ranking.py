@@ -15,7 +15,7 @@ from lrpilot.bench.report.numbers import many, names_text, ratio_text
 def sensitivity_words(findings: Findings) -> Iterable[Paragraph]:
     """What would change the ranking: a paragraph each on failures, on left-out tasks, and on the unlucky."""
     ranking = findings.ranking
-    total = sum(head.equal_compute and not head.missing for head in findings.heads)
+    total = sum(head.everywhere for head in findings.heads)
     if ranking.failed:
         words = f"{ranking.failed} of the {many(total, 'method')} run on every task {_have(ranking.failed)} a failed "
         words += "run, and by the protocol one is enough to make a mean infinite. "

@@ -30,8 +30,7 @@ def _best(findings: Findings) -> Words:
     unranked = why_unranked(findings)
     if unranked:
         return (Strong("Best methods."), f" {unranked}")
-    heads = [h for h in findings.heads if h.equal_compute and not h.missing]
-    ranked = [h for h in heads if h.regret is not None and math.isfinite(h.regret)][:TOP]
+    ranked = [h for h in findings.heads if h.everywhere and h.finite_regret is not None][:TOP]
     if not ranked:
         return (Strong("Best methods."), " No method has finished every run on every task.")
     names = names_text(f"{head.title} {ratio_text(head.regret)} ({head.group})" for head in ranked)
