@@ -35,6 +35,13 @@ def test_a_record_says_everything_about_its_run() -> None:
     assert set(record["final"]) == {"val_loss", "val_score", "test_loss", "test_score"}
 
 
+def test_of_a_run_that_only_its_end_is_asked_of_every_fifth_point_is_kept() -> None:
+    thin = execute(JOB)["curve"]  # a tenth of the task's budget
+    assert thin["steps"] == [0, 25, 50, 75, 100]
+    assert {len(values) for values in thin.values()} == {5}
+    assert [replace(JOB, horizon=1.0, lr_factor=factor).whole for factor in (1.0, 30.0)] == [True, False]
+
+
 def test_a_run_reproduces_bit_for_bit_but_for_seconds() -> None:
     first, again = execute(JOB), execute(replace(JOB, repeat=1))
     for record in (first, again):

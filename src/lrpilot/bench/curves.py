@@ -48,7 +48,17 @@ class Curve:
         self.train_loss.append(sum(losses) / len(losses) if losses else math.nan)
         self.lr.append(self._lr)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for a record."""
+    def to_dict(self, *, every: int = 1) -> dict[str, Any]:
+        """Plain data for a record.
+
+        Args:
+            every: 1 for all points; n for the first, every n-th after it, and the last. What happened since the
+                point before is then said of the last stretch alone.
+        """
+        last = len(self.steps) - 1
+        kept = [i for i in range(last + 1) if i % every == 0 or i == last]
         floats = {name: getattr(self, name) for name in ("compute", "val_loss", "val_score", "train_loss", "lr")}
-        return {"steps": list(self.steps), **{name: [compact(x) for x in xs] for name, xs in floats.items()}}
+        return {
+            "steps": [self.steps[i] for i in kept],
+            **{name: [compact(values[i]) for i in kept] for name, values in floats.items()},
+        }

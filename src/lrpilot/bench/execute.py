@@ -21,6 +21,7 @@ from lrpilot.bench.session import DivergedError, Session
 from lrpilot.bench.tasks.registry import get_task
 from lrpilot.errors import MissingDependencyError
 
+THINNED = 5  # of the points of a run whose course nobody looks at, one in so many is kept: records stay small
 WORDS = 500  # of an error's text on record, in characters
 METHOD_FILE = method_module.__file__  # whose Method.train calls fly
 
@@ -83,7 +84,7 @@ def execute(job: Job, *, device: str = "cpu", on_crash: Callable[[Exception], No
         "declared": session.declared.to_dict(),
         "counted": session.counter.tally.to_dict(),
         "notes": session.notes,
-        "curve": session.curve.to_dict(),
+        "curve": session.curve.to_dict(every=1 if job.whole else THINNED),
         "weights": weights_digest(session.model),
         "seconds": round(seconds, 3),
         "machine": machine_facts(device),
