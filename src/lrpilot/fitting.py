@@ -92,7 +92,8 @@ def fit(
         policy: decides the learning rates.
         total_steps: kept optimizer steps.
         budget: total compute instead, probes included: a number of forward-equivalents, or a
-            :class:`Budget`. The policy is told the steps that are left. Forward-equivalents are never exceeded: a
+            :class:`Budget`. The policy is told the steps that are left. Forward-equivalents are never exceeded (they
+            count batches of the first one's size: where a sampler's batches vary, so does the total): a
             measurement that they cannot pay for is left out and the lr held from there on
             (:attr:`FitResult.coasts_from`). An event of phase "warning" tells once of measurements that have taken
             more than a third of it.

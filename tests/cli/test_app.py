@@ -348,6 +348,18 @@ def test_autolrs_searches_from_the_command_line() -> None:
     assert "after 300 steps" in call("simulate", "autolrs", "--steps", "300").stdout
 
 
+def test_trials_are_continued_where_the_command_says_so() -> None:
+    words = ("--policy", "autolrs_paper", "--steps", "60", "--continue-trials")
+    words += tuple(word for each in ("tau=20", "min_lr=0.001", "max_lr=1.0") for word in ("--set", each))
+    document = call_json("train", "task.py:make_training", *words, "--out", "continued")
+    history = Path("continued/history.jsonl").read_text()
+    assert document["steps"] == 60 and ": continue '" in history
+    flown = call_json("simulate", *words[1:])
+    assert flown["steps"] == 60
+    plain = call_json("simulate", *(word for word in words[1:] if word != "--continue-trials"))
+    assert flown["cost"]["steps"] < plain["cost"]["steps"]
+
+
 def test_simulate_replays_what_find_recorded() -> None:
     found = call_json("find", "task.py:make_training", "--target", "constant", "--out", "here", "--no-plot")
     document = call_json("simulate", "step_sampling", "--landscape", "here/result.json")

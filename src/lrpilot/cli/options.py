@@ -26,6 +26,11 @@ Out = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead, and no progress.")]
 
+ContinueTrials = Annotated[
+    bool,
+    typer.Option("--continue-trials", help="Go on from a search's best Trial where the policy can (autolrs)."),
+]
+
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the policy (explore=0.5); repeatable."),

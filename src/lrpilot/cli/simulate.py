@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lrpilot.cli.options import Json, Settings, parse_settings
+from lrpilot.cli.options import ContinueTrials, Json, Settings, parse_settings
 from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, say, say_json, table
 from lrpilot.errors import SettingError
 
@@ -29,6 +29,7 @@ def simulate(
     steps: Annotated[int, typer.Option(metavar="NUMBER", help="Optimizer steps; a finder takes none.", min=1)] = 1000,
     lr: Annotated[float, typer.Option(metavar="NUMBER", help="lr of the optimizer: the peak of a schedule.")] = 0.1,
     settings: Settings = None,
+    continue_trials: ContinueTrials = False,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the noise.", min=0)] = 0,
     json: Json = False,
 ) -> None:
@@ -38,7 +39,7 @@ def simulate(
 
     ground = load_landscape(landscape)
     flown = get_policy(policy, **parse_settings(settings or ()))
-    result = simulation.simulate(flown, ground, lr=lr, total_steps=steps, seed=seed)
+    result = simulation.simulate(flown, ground, lr=lr, total_steps=steps, seed=seed, continue_trials=continue_trials)
     if json:
         say_json({"policy": policy, "landscape": landscape, **_plain(result)})
     else:

@@ -10,6 +10,7 @@ import typer
 
 from lrpilot.cli.loading import guarded, load_training
 from lrpilot.cli.options import (
+    ContinueTrials,
     Factory,
     Force,
     Json,
@@ -49,6 +50,7 @@ class Request:
         steps: kept steps, or None.
         budget: total compute, or None.
         settings: of the policy, each as NAME=VALUE.
+        continue_trials: whether the policy may go on from a Trial.
     """
 
     factory: str
@@ -58,6 +60,7 @@ class Request:
     steps: int | None
     budget: str | None
     settings: tuple[str, ...] = ()
+    continue_trials: bool = False
 
     def check(self) -> None:
         """Raise now what would otherwise be raised after a search.
@@ -115,6 +118,7 @@ class Request:
             value = getattr(self, name)
             words += [] if value is None else [f"--{name}", str(value)]
         words += [word for text in self.settings for word in ("--set", text)]
+        words += ["--continue-trials"] if self.continue_trials else []
         return shlex.join([*words, "--out", str(folder.path), "--resume"])
 
 
@@ -142,13 +146,14 @@ def train(
         ),
     ] = None,
     settings: Settings = None,
+    continue_trials: ContinueTrials = False,
     out: Out = None,
     force: Force = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
     json: Json = False,
 ) -> None:
     """Train with a policy. Ctrl-C leaves a run that resumes bit for bit."""
-    request = Request(factory, policy, lr, warmup, steps, budget, tuple(settings or ()))
+    request = Request(factory, policy, lr, warmup, steps, budget, tuple(settings or ()), continue_trials)
     request.check()
     training = load_training(factory)
     with run_folder("train", out, force=force, resume=resume) as folder:
@@ -224,6 +229,7 @@ def _fly(
         request.make_policy(lr),
         total_steps=request.steps,
         budget=None if request.budget is None else _less(parse_budget(request.budget), found),
+        continue_trials=request.continue_trials,
         progress=progress,
         checkpoint=folder.checkpoint,
         resume=resume,
