@@ -48,8 +48,8 @@ class Job:
 
     @property
     def whole(self) -> bool:
-        """Whether its course is looked at: the start-lr and the horizon sweep ask how a run ends, and no more."""
-        return self.lr_factor == 1.0 and self.horizon == 1.0
+        """Whether its course is looked at: the start-lr sweep asks how a run ends, and no more."""
+        return self.lr_factor == 1.0
 
 
 @dataclass(frozen=True)
