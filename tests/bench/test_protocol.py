@@ -241,9 +241,10 @@ def test_what_belongs_to_experiments_is_in_no_other_suite() -> None:
     assert not [job for job in jobs if job.method in alone or get_task(job.task).experiment]
 
 
-def test_the_pair_at_the_papers_size_is_asked_for() -> None:
+def test_the_runs_at_the_papers_size_are_asked_for_by_name() -> None:
     full = {job for job in jobs_of("lr_tuner", large=True) if get_task(job.task).large}
-    assert {job.method for job in full} == {"constant_unwarmed", "lr_tuner_epochs"}
+    assert {job.method for job in full} == {"constant_unwarmed", "lr_tuner_epochs", "lr_tuner"}
+    assert sorted(get_task(job.task).family(job.family).momentum for job in full) == 3 * [0.5] + 3 * [0.9]
     assert not full & set(jobs_of("lr_tuner"))
 
 

@@ -16,6 +16,8 @@ from lrpilot.bench.tasks.registry import get_task
 from lrpilot.bench.winners import Lookup, best_of, widening_sweep
 
 TUNER_TASK, TUNER_TASK_FULL = "papers_fashion", "papers_fashion_full"
+# The papers do not say how much momentum; the example that their net is from had 0.5.
+HALF_TASK, HALF_TASK_FULL = "papers_fashion_half", "papers_fashion_full_half"
 TUNER_FAMILIES = ("sgd", "plain_sgd", "adam")
 TUNER_METHODS = ("constant_unwarmed", "lr_tuner_epochs", "lr_tuner", "lr_tuner_saturation")
 SEED_LRS = (0.05, 0.075, 0.125, 0.15)  # AutoLR, Table 12; 0.1 is everywhere else
@@ -36,7 +38,7 @@ TUNED = ("constant", "cosine", "clr", "sgdr")  # the slides' baselines, and two 
 
 
 def lr_tuner_jobs(seeds: tuple[int, ...]) -> Iterator[Job]:
-    """LRTuner's: AutoLR's Tables 14, 2 and 12, a pair at the papers' size, and steps beyond the minimiser."""
+    """LRTuner's: AutoLR's Tables 14, 2 and 12, runs at the papers' size, and steps beyond the minimiser."""
     for seed in seeds:
         for family in TUNER_FAMILIES:
             yield from (Job(TUNER_TASK, method, seed=seed, family=family) for method in TUNER_METHODS)
@@ -44,7 +46,10 @@ def lr_tuner_jobs(seeds: tuple[int, ...]) -> Iterator[Job]:
         yield from (Job(TUNER_TASK, "lr_tuner_epochs", seed=seed, family="sgd", lr=lr) for lr in SEED_LRS)
         for factor in STEP_FACTORS:
             yield from (Job(task, f"lr_tuner_factor_{factor:g}", seed=seed) for task in STEP_FACTOR_TASKS)
-    yield from (Job(TUNER_TASK_FULL, method, family="sgd") for method in TUNER_METHODS[:2])
+    for seed in seeds:
+        yield from (Job(HALF_TASK, method, seed=seed, family="sgd") for method in TUNER_METHODS[:3])
+    for task in (TUNER_TASK_FULL, HALF_TASK_FULL):
+        yield from (Job(task, method, family="sgd") for method in TUNER_METHODS[:3])
 
 
 def weighted_factors_jobs(seeds: tuple[int, ...]) -> Iterator[Job]:

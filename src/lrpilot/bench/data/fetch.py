@@ -51,7 +51,8 @@ DATA_SETS = (
         "apt: dataset-fashion-mnist",
         (
             *("fashion_bn", "fashion_plain", "papers_net", "fashion_full", "fashion_resnet18"),
-            *("papers_fashion", "papers_fashion_full", "factors_fashion"),
+            *("papers_fashion", "papers_fashion_full", "papers_fashion_half", "papers_fashion_full_half"),
+            "factors_fashion",
         ),
         fetch_fashion_mnist,
         find_fashion_mnist,

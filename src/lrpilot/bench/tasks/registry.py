@@ -17,6 +17,7 @@ FILES = (
     "fashion_resnet",
     "papers_fashion",
     "papers_fashion_full",
+    "papers_fashion_half",
     "factors_fashion",
 )
 
