@@ -204,8 +204,8 @@ def test_each_observation_answers_its_action() -> None:
     )
     steps(flight, substrate, 3)
     assert told(flight) == [
-        HeldOut(Progress(0, 9), 100.0),
-        TrialLosses(Progress(0, 9), (100.0, 99.0, 98.0), 98.0, None),
+        HeldOut(Progress(0, 9), 100.0, cost=0.333333),
+        TrialLosses(Progress(0, 9), (100.0, 99.0, 98.0), 98.0, None, cost=0.333333),
         Moved(Progress(0, 9), "a"),
         Trained(Progress(2, 7), 2, (100.0, 99.875), None, True, None),
         LineLosses(Progress(3, 6), (0.0, 0.5, 1.0), ((99.75, 99.6875, 99.625),) * 2),

@@ -193,20 +193,36 @@ class LineLosses:
 
 @record
 class TrialLosses:
-    """Told of a Trial: its training losses, the held-out loss (None if not read), and why it stopped."""
+    """Told of a Trial.
+
+    Attributes:
+        progress: steps taken and left.
+        losses: its training losses.
+        held_out: the held-out loss; None if not read.
+        stop: why it ended early, or None.
+        cost: what it took, in training steps (forward-equivalents ÷ 3), the held-out loss included.
+    """
 
     progress: Progress
     losses: tuple[float, ...]
     held_out: float | None
     stop: StopReason | None
+    cost: float = 0.0
 
 
 @record
 class HeldOut:
-    """Told of an Evaluate: the mean held-out loss."""
+    """Told of an Evaluate.
+
+    Attributes:
+        progress: steps taken and left.
+        loss: the mean held-out loss.
+        cost: what reading it took, in training steps (forward-equivalents ÷ 3).
+    """
 
     progress: Progress
     loss: float
+    cost: float = 0.0
 
 
 @record

@@ -6,7 +6,7 @@ from typing import Any
 from lrpilot.core.actions import Continue, Trial
 from lrpilot.core.history import History
 from lrpilot.core.policy import Policy
-from lrpilot.core.substrate import Substrate, TrialEnd
+from lrpilot.core.substrate import Substrate
 from lrpilot.errors import PolicyError, StateError
 
 
@@ -75,25 +75,24 @@ class KeptEnds:
         if mark in self.keys:
             raise PolicyError(f"A mark and an end need different keys, got {mark!r} for both. Rename one of them.")
 
-    def take(self, action: Continue, substrate: Substrate, history: History) -> TrialEnd | None:
-        """Go on from an end, its steps added to the history; None where that has been done already.
+    def take(self, action: Continue, substrate: Substrate, history: History, *, step: int) -> None:
+        """Go on from an end, its steps added to the history after ``step`` others; nothing where that has been done.
 
         Raises:
             PolicyError: nothing is held under its key.
         """
         if self.taken:
-            return None
+            return
         if action.key not in self.keys:
             raise PolicyError(
                 f"A Trial must be kept before it is continued, got {action.key!r}, held are {sorted(self.keys)}. "
                 "An end is held until the next kept step, and not where its Trial was stopped."
             )
         end = substrate.continue_trial(action.key)
-        history.lrs += end.lrs
-        history.losses += end.losses
+        history.lrs[step:] = end.lrs  # not +=: an interruption may have left a part of it
+        history.losses[step:] = end.losses
         substrate.cost -= end.cost
         self.taken = True
-        return end
 
     def drop(self, key: str, substrate: Substrate) -> None:
         """Forget one."""

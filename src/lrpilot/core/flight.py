@@ -28,6 +28,7 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import decode, encode
+from lrpilot.core.cost import Cost
 from lrpilot.core.ends import KeptEnds
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Context, Policy
@@ -105,7 +106,8 @@ class Flight:
         self._window: list[float] = []
         self._stop_state = StopState()
         self._stop: StopReason | None = None
-        self._state = policy.init(Context(lr, self.progress, continues))
+        self._told_left = self.horizon(0)  # as the policy knows it; None too where a saved flight goes on
+        self._state = policy.init(Context(lr, Progress(0, self._told_left), continues))
         self._begin(policy.ask(self._state))
 
     # -------------------------------------------------------------- reading
@@ -154,7 +156,7 @@ class Flight:
             if isinstance(self.action, Train):
                 self._report(self.action)
                 continue
-            if self._affords is not None and not self._affords(self.action, self.step):
+            if self._has_run_out(self.action):
                 self._coast()
                 return
             self._emit(Event("begin", self.step, self.action))
@@ -163,6 +165,16 @@ class Flight:
             f"A search must end, but {self.policy.name} asked for {MAX_MEASUREMENTS_IN_A_ROW} measurements "
             "without a training step. Make its ask() return a Train or Done."
         )
+
+    def _has_run_out(self, action: Action) -> bool:
+        """Whether what is left cannot pay for a measurement, or has no room any more for a Trial that is kept."""
+        if self._affords is not None and not self._affords(action, self.step):
+            return True
+        if not isinstance(action, Trial) or action.keep is None:
+            return False
+        left, told = self.progress.remaining, self._told_left
+        # Seconds pass between a decision and its Trial. One that never had room is the policy's mistake.
+        return left is not None and left < action.steps and (told is None or action.steps <= told)
 
     def _coast(self) -> None:
         """Leave out what cannot be paid for, and hold the lr to the end: a budget is a promise."""
@@ -234,17 +246,19 @@ class Flight:
                 self._stop_state, self._stop = check_stop(self.action.stop, self._stop_state, loss)
 
     def _measure(self, action: Action) -> Observation:
+        before = self.substrate.cost
         match action:
             case Trial():
                 self._ends.make_room(action, self.policy, self.substrate, self.progress.remaining, self._marks)
                 losses, held_out, stop = self.substrate.trial(action)
                 if action.keep is not None and stop is None:
                     self._ends.keys.add(action.keep)
-                return TrialLosses(self.progress, losses, held_out, stop)
+                return TrialLosses(self.progress, losses, held_out, stop, self._cost_since(before))
             case Line():
                 return LineLosses(self.progress, action.factors, self.substrate.line(action))
             case Evaluate():
-                return HeldOut(self.progress, self.substrate.evaluate(action))
+                loss = self.substrate.evaluate(action)
+                return HeldOut(self.progress, loss, self._cost_since(before))
             case Mark(key) | Rewind(key) | Drop(key):
                 self._move(action, key)
                 return Moved(self.progress, key)
@@ -252,6 +266,13 @@ class Flight:
                 self._continue(action)
                 return Moved(self.progress, key)
         raise PolicyError(f"A policy must ask for one of the known actions, got {action!r}.")
+
+    def _cost_since(self, before: Cost) -> float:
+        """What was spent since then, in training steps: the same on every rank, whatever their batches.
+
+        Rounded, so that it does not depend on what an interrupted measurement has cost before.
+        """
+        return round(self.substrate.read([(self.substrate.cost - before).steps])[0], 6)
 
     def _move(self, action: Action, key: str) -> None:
         if isinstance(action, Mark):
@@ -278,16 +299,17 @@ class Flight:
             self._marks.discard(key)
 
     def _continue(self, action: Continue) -> None:
-        """The steps of a kept Trial are kept steps from now on."""
+        """The steps of a kept Trial are kept steps from now on; where this is interrupted it can be done again."""
         self._read_losses()
-        end = self._ends.take(action, self.substrate, self._history)
-        if end is not None:
-            self._release_line()
-            self.step += len(end.lrs)
-            self._present_lr = end.lrs[-1] if end.lrs else self._present_lr
+        self._ends.take(action, self.substrate, self._history, step=self.step)
+        self._release_line()
+        if self.step < len(self._history.lrs):
+            self._present_lr = self._history.lrs[-1]
+            self.step = len(self._history.lrs)
 
     def _tell(self, observation: Observation) -> None:
         state = self.policy.tell(self._state, observation)
+        self._told_left = observation.progress.remaining
         reason = self.policy.explain(self._state, observation, state)
         event = Event("end", self.step, self.action, observation, reason)
         action = self.policy.ask(state)
@@ -390,6 +412,7 @@ class Flight:
         self._state = decode(saved["state"])
         self._line_held = saved["line_held"]
         self.coasts_from = saved.get("coasts_from")
+        self._told_left = None
         self._begin(decode(saved["action"]))
         self._ends = ends
         self._seek(saved["position"])
