@@ -13,6 +13,8 @@ from lrpilot.core.peak import wrecked_above
 SHARE = 0.25
 # Spreads over the batches by which a loss must rise where little has been gained yet.
 NOISE_ROOM = 2.0
+# Means of equal losses differ by this part of them.
+ROUNDING = 1e-12
 # A loss that is no number at this part of an lr at which it was none before is none at any lr: it is the data.
 NEARLY_ZERO = 1e-6
 # Losses in a row that are no number, before anybody is told.
@@ -47,7 +49,8 @@ class Health:
     @property
     def limit(self) -> float:
         """The largest loss of a sound training: a quarter of the gain lost, or more than the batches differ by."""
-        return max(wrecked_above(self.lowest, self.start, SHARE), self.lowest + NOISE_ROOM * self.noise)
+        limit = max(wrecked_above(self.lowest, self.start, SHARE), self.lowest + NOISE_ROOM * self.noise)
+        return limit + ROUNDING * abs(limit)
 
     def is_wreck(self, loss: float) -> bool:
         """Whether a mean loss is above the limit, or not finite."""
@@ -59,11 +62,35 @@ class Health:
         A loss that was sound stays sound, and so does one a little above it: it may be where a rewind goes back to, and
         where that is a wreck by a new limit, every rewind ends in the next.
         """
-        mean, spread = mean_and_spread(losses)
+        return self.after_mean(*mean_and_spread(losses))
+
+    def after_mean(self, mean: float, spread: float) -> "Health":
+        """The same of losses that are known by their mean, and by what it may be wrong by."""
         lowest = min(self.lowest, mean)
         if wrecked_above(lowest, self.start, SHARE) < mean <= self.limit:
             spread = max(spread, mean - lowest)
         return replace(self, lowest=lowest, noise=spread)
+
+
+@record
+class Blame:
+    """Losses that were no number: whether the lr can be their cause.
+
+    It is lowered for them, until it moves nothing any more. What is no number then is none at any lr: the data is bad,
+    and the lr is given back.
+
+    Attributes:
+        failed_lr: largest lr at which a loss was no number, natural units; 0 for none.
+        blameless: whether such losses are known not to be the lr's fault.
+    """
+
+    failed_lr: float = 0.0
+    blameless: bool = False
+
+    def after(self, lr: float) -> "Blame":
+        """With one more such loss, at ``lr``."""
+        failed = max(self.failed_lr, lr)
+        return Blame(failed, self.blameless or lr <= NEARLY_ZERO * failed)
 
 
 def is_alarming(times: int) -> bool:

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-from lrpilot.core.health import NEARLY_ZERO
 from lrpilot.policies.lr_tuner_state import LRTunerState
 
 # Without a change to undo, an lr at which the loss is no number is divided by this; never below the seed lr ÷ 1e12.
@@ -38,11 +37,11 @@ def no_number(state: LRTunerState, *, blamed: bool) -> LRTunerState:
         blamed: whether the lr can be the cause. Not where the loss is that of weights known to be sound.
     """
     state = replace(state, lost=state.lost + 1)
-    if not blamed or state.blameless:
+    if not blamed or state.blame.blameless:
         return _without_blame(state)
-    state = replace(state, failed_lr=max(state.failed_lr, state.lr))
-    if state.lr <= NEARLY_ZERO * state.failed_lr:
-        return _without_blame(replace(state, lr=state.failed_lr, ceiling=math.inf, blameless=True))
+    state = replace(state, blame=state.blame.after(state.lr))
+    if state.blame.blameless:
+        return _without_blame(replace(state, lr=state.blame.failed_lr, ceiling=math.inf))
     return diverged(state)
 
 

@@ -4,7 +4,7 @@ import math
 from typing import Literal
 
 from lrpilot.core.codec import record
-from lrpilot.core.health import Health
+from lrpilot.core.health import Blame, Health
 from lrpilot.core.line_fit import is_usable
 from lrpilot.core.trust_region import TrustRegion
 from lrpilot.policies.lr_tuner_line import LineReading
@@ -113,8 +113,7 @@ class LRTunerState:
         ceiling: lr that increases stay below, since one beyond it failed.
         line: the Line being read.
         lost: losses in a row that were no number, without a sound window between them.
-        failed_lr: largest lr that was lowered because the loss was no number; 0 for none.
-        blameless: whether such losses are known not to be the lr's fault.
+        blame: what is known of losses that were no number.
         why: code of the last decision on a Line.
         tally: what was done so far.
     """
@@ -138,8 +137,7 @@ class LRTunerState:
     ceiling: float = math.inf
     line: LineReading = LineReading()
     lost: int = 0
-    failed_lr: float = 0.0
-    blameless: bool = False
+    blame: Blame = Blame()
     why: DecisionCode | None = None
     tally: LRTunerTally = LRTunerTally()
 

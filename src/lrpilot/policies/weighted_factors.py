@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.health import NEARLY_ZERO, Health
+from lrpilot.core.health import Health
 from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.reason import Reason
 from lrpilot.core.settings import check_range, check_start, check_whole, is_window, steps_of
@@ -237,9 +237,10 @@ class WeightedFactors(Policy):
             return self._take_back(state, self.factors[0])
         first = state.health is None and state.lost == 0
         state = replace(state, lost=state.lost + 1)
-        if first or (state.health is None and state.blameless):
+        if first or (state.health is None and state.blame.blameless):
             # The scoring batches give no number at the weights that the training began with: nothing can be measured.
-            return replace(state, stage="train", to_train=max(1, state.window - 1), blameless=True)
+            blame = replace(state.blame, blameless=True)
+            return replace(state, stage="train", to_train=max(1, state.window - 1), blame=blame)
         return self._take_back(state, self.factors[0])
 
     def _after_no_number(self, state: WeightedFactorsState, seen: Trained) -> WeightedFactorsState:
@@ -247,11 +248,11 @@ class WeightedFactors(Policy):
         # The first loss after a Mark or a Rewind is that of weights no step has touched.
         untouched = state.fresh and len(seen.losses) == 1
         state = replace(state, lost=state.lost + 1)
-        if not untouched and not state.blameless:
-            state = replace(state, failed_lr=max(state.failed_lr, state.lr))
-            if state.lr > NEARLY_ZERO * state.failed_lr:
+        if not untouched and not state.blame.blameless:
+            state = replace(state, blame=state.blame.after(state.lr))
+            if not state.blame.blameless:
                 return self._take_back(state, self.factors[0])
-            state = replace(state, lr=state.failed_lr, ceiling=self.max_lr, blameless=True)
+            state = replace(state, lr=state.blame.failed_lr, ceiling=self.max_lr)
         return replace(state, stage="rewind", to_train=max(1, state.window - 1), candidates=None, shrinks=0)
 
     def _begin_window(self, state: WeightedFactorsState, factor: float, stage: Stage) -> WeightedFactorsState:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from lrpilot.core.actions import LineLosses, Observation
 from lrpilot.core.codec import record
-from lrpilot.core.health import Health, alarm, is_alarming
+from lrpilot.core.health import Blame, Health, alarm, is_alarming
 from lrpilot.core.reason import Reason, lr_from_to
 from lrpilot.core.weighting import Candidates
 
@@ -28,8 +28,7 @@ class WeightedFactorsState:
         shrinks: Lines of smaller factors read of that step.
         fresh: whether no step has been trained since the last Mark or Rewind.
         lost: losses in a row that were no number, without a sound Line between them.
-        failed_lr: largest lr that was lowered because a training loss was no number; 0 for none.
-        blameless: whether such losses are known not to be the lr's fault.
+        blame: what is known of losses that were no number.
     """
 
     stage: Stage
@@ -44,8 +43,7 @@ class WeightedFactorsState:
     shrinks: int = 0
     fresh: bool = False
     lost: int = 0
-    failed_lr: float = 0.0
-    blameless: bool = False
+    blame: Blame = Blame()
 
 
 def explain(state: WeightedFactorsState, seen: Observation, after: WeightedFactorsState) -> Reason | None:
