@@ -82,6 +82,8 @@ class SimulatedSubstrate:
         rng, state, visited = self._probe_rng(), self.state, []
         losses: list[float] = []
         rules, stop = StopState(), None
+        for _ in range(action.first):
+            self.landscape.draw(rng)
         while stop is None and len(losses) < action.steps:
             batch = self.landscape.draw(rng)
             losses.append(self.landscape.loss(state, batch))

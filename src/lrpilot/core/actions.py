@@ -64,8 +64,7 @@ class Line:
             raise SettingError("A Line needs at least one factor, got none. Give for example (0.5, 1.0, 1.5).")
         if self.batches < 1:
             raise SettingError(f"batches must be >= 1, got {self.batches}.")
-        if self.first < 0:
-            raise SettingError(f"first must be >= 0, got {self.first}. Batches are counted from 0.")
+        _require_index(self.first)
 
 
 @record
@@ -85,6 +84,7 @@ class Trial:
             under the key, or to the next kept step or Rewind; None for not. Held is the state after the last step,
             before weights are averaged or statistics re-estimated. It may have no more steps than are left, and
             one that was stopped is not held.
+        first: batch of its data that it begins with, counted from the one that Trials begin with now.
     """
 
     shape: Shape
@@ -92,9 +92,11 @@ class Trial:
     evaluate: Literal["no", "end", "average"] = "no"
     stop: Stop = Stop()
     keep: str | None = None
+    first: int = 0
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
+        _require_index(self.first)
 
 
 @record
@@ -234,6 +236,11 @@ class Moved:
 
 
 Observation = Trained | LineLosses | TrialLosses | HeldOut | Moved
+
+
+def _require_index(first: int) -> None:
+    if first < 0:
+        raise SettingError(f"first must be >= 0, got {first}. Batches are counted from 0.")
 
 
 def _require_steps(steps: int) -> None:

@@ -20,6 +20,7 @@ What differs from the public code, in the published setting too:
 """
 
 from dataclasses import KW_ONLY, replace
+from math import isfinite
 from typing import ClassVar, Literal
 
 from lrpilot.core.actions import (
@@ -30,6 +31,7 @@ from lrpilot.core.actions import (
     HeldOut,
     Mark,
     Observation,
+    Progress,
     Rewind,
     Train,
     Trained,
@@ -38,12 +40,11 @@ from lrpilot.core.actions import (
 from lrpilot.core.codec import record
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy, not_asked_for
+from lrpilot.core.reason import Reason
 from lrpilot.core.settings import steps_of
 from lrpilot.core.shape import Shape, constant, ramp
 from lrpilot.policies.autolrs_continue import to_be_kept
 from lrpilot.policies.autolrs_flight import (
-    LEAST_LOOK,
-    LOOKS,
     begin_search,
     charged,
     continued,
@@ -51,17 +52,12 @@ from lrpilot.policies.autolrs_flight import (
     first_interval,
     first_phase,
     found_interval,
-    taken_back,
     trained,
     tried,
 )
-from lrpilot.policies.autolrs_plan import (
-    EVALUATION,
-    check_settings,
-    make_finder,
-    require_horizon,
-    warmup_steps,
-)
+from lrpilot.policies.autolrs_guard import part_steps, taken_back
+from lrpilot.policies.autolrs_plan import check_settings, make_finder, require_horizon, warmup_steps
+from lrpilot.policies.autolrs_reasons import explain
 from lrpilot.policies.autolrs_search import ask_trial
 from lrpilot.policies.autolrs_state import AutoLRSState
 
@@ -197,11 +193,6 @@ class AutoLRS(Policy):
         """The score in force: the stage that is to end at its own lr must not be judged by what a decay would gain."""
         return self.score or ("raw" if self.final is None else "average")
 
-    @property
-    def evaluation_steps(self) -> int:
-        """What reading the score of a Trial is taken to cost beyond its steps."""
-        return 0 if self.scoring == "raw" else EVALUATION
-
     def longest_stage(self, total: int | None) -> float:
         """Steps at which doubling ends."""
         return float("inf") if self.max_stage is None else steps_of(self.max_stage, total)
@@ -209,19 +200,22 @@ class AutoLRS(Policy):
     # ------------------------------------------------------------ the policy
 
     def init(self, context: Context) -> AutoLRSState:
-        """The interval comes first, then the search for the first stage."""
+        """The default begins with a held-out loss. The interval comes next, then the search for the first stage."""
         require_horizon(self, context)
-        finder = make_finder(self, context)
         progress = context.progress
-        state = AutoLRSState("find", context.lr, progress.step, progress.remaining, interval=None)
+        state = AutoLRSState("level", context.lr, progress.step, progress.remaining, interval=None)
         state = replace(state, continues=context.continues)
-        if finder is not None:
-            return replace(state, finder=finder, found=finder.init(context))
-        return self._after_interval(replace(state, interval=first_interval(self, context.lr)))
+        judged = not self.published and self.scoring != "raw"
+        return state if judged else self._look_for_interval(state)
+
+    def _look_for_interval(self, state: AutoLRSState) -> AutoLRSState:
+        finder = make_finder(self, state)
+        if finder is None:
+            return self._after_interval(replace(state, interval=first_interval(self, state.lr)))
+        found = finder.init(Context(state.lr, Progress(state.step, state.remaining), state.continues))
+        return replace(state, phase="find", finder=finder, found=found)
 
     def _after_interval(self, state: AutoLRSState) -> AutoLRSState:
-        if not self.published and self.scoring != "raw":
-            return replace(state, phase="level")
         steps = warmup_steps(self, state.remaining) if self.published else 0
         if steps < 1:
             return begin_search(self, state)
@@ -258,7 +252,7 @@ class AutoLRS(Policy):
     def tell(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
         """Note what was seen, and decide."""
         progress, asked = observation.progress, state
-        if state.phase in ("find", "level", "search"):
+        if state.phase in ("find", "level", "search") and isinstance(observation, (TrialLosses, HeldOut)):
             state = charged(state, observation)
         state = replace(state, step=progress.step, remaining=progress.remaining)
         match state.phase, observation:
@@ -267,7 +261,8 @@ class AutoLRS(Policy):
             case "warmup", Trained():
                 return begin_search(self, state) if observation.finished else state
             case "level", HeldOut():
-                return begin_search(self, replace(state, first_loss=observation.loss))
+                first = observation.loss if isfinite(observation.loss) else None
+                return self._look_for_interval(replace(state, first_loss=first, evaluation=state.spent))
             case "search", TrialLosses():
                 return tried(self, asked, state, observation)
             case "mark", _:
@@ -279,6 +274,10 @@ class AutoLRS(Policy):
             case "train", Trained():
                 return trained(self, state, observation)
         raise not_asked_for(self.name, observation)
+
+    def explain(self, state: AutoLRSState, observation: Observation, after: AutoLRSState) -> Reason | None:
+        """From which lr to which, and why."""
+        return explain(state, after)
 
     def _sampled(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
         """One more measurement of step sampling; its window where it is done."""
@@ -296,7 +295,7 @@ class AutoLRS(Policy):
         steps, shape = state.train_steps, self._shape(state)
         if self.published:
             return Train(shape, steps)
-        return Train(shape, steps, observe_every=max(LEAST_LOOK, -(-steps // LOOKS)))
+        return Train(shape, steps, observe_every=part_steps(state))
 
     def _shape(self, state: AutoLRSState) -> Shape:
         """The present lr, or its way to zero; the first stage may begin with a ramp."""

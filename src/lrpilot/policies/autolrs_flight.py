@@ -1,27 +1,20 @@
-"""What AutoLRS does between two searches: stages begin, are watched, are taken back, and end."""
+"""What AutoLRS does between two searches: stages begin, are watched, and end."""
 
 import math
 from dataclasses import replace
-from statistics import median
 from typing import TYPE_CHECKING
 
-from lrpilot.core.actions import Observation, Trained, TrialLosses
-from lrpilot.core.health import Health, mean_and_spread
-from lrpilot.core.peak import KILL_MARGIN, KILLED, wrecked_above
-from lrpilot.core.trials import standard_error
+from lrpilot.core.actions import HeldOut, Trained, TrialLosses
 from lrpilot.policies.autolrs_continue import gone_on, held_lr, kept_after, to_go_on_from
-from lrpilot.policies.autolrs_plan import EVALUATION, bounds, plan_longer, plan_search, stage_steps
-from lrpilot.policies.autolrs_search import choose, go_on, open_search, read_candidate
+from lrpilot.policies.autolrs_guard import Look, after_no_number, is_wreck, marked_again, sound, take_back
+from lrpilot.policies.autolrs_plan import bounds, plan_longer, plan_search, stage_steps
+from lrpilot.policies.autolrs_search import choose, go_on, open_search, past_bad_batch, read_candidate
 from lrpilot.policies.autolrs_state import AutoLRSState, LRSearch, LRStage, Phase, StageCode
 from lrpilot.policies.step_sampling import StepSampling, StepSamplingState
 
 if TYPE_CHECKING:
     from lrpilot.policies.autolrs import AutoLRS
 
-# Looks at a stage's losses, the last at its end, and the fewest steps between two.
-LOOKS, LEAST_LOOK = 4, 10
-# A stage that was taken back so often is not the lr's fault.
-MOST_REWINDS = 5
 # Where step sampling has no suggestion: decades below and above the optimizer's own lr.
 BELOW, ABOVE = 2.0, 1.0
 # Where it is not asked: decades to each side of it with which the search begins.
@@ -30,15 +23,11 @@ AROUND = 1.0
 DECAY_ROOM = 1.0
 
 
-def charged(state: AutoLRSState, observation: Observation) -> AutoLRSState:
+def charged(state: AutoLRSState, observation: TrialLosses | HeldOut) -> AutoLRSState:
     """With what a measurement has cost, in steps: what it took from those that remain, or else what it did."""
     progress, before = observation.progress, state.remaining
-    if isinstance(observation, TrialLosses):
-        work = len(observation.losses) + (0 if observation.held_out is None else EVALUATION)
-    else:
-        work = EVALUATION
     paid = 0 if before is None or progress.remaining is None else before - progress.remaining
-    cost = float(paid if paid > 0 else work)
+    cost = float(paid) if paid > 0 else observation.cost
     search = state.search if state.search is None else replace(state.search, spent=state.search.spent + cost)
     return replace(state, spent=state.spent + cost, charged=state.charged or paid > 0, search=search)
 
@@ -90,7 +79,8 @@ def begin_search(policy: "AutoLRS", state: AutoLRSState) -> AutoLRSState:
     state = replace(state, searches=state.searches + 1, kept=None)
     plan = plan_search(policy, state)
     if plan is None:
-        return begin_stage(policy, state, state.lr, StageCode.NOT_SEARCHED, None)
+        low, high = bounds(policy)
+        return begin_stage(policy, state, min(max(state.lr, low), high), StageCode.NOT_SEARCHED, None)
     return replace(state, phase="search", search=open_search(policy, state, plan))
 
 
@@ -105,15 +95,19 @@ def tried(policy: "AutoLRS", asked: AutoLRSState, state: AutoLRSState, seen: Tri
     """
     search = state.search
     assert search is not None  # phase "search" begins with one
-    if state.first_loss is None and seen.losses and math.isfinite(seen.losses[0]):
-        state = replace(state, first_loss=seen.losses[0])
+    if state.first_train is None and seen.losses and math.isfinite(seen.losses[0]):
+        first = state.first_loss if state.first_loss is not None else seen.losses[0]
+        state = replace(state, first_loss=first, first_train=seen.losses[0])
+    later = past_bad_batch(policy, search, seen)
+    if later is not None:
+        return replace(state, search=later, first=later.first)
     candidate = read_candidate(policy, state, search, seen)
     search = go_on(policy, state, replace(search, candidates=(*search.candidates, candidate)))
     lr, code = choose(policy, state, search)
     state = replace(state, search=search, kept=kept_after(policy, asked, seen, lr=candidate.lr, choice=lr))
     if search.queue:
         return state
-    if search.scouting and code is not StageCode.ALL_DIVERGED:
+    if search.scouting and code not in (StageCode.ALL_DIVERGED, StageCode.NO_NUMBER):
         longer = plan_longer(policy, state, search)
         if longer is not None:
             state = replace(state, lr=lr, scouts=search, kept=None)
@@ -146,6 +140,7 @@ def begin_stage(
         train_steps=steps,
         warming=not state.stages and not policy.published,
         safe=state.health,
+        part=None,
         scouts=None,
     )
 
@@ -165,12 +160,15 @@ def trained(policy: "AutoLRS", state: AutoLRSState, seen: Trained) -> AutoLRSSta
     """A part of a stage, or all of it, has been trained."""
     if policy.published:
         return _trained_as_published(policy, state, seen)
-    losses = seen.losses or (() if seen.held_out is None else (seen.held_out,))
-    if seen.stop is not None or is_wreck(state, losses, finished=seen.finished):
-        return _take_back(state)
-    if losses and (state.health is not None or has_gained(state, losses)):
-        state = replace(state, health=_health_after(state, losses))
-    return _next_stage(policy, state) if seen.finished else state
+    look = Look.of(seen)
+    if look.held_out:  # read because the loop gives no losses
+        state = replace(state, spent=state.spent + state.evaluation)
+    if look.no_number:
+        return after_no_number(state, look)
+    if is_wreck(state, look):
+        return take_back(state)
+    state = sound(state, look)
+    return _next_stage(policy, state) if seen.finished else marked_again(state)
 
 
 def _trained_as_published(policy: "AutoLRS", state: AutoLRSState, seen: Trained) -> AutoLRSState:
@@ -188,65 +186,3 @@ def _next_stage(policy: "AutoLRS", state: AutoLRSState) -> AutoLRSState:
     if policy.published and state.stages[-1].steps >= policy.longest_stage(state.total):
         state = replace(state, validating=True)
     return begin_search(policy, state)
-
-
-# --------------------------------------------------------------------- wrecks
-
-
-def is_wreck(state: AutoLRSState, losses: tuple[float, ...], *, finished: bool) -> bool:
-    """Whether the losses of a part of a stage say that the training is lost.
-
-    They do where the mean has lost a quarter of all that was gained so far, and more than it scatters by; and at
-    the end of a stage, where nothing has been gained yet.
-
-    Args:
-        state: while the stage is trained.
-        losses: of the part that has just been trained.
-        finished: whether it was the last part.
-    """
-    mean, _ = mean_and_spread(losses) if losses else (0.0, 0.0)
-    if not math.isfinite(mean):
-        return True
-    if len(losses) < LEAST_LOOK or state.stages[-1].rewinds >= MOST_REWINDS:
-        return False
-    if state.health is None:
-        return finished and not has_gained(state, losses)
-    # Single losses scatter widely, their mean does not: a training that dies slowly must not hide in its own noise.
-    error = max(standard_error(losses), state.health.noise)
-    return replace(state.health, noise=error).is_wreck(mean)
-
-
-def has_gained(state: AutoLRSState, losses: tuple[float, ...]) -> bool:
-    """Whether the first stage has gained a tenth of what the best of its Trials did; True where that is not known."""
-    best = min((score for score in state.stages[-1].scores if math.isfinite(score)), default=math.inf)
-    if state.first_loss is None or best >= state.first_loss:
-        return True
-    # The median of the later half: a ramp comes first, and losses may leap.
-    return median(losses[len(losses) // 2 :]) <= wrecked_above(best, state.first_loss, KILLED)
-
-
-def _health_after(state: AutoLRSState, losses: tuple[float, ...]) -> Health:
-    mean, _ = mean_and_spread(losses)
-    start, lowest = (mean, mean) if state.health is None else (state.health.start, state.health.lowest)
-    if state.health is None and state.first_loss is not None:
-        start = max(mean, state.first_loss)
-    return Health(start, min(lowest, mean), standard_error(losses))
-
-
-def _take_back(state: AutoLRSState) -> AutoLRSState:
-    """The present lr has wrecked the training: back to where the stage began, half a decade below."""
-    stage, lr = state.stages[-1], state.lr * 10.0**-KILL_MARGIN
-    stages = (*state.stages[:-1], replace(stage, rewinds=stage.rewinds + 1))
-    ceiling = min(state.ceiling, lr)
-    return replace(state, phase="rewind", lr=lr, ceiling=ceiling, stages=stages, warming=False, health=state.safe)
-
-
-def taken_back(state: AutoLRSState) -> AutoLRSState:
-    """The rest of a stage that was taken back."""
-    if state.remaining == 0:
-        return replace(state, phase="done")
-    stage = state.stages[-1]
-    left = max(1, stage.begin + stage.steps - state.step)
-    if state.remaining is not None:
-        left = state.remaining if stage.decays else min(left, state.remaining)
-    return replace(state, phase="train", train_steps=left)

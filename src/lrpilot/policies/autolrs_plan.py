@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # The lrs that are searched where no interval is given.
 LOWEST, HIGHEST = 1e-7, 10.0
-# What a held-out loss is taken to cost, in steps: 16 batches, forward only.
-EVALUATION = 5
+# What a held-out loss is taken to cost, in steps, where none was read yet: 16 batches, forward only.
+EVALUATION = 5.0
 # Step sampling on its first grid alone, and the part of a training that it may cost by default.
 GRID_TRIALS = 17
 FINDER_STEPS = 20
@@ -96,7 +96,7 @@ def plan_search(policy: "AutoLRS", state: AutoLRSState) -> SearchPlan | None:
     first = state.searches <= 1
     most = policy.num_trials if first else math.ceil(policy.num_trials / 2)
     allowance = _allowance(policy, state)
-    each, enough = policy.evaluation_steps, min(most, ENOUGH if first else ENOUGH_LATER)
+    each, enough = _evaluation(policy, state), min(most, ENOUGH if first else ENOUGH_LATER)
     if first and (scouts := _scout_steps(steps, allowance, each)):
         return SearchPlan(scouts, most, horizon, scouting=True)
     if allowance is None:
@@ -107,7 +107,12 @@ def plan_search(policy: "AutoLRS", state: AutoLRSState) -> SearchPlan | None:
     return SearchPlan(steps, most, horizon) if most >= LEAST_TRIALS else None
 
 
-def _scout_steps(longest: int, allowance: float | None, each: int) -> int:
+def _evaluation(policy: "AutoLRS", state: AutoLRSState) -> float:
+    """What reading the score of a Trial costs beyond its steps, in steps."""
+    return 0.0 if policy.scoring == "raw" else state.evaluation
+
+
+def _scout_steps(longest: int, allowance: float | None, each: float) -> int:
     """Steps of the Trials of a search that longer ones, of ``longest`` steps at most, can follow; 0 for none."""
     steps = longest // (2 * LEAST_RATIO)
     if allowance is not None:
@@ -121,7 +126,7 @@ def plan_longer(policy: "AutoLRS", state: AutoLRSState, scouts: LRSearch) -> Sea
     steps, most = math.ceil(policy.trial * horizon), math.ceil(policy.num_trials / 2)
     allowance = _allowance(policy, state)
     if allowance is not None:
-        each = policy.evaluation_steps
+        each = _evaluation(policy, state)
         steps = min(steps, int(allowance / LEAST_TRIALS - each))
         most = min(most, int(allowance // (max(1, steps) + each)))
     return SearchPlan(steps, most, horizon) if steps >= LEAST_RATIO * scouts.steps and most >= LEAST_TRIALS else None
@@ -156,22 +161,23 @@ def _stages_left(policy: "AutoLRS", state: AutoLRSState) -> int:
     return max(1, count)
 
 
-def make_finder(policy: "AutoLRS", context: Context) -> StepSampling | None:
+def make_finder(policy: "AutoLRS", state: AutoLRSState) -> StepSampling | None:
     """Step sampling of the interval; None where it is given, or where the training is too short to pay for it."""
     if policy.min_lr is not None and policy.max_lr is not None:
         return None
     if policy.published:
         return StepSampling.paper()
-    total = context.progress.remaining
-    costs = GRID_TRIALS * (FINDER_STEPS + EVALUATION)
-    if total is not None and policy.overhead is not None and costs > min(FINDER_PART, policy.overhead / 2) * total:
+    costs = GRID_TRIALS * (FINDER_STEPS + (state.evaluation or EVALUATION))
+    most = math.inf if policy.overhead is None or state.total is None else min(FINDER_PART, policy.overhead / 2)
+    if state.total is not None and costs > most * state.total:
         return None
     return StepSampling(LOWEST, HIGHEST, num_steps=FINDER_STEPS, tolerance=0.5, max_trials=GRID_TRIALS)
 
 
 def bounds(policy: "AutoLRS") -> tuple[float, float]:
-    """The lrs that no search leaves: the ends that are given, and else those of step sampling."""
-    return policy.min_lr or LOWEST, policy.max_lr or HIGHEST
+    """The lrs that no search leaves: the ends that are given, and else those of step sampling, or a decade beyond."""
+    low, high = policy.min_lr, policy.max_lr
+    return low or min(LOWEST, (high or HIGHEST) / 10.0), high or max(HIGHEST, 10.0 * (low or LOWEST))
 
 
 def warmup_steps(policy: "AutoLRS", remaining: int | None) -> int:

@@ -1,14 +1,16 @@
 """The search before a stage of AutoLRS: which lr to try, what a Trial of it says, and which one is taken."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from lrpilot.core.actions import Trial, TrialLosses
 from lrpilot.core.forecast import forecast
 from lrpilot.core.peak import KILL_MARGIN
 from lrpilot.core.shape import annealed, constant
-from lrpilot.core.stop import Stop
+from lrpilot.core.stop import Stop, StopReason
 from lrpilot.core.surrogate import BRACKET, SPACING, fit_surrogate, smaller_lr, start_lrs
 from lrpilot.core.trials import ERRORS, Tried, best_of, gained_nothing, give_up, read_trial, standard_error
 from lrpilot.policies.autolrs_plan import SearchPlan, bounds
@@ -39,6 +41,10 @@ NEAR_EDGE = 0.1
 ABOVE_START = 0.05
 # The default does not call a surrogate certain before it has seen so many lrs.
 LEAST_CERTAIN = 5
+# Losses that rise above those before by so many times their range are driven apart by the lr.
+RISE = 2.0
+# Lrs so far apart, in decades, do not blow up in the same step.
+ALIKE = 2.0
 # An lr below all that diverged, in decades.
 SAFE = 0.5
 
@@ -68,6 +74,7 @@ def open_search(policy: "AutoLRS", state: AutoLRSState, plan: SearchPlan) -> LRS
         validating=state.validating,
         queue=queue[: plan.most],
         scouting=plan.scouting,
+        first=state.first,
     )
 
 
@@ -110,19 +117,47 @@ def ask_trial(policy: "AutoLRS", search: LRSearch) -> Trial:
     hopeless = len(search.candidates) >= LEAST_CERTAIN - 1 and not policy.published
     stop = give_up(one.tried for one in search.candidates) if hopeless else Stop()
     if policy.scoring == "annealed":
-        return Trial(annealed(lr, steps), steps, evaluate="end", stop=stop)
+        return Trial(annealed(lr, steps), steps, evaluate="end", stop=stop, first=search.first)
     if policy.scoring == "average":
-        return Trial(constant(lr), steps, evaluate="average", stop=stop)
-    return Trial(constant(lr), steps, evaluate="end" if search.validating else "no", stop=stop)
+        return Trial(constant(lr), steps, evaluate="average", stop=stop, first=search.first)
+    return Trial(constant(lr), steps, evaluate="end" if search.validating else "no", stop=stop, first=search.first)
 
 
 def read_candidate(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
     """What a Trial says of its lr."""
     lr = search.queue[0]
     if policy.scoring == "raw":
-        return _forecast_candidate(policy, state, search, seen)
-    tried = read_trial(lr, seen)
-    return LRCandidate(tried, tried.loss, tried.loss)
+        candidate = _forecast_candidate(policy, state, search, seen)
+    else:
+        tried = read_trial(lr, seen)
+        candidate = LRCandidate(tried, tried.loss, tried.loss)
+    end = math.inf if candidate.tried.diverged else median(seen.losses[-max(1, len(seen.losses) // 4) :])
+    return replace(candidate, end=end, no_number_at=_no_number_at(seen))
+
+
+def _no_number_at(seen: TrialLosses) -> int | None:
+    """The step of a Trial at which its loss was no number; None where all were."""
+    return len(seen.losses) - 1 if seen.stop is StopReason.NON_FINITE else None
+
+
+def past_bad_batch(policy: "AutoLRS", search: LRSearch, seen: TrialLosses) -> LRSearch | None:
+    """The search with Trials that begin after a batch which gives no number; None where there is no sign of one.
+
+    All Trials of a search see the same batches. The lr is not the cause where the losses before did not rise, and no
+    other lr has come past that batch. The same lr is tried again, once.
+    """
+    at, lr = _no_number_at(seen), search.queue[0]
+    if policy.published or at is None or search.again == lr or not _held_still(seen.losses[:at]):
+        return None
+    if any(one.no_number_at is None for one in search.candidates):
+        return None
+    return replace(search, first=search.first + at + 1, again=lr)
+
+
+def _held_still(losses: Sequence[float]) -> bool:
+    """Whether the last of some losses is not far above those of the first half: an lr that is too high drives it up."""
+    begin = losses[: -(-len(losses) // 2)]
+    return not begin or losses[-1] <= max(begin) + RISE * (max(begin) - min(begin))
 
 
 def _forecast_candidate(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
@@ -259,6 +294,8 @@ def _cliff(search: LRSearch, best: Tried) -> float:
 def choose(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> tuple[float, StageCode]:
     """The lr of the stage, and how it came about."""
     best = best_of(one.tried for one in search.candidates)
+    if best is None and _fail_alike(state, search):
+        return state.lr, StageCode.NO_NUMBER
     if best is None or search.surrogate is None:
         return min(min(search.lrs) * 10.0**-SAFE, state.lr), StageCode.ALL_DIVERGED
     if policy.published:
@@ -272,6 +309,16 @@ def choose(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> tuple[fl
     low = min(low, state.lr) if state.stages else low
     lr = max(min(lr, _cliff(search, best) * 10.0**-KILL_MARGIN, state.ceiling), low)
     return lr, _edge_code(lr, low, high)
+
+
+def _fail_alike(state: AutoLRSState, search: LRSearch) -> bool:
+    """Whether the lrs came to a loss that is no number in the same step although one at least cannot be too high."""
+    places = {one.no_number_at for one in search.candidates}
+    if None in places or len(places) > 1:
+        return False
+    least = min(search.lrs)
+    far_apart = math.log10(max(search.lrs) / least) >= ALIKE
+    return places == {0} or (least <= state.lr and (bool(state.stages) or far_apart))
 
 
 def _fallen(state: AutoLRSState, lr: float) -> float:

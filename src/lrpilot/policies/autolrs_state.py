@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Literal
 
 from lrpilot.core.codec import coded_enum, record
-from lrpilot.core.health import Health
+from lrpilot.core.health import Blame, Health
 from lrpilot.core.surrogate import Surrogate
 from lrpilot.core.trials import Tried
 from lrpilot.policies.step_sampling import StepSampling, StepSamplingState
@@ -32,6 +32,10 @@ class StageCode(Enum):
     AT_UPPER_EDGE = "The best lr is the largest one allowed. Raise max_lr: a larger one may be better still."
     FLAT = "The lrs tried differ by no more than the loss scatters: the present lr was kept. Try longer trials."
     ALL_DIVERGED = "Every lr that was tried diverged: a smaller one than all of them was taken. Lower min_lr."
+    NO_NUMBER = (
+        "The loss was no number in the same step at every lr that was tried: the present lr was kept. Look for such "
+        "values in the data and the model."
+    )
     NOT_SEARCHED = "Too few steps were left to pay for a search: the present lr was kept."
     LOST = "The training diverged, and the published rules know no way back: the lr was kept."
 
@@ -44,11 +48,15 @@ class LRCandidate:
         tried: its Trial; ``tried.loss`` is the score: the loss expected of the lr. inf where it diverged.
         lower: of the score's interval; equal to the score where that was measured and not forecast.
         upper: likewise.
+        end: training loss at the end of the Trial: median of its last quarter; inf where it diverged.
+        no_number_at: step of the Trial at which a loss was no number; None where all were.
     """
 
     tried: Tried
     lower: float
     upper: float
+    end: float = math.inf
+    no_number_at: int | None = None
 
     @property
     def lr(self) -> float:
@@ -78,6 +86,8 @@ class LRSearch:
         surrogate: fitted to all of them; None before the first that did not diverge.
         spent: what the search has cost so far, in steps.
         scouting: whether a search of longer Trials may follow, about the lr that this one finds.
+        first: batch that its Trials begin with: those before gave no number.
+        again: lr that is tried again since then; None for none.
     """
 
     begin: int
@@ -92,6 +102,8 @@ class LRSearch:
     surrogate: Surrogate | None = None
     spent: float = 0.0
     scouting: bool = False
+    first: int = 0
+    again: float | None = None
 
     @property
     def lrs(self) -> tuple[float, ...]:
@@ -111,8 +123,8 @@ class LRStage:
     Attributes:
         begin: kept steps taken when it began.
         steps: kept steps planned.
-        lr: it begins with, natural units.
-        code: how that lr was chosen.
+        lr: it begins with, natural units; where the stage was taken back, the lower one that it went on with.
+        code: how it was chosen.
         decays: whether it goes to zero.
         search: that decided; None where there was none.
         scouts: a search of shorter Trials before it; None where there was none.
@@ -139,6 +151,11 @@ class LRStage:
     def scores(self) -> tuple[float, ...]:
         """Of each; inf where it diverged."""
         return () if self.search is None else self.search.scores
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Training losses that the Trials of that search came to; inf where they diverged."""
+        return () if self.search is None else tuple(one.end for one in self.search.candidates)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -178,12 +195,19 @@ class AutoLRSState:
         warming: whether that Train begins with a ramp to its lr.
         searches: stages that were searched for, or that should have been.
         validating: whether held-out losses count.
+        evaluation: what reading a held-out loss costs, in steps; 0 before one was read.
         first_loss: loss where the first search began: held-out where that was read, else training; None before.
+        first_train: training loss there, of one batch; None before.
         spent: what all measurements have cost so far, in steps.
         charged: whether they are paid for out of the steps that remain.
         health: losses of a sound training; None before the first, and under the published rules.
         safe: ``health`` where the present stage began: what a Rewind goes back to.
         ceiling: lrs above it have wrecked the training.
+        blame: what is known of losses that were no number.
+        lost: such losses in the training since the last part that was sound.
+        first: batch that the Trials of the next search begin with.
+        part: steps between two looks at a stage in which there was such a loss, each of which ends with a mark; None
+            where there was none.
         continues: whether Trials may be continued.
         kept: the Trial of the present search whose end is held.
     """
@@ -202,12 +226,18 @@ class AutoLRSState:
     warming: bool = False
     searches: int = 0
     validating: bool = False
+    evaluation: float = 0.0
     first_loss: float | None = None
+    first_train: float | None = None
     spent: float = 0.0
     charged: bool = False
     health: Health | None = None
     safe: Health | None = None
     ceiling: float = math.inf
+    blame: Blame = Blame()
+    lost: int = 0
+    first: int = 0
+    part: int | None = None
     continues: bool = False
     kept: KeptTrial | None = None
 

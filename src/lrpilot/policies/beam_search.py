@@ -29,6 +29,7 @@ from typing import Literal
 from lrpilot.core.actions import Action, Done, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, not_asked_for
+from lrpilot.core.reason import Reason, lr_from_to
 from lrpilot.core.settings import check_range, check_start, check_whole, is_positive, steps_of
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
@@ -174,6 +175,16 @@ class BeamSearch(Policy):
             case "train", Trained():
                 return self._trained(state, observation) if observation.finished else state
         raise not_asked_for(self.name, observation)
+
+    def explain(self, state: BeamSearchState, observation: Observation, after: BeamSearchState) -> Reason | None:
+        """Which candidate won a round."""
+        if len(after.path) > len(state.path):
+            lr, loss = after.path[-1]
+            return Reason("best", f"lr {lr:.3g} had the lowest mean loss of its round, {loss:.4g}")
+        if after.beams[0].lr < state.beams[0].lr:
+            change = lr_from_to(state.beams[0].lr, after.beams[0].lr)
+            return Reason("all_diverged", f"{change}: no candidate had a finite loss", alarms=True)
+        return None
 
     # ---------------------------------------------------------------- rounds
 

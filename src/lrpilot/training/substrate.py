@@ -183,7 +183,7 @@ class LiveSubstrate:
             average = RunningAverage(self.training.trainable_parameters) if action.evaluate == "average" else None
             losses, stop, end = self._fly(action, average)
             if stop is None and action.keep is not None:
-                self.ends.hold(action.keep, end, action.steps)
+                self.ends.hold(action.keep, end, action.first + action.steps)
             if stop is not None or action.evaluate == "no":
                 return losses, None, stop
             if average is not None:
@@ -192,11 +192,12 @@ class LiveSubstrate:
 
     def _fly(self, action: Trial, average: RunningAverage | None) -> FlownTrial:
         began = time.perf_counter()
-        self._prepare_trial(self.ends.passed)
+        first = self.ends.passed + action.first
+        self._prepare_trial(first)
         losses: list[float] = []
         taken: list[int] = []
         cost, rules, stop = Cost(), StopState(), None
-        batches = self.training.probe_data.train.take(action.steps, first=self.ends.passed)
+        batches = self.training.probe_data.train.take(action.steps, first=first)
         with counted_steps(self.training) as counter:
             for i in range(action.steps):
                 self.lrs.set(action.shape(i))
