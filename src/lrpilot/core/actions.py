@@ -85,6 +85,12 @@ class Trial:
             under the key, or to the next kept step or Rewind; None for not. Held is the state after the last step,
             before weights are averaged or statistics re-estimated. It may have no more steps than are left, and
             one that was stopped is not held.
+        read_every: also read the loss on the first held-out batch, a small fixed subset, each time this many steps
+            have been taken, with the weights and BatchNorm statistics as they are; >= 1, <= ``steps``. A Trial that
+            is stopped keeps the readings it has. None for no readings.
+
+    Raises:
+        SettingError: ``steps`` or ``read_every`` is out of range.
     """
 
     shape: Shape
@@ -92,9 +98,15 @@ class Trial:
     evaluate: Literal["no", "end", "average"] = "no"
     stop: Stop = Stop()
     keep: str | None = None
+    read_every: int | None = None
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
+        if self.read_every is not None and not 1 <= self.read_every <= self.steps:
+            raise SettingError(
+                f"read_every must be >= 1 and <= steps, got {self.read_every} in a Trial of {self.steps} steps. "
+                "Use None for no readings."
+            )
 
 
 @record
@@ -193,12 +205,21 @@ class LineLosses:
 
 @record
 class TrialLosses:
-    """Told of a Trial: its training losses, the held-out loss (None if not read), and why it stopped."""
+    """Told of a Trial.
+
+    Attributes:
+        progress: steps taken and left; a Trial changes the latter only under a budget.
+        losses: training loss of each of its steps, before that step.
+        held_out: held-out loss after the last; None if not read.
+        stop: why it ended early, or None.
+        readings: loss on the first held-out batch after each ``read_every`` steps; empty if not asked for.
+    """
 
     progress: Progress
     losses: tuple[float, ...]
     held_out: float | None
     stop: StopReason | None
+    readings: tuple[float, ...] = ()
 
 
 @record

@@ -34,7 +34,8 @@ def charged(state: AutoLRSState, observation: Observation) -> AutoLRSState:
     """With what a measurement has cost, in steps: what it took from those that remain, or else what it did."""
     progress, before = observation.progress, state.remaining
     if isinstance(observation, TrialLosses):
-        work = len(observation.losses) + (0 if observation.held_out is None else EVALUATION)
+        work = len(observation.losses) + len(observation.readings) / 3
+        work += 0 if observation.held_out is None else EVALUATION
     else:
         work = EVALUATION
     paid = 0 if before is None or progress.remaining is None else before - progress.remaining
@@ -185,7 +186,7 @@ def _trained_as_published(policy: "AutoLRS", state: AutoLRSState, seen: Trained)
 
 def _next_stage(policy: "AutoLRS", state: AutoLRSState) -> AutoLRSState:
     """The search for the stage after the present one."""
-    if policy.published and state.stages[-1].steps >= policy.longest_stage(state.total):
+    if policy.published and policy.is_longest(max(0, state.searches - 1), state.total):
         state = replace(state, validating=True)
     return begin_search(policy, state)
 
