@@ -112,6 +112,25 @@ def test_readings_of_a_trial_that_is_continued_stay_in_the_bill(evaluate: Any) -
         assert_equal(mine.state_dict(), theirs.state_dict())
 
 
+def test_the_seconds_of_readings_are_a_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only passes move: a second each in training, a hundred in a reading."""
+    now = 0.0
+
+    def passing(model: Any, batch: Any) -> Tensor:
+        nonlocal now
+        now += 1.0 if model.training else 100.0
+        return loss_fn(model, batch)
+
+    monkeypatch.setattr("lrpilot.training.substrate.time.perf_counter", lambda: now)
+    training = build(loss_fn=passing)
+    substrate = LiveSubstrate(training)
+    substrate.check()
+    before = substrate.cost.seconds
+    substrate.trial(Trial(constant(0.1), 6, keep="a", read_every=2))
+    assert substrate.cost.seconds - before == 6 + 300
+    assert substrate.continue_trial("a").cost.seconds == 6
+
+
 LAST = Train(constant(0.05), 3)
 
 
