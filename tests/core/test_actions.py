@@ -18,7 +18,7 @@ def test_readings_are_within_the_trial(read_every: int) -> None:
 
 def test_a_trial_and_its_readings_survive_json_and_earlier_versions_had_none() -> None:
     trial = Trial(constant(0.1), 5, read_every=5)
-    seen = TrialLosses(Progress(0, 9), (1.0,) * 5, None, None, (0.5,))
+    seen = TrialLosses(Progress(0, 9), (1.0,) * 5, None, None, readings=(0.5,))
     for one, new, empty in ((trial, "read_every", None), (seen, "readings", ())):
         plain = json.loads(json.dumps(encode(one)))
         assert decode(plain) == one

@@ -189,7 +189,9 @@ def held_out_search(
         there = Progress(step, 3000 - step)
         state = policy.tell(state, Trained(there, 1000, (), None, True, None))
     assert state.search is not None and state.search.validating
-    return told(policy, state, lambda t: TrialLosses(there, tuple(exponential(t)), None, None, change(t, readings(t))))
+    return told(
+        policy, state, lambda t: TrialLosses(there, tuple(exponential(t)), None, None, readings=change(t, readings(t)))
+    )
 
 
 def readings(trial: Trial) -> tuple[float, ...]:

@@ -240,7 +240,7 @@ class Flight:
                 seen = self.substrate.trial(action)
                 if action.keep is not None and seen.stop is None:
                     self._ends.keys.add(action.keep)
-                return TrialLosses(self.progress, *seen)
+                return TrialLosses(self.progress, seen.losses, seen.held_out, seen.stop, readings=seen.readings)
             case Line():
                 return LineLosses(self.progress, action.factors, self.substrate.line(action))
             case Evaluate():
