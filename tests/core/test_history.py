@@ -40,7 +40,7 @@ def test_a_trial_is_known_by_the_last_held_out_loss_that_it_has() -> None:
         ]
         for held_out, readings in ((None, ()), (None, (2.0, 1.0)), (0.5, (2.0, 1.0)))
     ]
-    assert said == ["loss 3", "loss 1", "loss 0.5"]
+    assert [message.split(" -> ")[1] for message in said] == ["loss 3", "loss 1", "loss 0.5"]
 
 
 def test_lrs_in_words() -> None:
