@@ -35,9 +35,7 @@ def test_a_message_says_what_was_decided_and_why() -> None:
 def test_a_trial_is_known_by_the_last_held_out_loss_that_it_has() -> None:
     trial, here = Trial(constant(0.1), 4, read_every=2), Progress(0, 3)
     said = [
-        Event("end", 0, trial, TrialLosses(here, (4.0, 3.0), held_out, None, readings=readings)).message.split(" -> ")[
-            1
-        ]
+        Event("end", 0, trial, TrialLosses(here, (4.0, 3.0), held_out, None, readings=readings)).message
         for held_out, readings in ((None, ()), (None, (2.0, 1.0)), (0.5, (2.0, 1.0)))
     ]
     assert [message.split(" -> ")[1] for message in said] == ["loss 3", "loss 1", "loss 0.5"]
