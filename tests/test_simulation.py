@@ -204,6 +204,25 @@ def test_a_trial_that_diverges_stops_and_is_not_evaluated() -> None:
     assert seen.stop is StopReason.NON_FINITE and seen.held_out is None and len(seen.losses) < 50
 
 
+def test_readings_of_a_trial_change_nothing_else_and_cost_a_pass_each() -> None:
+    def fly(**options: Any) -> tuple[Any, Cost]:
+        substrate = SimulatedSubstrate(NOISY, seed=3)
+        return substrate.trial(Trial(constant(0.1), 7, evaluate="end", **options)), substrate.cost
+
+    (plain, cheap), (read, dear) = fly(), fly(read_every=3)
+    assert plain.readings == () and read == plain._replace(readings=read.readings)
+    assert dear - cheap == Cost(forwards=2, evaluations=2)
+    prefix = [SimulatedSubstrate(NOISY, seed=3).trial(Trial(constant(0.1), n, evaluate="end")) for n in (3, 6)]
+    assert read.readings == tuple(one.held_out for one in prefix)
+
+
+def test_a_stopped_trial_keeps_the_readings_that_it_has() -> None:
+    trial = Trial(constant(1e200), 50, read_every=1)
+    (seen,) = told(SimulatedScript((trial,)), NOISY)
+    assert isinstance(seen, TrialLosses) and seen.stop is StopReason.NON_FINITE
+    assert len(seen.readings) == len(seen.losses) - 1
+
+
 def test_a_line_is_read_on_the_same_batches_for_every_factor() -> None:
     _, line = told(SimulatedScript((Train(constant(0.1), 1), Line((0.0, 0.5, 1.0), batches=3))), NOISY)
     assert isinstance(line, LineLosses)

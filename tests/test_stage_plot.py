@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lrpilot import AutoLRS, simulate
+from lrpilot import AutoLRS, simulate, stage_plot
+from lrpilot.core.actions import Trial
+from lrpilot.core.forecast import Forecast, ForecastCode
 from lrpilot.core.history import History
 from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.errors import SettingError
@@ -68,6 +71,42 @@ def test_a_forecast_stands_at_the_end_of_the_stage_with_its_interval() -> None:
         for line in trial_ax.get_lines()
         if list(line.get_xdata()) == [500, 500]
     )
+
+
+def curves(ax: Any) -> list[Any]:
+    """Dashed lines from a Trial to its score."""
+    return [line for line in ax.get_lines() if line.get_linestyle() == "--" and len(line.get_xdata()) > 1]
+
+
+def test_a_forecast_is_drawn_as_the_decay_on_record_and_readings_as_marks() -> None:
+    result = flown(AutoLRS.paper(1e-3, 0.3, tau=500, max_tau=500))
+    for stage, validating in zip(result.result, (False, True), strict=True):
+        assert stage.search.validating is validating
+        trial_ax, _ = plot_stage(stage, result.history)
+        _, high = trial_ax.get_ylim()
+        fitted = [one for one in stage.search.candidates if one.lower < one.upper]
+        assert fitted and all(one.forecast.code.from_model for one in fitted)
+        drawn = [line for line in curves(trial_ax) if len(line.get_xdata()) > 2]
+        assert {line.get_xdata()[-1] for line in drawn} == {500}
+        assert [line.get_ydata()[-1] for line in drawn] == pytest.approx([min(one.score, high) for one in fitted])
+        marks = [line for line in trial_ax.get_lines() if line.get_marker() == "."]
+        seen = [
+            e.observation.readings
+            for e in result.history.events
+            if e.step == stage.begin and isinstance(e.action, Trial)
+        ]
+        assert [line.get_ydata().tolist() for line in marks] == [[min(y, high) for y in one] for one in seen]
+        assert {tuple(line.get_xdata()) for line in marks} == ({tuple(range(3, 51, 3))} if validating else {()})
+
+
+def test_a_decay_by_hand() -> None:
+    power = Forecast(0.0, 0.0, 0.0, ForecastCode.OK, a=2.0, b=-0.5, c=1.0, tail=2.0)
+    steps, losses = stage_plot._decay(power, 100, None)
+    assert (steps[0], steps[-1]) == (1.0, 100.0) and losses[0] == 3.0
+    assert losses[-1] == pytest.approx(1 + 2 * (1 + 0.25 * 100) ** -2)
+    steps, losses = stage_plot._decay(replace(power, tail=math.inf), 100, 5)
+    assert (steps[0], steps[-1]) == (5.0, 100.0)
+    assert losses[-1] == pytest.approx(1 + 2 * math.exp(-0.5 * 19)), "the twentieth reading"
 
 
 def test_what_diverged_is_a_cross_at_the_top() -> None:

@@ -12,8 +12,8 @@ from lrpilot.core.flight import Flight, Horizon
 from lrpilot.core.history import History, OnEvent
 from lrpilot.core.landscape import Landscape
 from lrpilot.core.policy import Policy
-from lrpilot.core.stop import StopReason, StopState, check_stop
-from lrpilot.core.substrate import TrialEnd
+from lrpilot.core.stop import StopState, check_stop
+from lrpilot.core.substrate import TrialEnd, TrialSeen
 from lrpilot.errors import PolicyError, SettingError
 
 # A policy that trains on and on without total_steps is no finder, and would never end.
@@ -77,10 +77,11 @@ class SimulatedSubstrate:
     def _probe_rng(self) -> np.random.Generator:
         return np.random.default_rng([self._seed, 1, self.steps])
 
-    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
-        """Fly a Trial on a copy of the state: training losses, held-out loss, stop reason."""
+    def trial(self, action: Trial) -> TrialSeen:
+        """Fly a Trial on a copy of the state."""
         rng, state, visited = self._probe_rng(), self.state, []
         losses: list[float] = []
+        readings: list[float] = []
         rules, stop = StopState(), None
         for _ in range(action.first):
             self.landscape.draw(rng)
@@ -90,6 +91,8 @@ class SimulatedSubstrate:
             state = self.landscape.step(state, batch, action.shape(len(losses) - 1), None)
             visited.append(state)
             rules, stop = check_stop(action.stop, rules, losses[-1])
+            if stop is None and action.read_every is not None and len(losses) % action.read_every == 0:
+                readings.append(self._judge(state))
         steps = len(losses)
         cost = Cost(forwards=steps, backwards=steps, trial_steps=steps)
         self.cost += cost + Cost(trials=1)
@@ -97,11 +100,11 @@ class SimulatedSubstrate:
             end = TrialEnd(tuple(float(lr) for lr in action.shape.first(steps)), tuple(losses), cost)
             self._ends[action.keep] = (state, self.steps + steps, end)
         if stop is not None or action.evaluate == "no":
-            return tuple(losses), None, stop
+            return TrialSeen(tuple(losses), None, stop, tuple(readings))
         if action.evaluate == "average":
             second_half = visited[action.steps // 2 :]
             state = self.landscape.mix(second_half, [1 / len(second_half)] * len(second_half))
-        return tuple(losses), self._judge(state), None
+        return TrialSeen(tuple(losses), self._judge(state), None, tuple(readings))
 
     def continue_trial(self, key: str) -> TrialEnd:
         """Go to the end of a Trial; the noise of the training itself is left as it was."""

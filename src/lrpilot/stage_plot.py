@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrpilot.core.actions import Trial, TrialLosses
+from lrpilot.core.forecast import Forecast
 from lrpilot.core.history import History
 from lrpilot.errors import SettingError
 from lrpilot.plotting import CHOSEN, DATA, FAINT, INK, QUIET, dress
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
 SIZE = (9.0, 4.0)  # inches
 BAND = 2.0  # standard deviations of the surrogate, each side
 HEAD_ROOM = 0.12  # of the range of losses, above and below
+CURVE = 200  # places at which a decay is drawn
 SHADES = (0.15, 0.85)  # of the colour map, smallest and largest lr
 
 
 def plot_stage(stage: LRStage, history: History, axes: "tuple[Axes, Axes] | None" = None) -> "tuple[Axes, Axes]":
     """How the lr of a stage was found: its Trials on the left, loss against lr on the right.
 
-    Left: training losses of each Trial of the search that decided, one shade an lr; beyond them the score: a forecast
-    with its interval at the end of the stage, or the held-out loss at the end of the Trial. Right: scores, the
+    Left: training losses of each Trial of the search that decided, one shade an lr, and its held-out readings where
+    there are any, as dots; beyond them the score: a forecast with its interval at the end of the stage, and the decay
+    that was fitted for it, or the held-out loss at the end of the Trial. Right: scores, the
     surrogate with a band of two standard deviations, what diverged (crosses at the top), the Trials of a shorter
     search before it (faint), and the lr that was chosen.
 
@@ -65,10 +68,10 @@ def plot_stage(stage: LRStage, history: History, axes: "tuple[Axes, Axes] | None
 # ------------------------------------------------------------------ what is drawn
 
 
-def _trials(search: LRSearch, history: History) -> list[tuple[float, ...]]:
-    """Training losses of the Trials of a search, in the order of its candidates."""
+def _trials(search: LRSearch, history: History) -> list[tuple[Trial, TrialLosses]]:
+    """The Trials of a search and what was seen of each, in the order of its candidates."""
     seen = [
-        (event.action.shape(0), event.observation.losses)
+        (event.action, event.observation)
         for event in history.events
         if event.step == search.begin
         and isinstance(event.action, Trial)
@@ -76,20 +79,21 @@ def _trials(search: LRSearch, history: History) -> list[tuple[float, ...]]:
         and event.action.steps == search.steps
     ]
     seen = seen[-len(search.candidates) :]
-    if [lr for lr, _ in seen] != list(search.lrs):
+    if [trial.shape(0) for trial, _ in seen] != list(search.lrs):
         raise SettingError(
             f"The history must hold the trials of the stage, got {len(seen)} of {len(search.candidates)} at step "
             f"{search.begin}. Give the history of the training that the stage belongs to."
         )
-    return [losses for _, losses in seen]
+    return seen
 
 
-def _loss_range(stage: LRStage, trials: list[tuple[float, ...]]) -> tuple[float, float]:
+def _loss_range(stage: LRStage, trials: list[tuple[Trial, TrialLosses]]) -> tuple[float, float]:
     """Losses at the bottom and at the top of both pictures; what lies above is drawn at the top."""
     assert stage.search is not None  # plot_stage has seen to it
-    firsts = [losses[0] for losses in trials if losses and math.isfinite(losses[0])]
+    series = [seen.losses for _, seen in trials]
+    firsts = [losses[0] for losses in series if losses and math.isfinite(losses[0])]
     scores = [score for score in stage.scores if math.isfinite(score)]
-    best = [losses for losses, score in zip(trials, stage.scores, strict=True) if score == min(stage.scores)]
+    best = [losses for losses, score in zip(series, stage.scores, strict=True) if score == min(stage.scores)]
     inside = [loss for losses in best for loss in losses if math.isfinite(loss)]
     low, high = min([*scores, *inside, *firsts], default=0.0), max([*firsts, *inside, *_middle(scores)], default=1.0)
     room = HEAD_ROOM * ((high - low) or abs(high) or 1.0)
@@ -100,18 +104,44 @@ def _middle(scores: list[float]) -> list[float]:
     return [float(np.median(scores))] if scores else []
 
 
-def _draw_trials(ax: "Axes", search: LRSearch, trials: list[tuple[float, ...]], high: float) -> None:
-    for candidate, losses in zip(search.candidates, trials, strict=True):
+def _draw_trials(ax: "Axes", search: LRSearch, trials: list[tuple[Trial, TrialLosses]], high: float) -> None:
+    for candidate, (trial, seen) in zip(search.candidates, trials, strict=True):
         color = _shade(candidate.lr, search)
-        shown = np.minimum(np.where(np.isfinite(losses), losses, high), high)
-        steps = np.arange(1, len(losses) + 1)
+        shown = _below(seen.losses, high)
+        steps = np.arange(1, len(shown) + 1)
         ax.plot(steps, shown, color=color, lw=1.0, alpha=0.8, zorder=2)
+        read_at = (trial.read_every or 1) * np.arange(1, len(seen.readings) + 1)
+        ax.plot(read_at, _below(seen.readings, high), ls="", marker=".", ms=4, color=color, zorder=2.5)
         if not math.isfinite(candidate.score):
             ax.plot(steps[-1:], shown[-1:], ls="", marker="x", ms=5, mew=1.3, color=color, zorder=3)
             continue
         at = search.horizon if _is_forecast(candidate) else search.steps
-        ax.plot([steps[-1], at], [shown[-1], min(candidate.score, high)], color=color, lw=0.8, ls=(0, (2, 2)), zorder=2)
+        xs, ys = [steps[-1], at], [shown[-1], candidate.score]
+        if _is_forecast(candidate) and candidate.forecast is not None and candidate.forecast.code.from_model:
+            xs, ys = _decay(candidate.forecast, search.horizon, trial.read_every)
+        ax.plot(xs, _below(ys, high), color=color, lw=0.8, ls=(0, (2, 2)), zorder=2)
         _draw_score(ax, at, candidate, color, high)
+
+
+def _below(losses: Any, high: float) -> Any:
+    """The losses, with what lies above the picture, or is not finite, at its top."""
+    return np.minimum(np.where(np.isfinite(losses), losses, high), high)
+
+
+def _decay(fitted: Forecast, horizon: int, read_every: int | None) -> tuple[Any, Any]:
+    """Steps of the Trial and losses of the decay that was fitted, to the end of the stage.
+
+    Args:
+        fitted: the forecast, from a model.
+        horizon: steps of the stage.
+        read_every: steps between the readings that it counts; None for training losses, one a step.
+    """
+    assert fitted.a is not None and fitted.b is not None and fitted.c is not None and fitted.tail is not None
+    every = read_every or 1
+    last = horizon if read_every is None else horizon / read_every - 1
+    x = np.geomspace(1.0, last + 1.0, CURVE) - 1.0
+    fall = np.exp(fitted.b * x) if math.isinf(fitted.tail) else (1 - fitted.b * x / fitted.tail) ** -fitted.tail
+    return np.minimum((x + 1) * every, horizon), fitted.a * fall + fitted.c
 
 
 def _draw_score(ax: "Axes", at: float, candidate: LRCandidate, color: Any, high: float) -> None:
@@ -185,7 +215,8 @@ def _name(trial_ax: "Axes", lr_ax: "Axes", stage: LRStage) -> None:
         trial_ax.set_xscale("log")
         trial_ax.axvline(search.steps, color=FAINT, lw=1.2, zorder=0)
     trial_ax.set_xlabel(f"step of the trial (the stage ends at {search.horizon})" if forecasts else "step of the trial")
-    trial_ax.set_ylabel("training loss, and forecast" if forecasts else "training loss, and held-out loss at the end")
+    read = "held-out readings, forecast" if search.validating else "and forecast"
+    trial_ax.set_ylabel(f"training loss, {read}" if forecasts else "training loss, and held-out loss at the end")
     lr_ax.set_xscale("log")
     lr_ax.set_xlabel("learning rate")
     lr_ax.tick_params(labelleft=True)

@@ -35,6 +35,7 @@ from lrpilot.core.history import Event
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import Shape, constant, ramp
 from lrpilot.core.stop import Stop, StopReason, StopState, check_stop
+from lrpilot.core.substrate import TrialSeen
 from lrpilot.errors import PolicyError, StateError
 
 START_LR = 0.5
@@ -72,13 +73,13 @@ class OneNumber:
         self.cost += Cost(forwards=1)
         self.log.append(what)
 
-    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
+    def trial(self, action: Trial) -> TrialSeen:
         self._measured("trial")
         losses, stop, rules = [], None, StopState()
         for step in range(action.steps):
             losses.append(self.weight - sum(action.shape.first(step)))
             rules, stop = check_stop(action.stop, rules, losses[-1])
-        return tuple(losses), losses[-1] if action.evaluate != "no" else None, stop
+        return TrialSeen(tuple(losses), losses[-1] if action.evaluate != "no" else None, stop)
 
     def arm_line(self) -> None:
         self.log.append("arm")

@@ -2,7 +2,7 @@
 
 import json
 
-from lrpilot.core.actions import Line, LineLosses, Progress, Train, Trained
+from lrpilot.core.actions import Line, LineLosses, Progress, Train, Trained, Trial, TrialLosses
 from lrpilot.core.history import Event, History
 from lrpilot.core.reason import Reason, lr_from_to
 from lrpilot.core.shape import constant
@@ -30,6 +30,15 @@ def test_a_message_says_what_was_decided_and_why() -> None:
     assert said[2] == f"step 10: {line} is beyond the budget: the lr is held to the end"
     assert said[3] == "step 10: lr stays 0.1: no number [bad_data]"
     assert [event.alarms for event in events()] == [False, False, False, True]
+
+
+def test_a_trial_is_known_by_the_last_held_out_loss_that_it_has() -> None:
+    trial, here = Trial(constant(0.1), 4, read_every=2), Progress(0, 3)
+    said = [
+        Event("end", 0, trial, TrialLosses(here, (4.0, 3.0), held_out, None, readings=readings)).message
+        for held_out, readings in ((None, ()), (None, (2.0, 1.0)), (0.5, (2.0, 1.0)))
+    ]
+    assert [message.split(" -> ")[1] for message in said] == ["loss 3", "loss 1", "loss 0.5"]
 
 
 def test_lrs_in_words() -> None:

@@ -14,6 +14,8 @@ from lrpilot.core.shape import annealed, constant
         (Trial(annealed(0.1, 20), 20), 60.0),
         (Trial(annealed(0.1, 20), 20, evaluate="end"), 83.0),
         (Trial(annealed(0.1, 20), 20, evaluate="average"), 83.0),
+        (Trial(constant(0.1), 20, read_every=6), 61.5),
+        (Trial(constant(0.1), 20, read_every=20, evaluate="end"), 83.5),
         (Evaluate(), 7.0),
         (Evaluate(reestimate=True), 23.0),
         (Mark("a"), 0.0),
@@ -21,4 +23,4 @@ from lrpilot.core.shape import annealed, constant
     ],
 )
 def test_by_hand(action: Action, due: float) -> None:
-    assert price(action, evaluation=7.0, reestimation=16.0) == due
+    assert price(action, evaluation=7.0, evaluation_batch=0.5, reestimation=16.0) == due

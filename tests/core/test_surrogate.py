@@ -182,6 +182,27 @@ def test_the_order_of_the_points_changes_nothing(order: list[int]) -> None:
     assert after.mean == pytest.approx(before.mean, rel=1e-6, abs=1e-9)
 
 
+@given(st.floats(-7, 0), st.floats(1e-3, 6), st.floats(0.04, 1))
+def test_where_the_spacing_is_wide_the_grid_does_not_depend_on_it(low: float, width: float, spacing: float) -> None:
+    grid, recorded = module._grid(10.0**low, 10.0 ** (low + width), spacing)
+    ends = math.log10(10.0**low), math.log10(10.0 ** (low + width))
+    assert recorded == 5
+    assert grid.tolist() == np.linspace(*ends, max(1, math.ceil((ends[1] - ends[0]) / 0.02 - 1e-9)) + 1).tolist()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-5, 0), st.floats(1e-3, 2))
+def test_a_narrow_interval_has_room_for_ten_lrs_a_twentieth_of_it_apart(low: float, width: float) -> None:
+    ends = {"min_lr": 10.0**low, "max_lr": 10.0 ** (low + width)}
+    spacing = math.log10(ends["max_lr"] / ends["min_lr"]) / 20
+    lrs = [start_lrs(**ends)[0]]
+    while len(lrs) < 10 and (lr := fit(lrs, [1.0] * len(lrs), kappa=1e6, spacing=spacing, **ends).next_lr):
+        lrs.append(lr)
+    assert len(lrs) == 10 and np.diff(np.sort(np.log10(lrs))).min() >= spacing - 2e-9
+    # However close lrs may lie, the grid is one that can be read.
+    assert len(fit(lrs, lrs, spacing=1e-12, **ends).log_lrs) <= 1001
+
+
 def test_the_same_points_give_the_same_surrogate_and_it_is_plain_data() -> None:
     known, lrs = search(valley, trials=6)
     again = fit(lrs, [valley(math.log10(lr)) for lr in lrs])

@@ -1,15 +1,20 @@
 """AutoLRS on landscapes and on made-up losses."""
 
+import io
 import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lrpilot.core.actions import (
     Action,
@@ -28,7 +33,7 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import decode, encode, record
 from lrpilot.core.flight import Flight
-from lrpilot.core.forecast import forecast
+from lrpilot.core.forecast import ForecastCode, forecast
 from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context
 from lrpilot.core.shape import constant
@@ -37,6 +42,7 @@ from lrpilot.core.surrogate import fit_surrogate
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.policies import autolrs_search
 from lrpilot.policies.autolrs import AutoLRS
+from lrpilot.policies.autolrs_search import reading_interval
 from lrpilot.policies.autolrs_state import AutoLRSState, LRStage, StageCode
 from lrpilot.policies.schedule import Schedule
 from lrpilot.policies.step_sampling import StepSampling
@@ -127,7 +133,8 @@ def test_stages_and_trials_of_the_published_setting() -> None:
     assert [[trial.steps for trial in search] for search in trials(result)] == [
         [steps] * 10 for steps in (10, 20, 40, 80, 80, 80, 10)
     ]
-    assert [{trial.evaluate for trial in search} for search in trials(result)] == [{"no"}] * 4 + [{"end"}] * 3
+    assert {trial.evaluate for search in trials(result) for trial in search} == {"no"}
+    assert [{trial.read_every for trial in search} for search in trials(result)] == [{None}] * 4 + [{5}, {5}, {1}]
     assert all(trial.shape == constant(trial.shape(0)) for search in trials(result) for trial in search)
     assert all(train.shape == constant(train.shape(0)) for train in trains(result))
     assert result.cost.trial_steps == 3200, "as many steps as training"
@@ -170,8 +177,10 @@ def exponential(trial: Trial, level: float = 1.0) -> list[float]:
     return [level * (0.2 + 0.8 * math.exp(-rate * i)) for i in range(trial.steps)]
 
 
-def held_out_search(first_loss: float) -> AutoLRSState:
-    """The third search of a published training with τ at its greatest from the start: held-out losses count."""
+def held_out_search(
+    first_loss: float, change: Callable[[Trial, tuple[float, ...]], tuple[float, ...]] = lambda t, seen: seen
+) -> AutoLRSState:
+    """The second search of a published training with τ at its greatest from the start: held-out losses count."""
     policy = AutoLRS.paper(1e-3, 1e-1, tau=1000, max_tau=1000)
     here = Progress(0, 3000)
     state = policy.init(Context(0.1, here))
@@ -181,26 +190,125 @@ def held_out_search(first_loss: float) -> AutoLRSState:
         state = policy.tell(state, Trained(there, 1000, (), None, True, None))
     assert state.search is not None and state.search.validating
     return told(
-        policy, state, lambda t: TrialLosses(there, tuple(exponential(t)), 0.1 + 1.5 * exponential(t)[-1], None)
+        policy, state, lambda t: TrialLosses(there, tuple(exponential(t)), None, None, readings=change(t, readings(t)))
     )
 
 
-def test_held_out_losses_fall_as_the_training_loss_is_forecast_to() -> None:
+def readings(trial: Trial) -> tuple[float, ...]:
+    """Held-out losses, 0.05 above the training losses."""
+    every = trial.read_every
+    assert every is not None and trial.evaluate == "no"
+    return tuple(0.05 + loss for loss in exponential(trial)[every - 1 :: every])
+
+
+def test_in_the_validation_phase_the_readings_are_forecast_to_the_end_of_the_stage() -> None:
     search = held_out_search(first_loss=3.0).search
-    assert search is not None
+    assert search is not None and len(search.candidates) == 10
     for one in search.candidates:
-        losses = exponential(Trial(constant(one.lr), 100))
-        now, then = (forecast(losses, horizon=at, form="paper").value for at in (100, 1000))
-        assert one.score == pytest.approx(0.1 + 1.5 * losses[-1] + then - now)
-        assert then < now and one.lower <= one.score <= one.upper
+        seen = readings(Trial(constant(one.lr), 100, read_every=6))
+        assert len(seen) == 16
+        # The first reading comes after 6 steps, so that after 1,000 is the 165 2/3rd after it.
+        ahead = forecast(seen, horizon=1000 / 6 - 1, series="validation", form="paper")
+        assert one.forecast == ahead and (one.lower, one.score, one.upper) == (ahead.lower, ahead.value, ahead.upper)
+    best = min(search.candidates, key=lambda one: one.score)
+    assert best.forecast is not None and best.score < min(readings(Trial(constant(best.lr), 100, read_every=6)))
 
 
-def test_a_loss_that_reaches_the_first_one_stands_for_itself() -> None:
-    # Trials begin at a loss of 1, the training once began at 0.9: none of them is forecast.
-    search = held_out_search(first_loss=0.9).search
+def test_a_reading_that_reaches_the_first_loss_makes_the_last_one_count() -> None:
+    # The first reading of a Trial is below 1.05; a training loss of 1 is no reading.
+    for first_loss, counts in ((1.06, False), (1.0, True)):
+        search = held_out_search(first_loss, change=lambda t, seen: (1.0, *seen[1:])).search
+        assert search is not None
+        for one in search.candidates:
+            last = readings(Trial(constant(one.lr), 100, read_every=6))[-1]
+            assert (one.score == one.lower == one.upper == last) is counts
+            assert one.forecast is not None, "it is on record though it did not count"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("at", [0, 7, 15])
+def test_a_reading_that_is_no_number_is_a_divergence(bad: float, at: int) -> None:
+    # Whatever the others are, and though it counts as reaching the first loss.
+    search = held_out_search(0.5, change=lambda t, seen: (*seen[:at], bad, *seen[at + 1 :])).search
+    assert search is not None
+    assert all(one.tried.diverged and one.score == math.inf for one in search.candidates)
+
+
+def test_too_few_readings_for_a_forecast_stand_for_their_level() -> None:
+    search = held_out_search(3.0, change=lambda t, seen: seen[:2]).search
     assert search is not None
     for one in search.candidates:
-        assert one.score == one.lower == one.upper == 0.1 + 1.5 * exponential(Trial(constant(one.lr), 100))[-1]
+        assert one.forecast is not None and one.forecast.code is ForecastCode.TOO_SHORT
+        assert one.score == np.median(readings(Trial(constant(one.lr), 100, read_every=6))[:2])
+
+
+@pytest.mark.parametrize("steps, every, many", [(1, 1, 1), (7, 1, 7), (24, 2, 12), (100, 6, 16), (800, 50, 16)])
+def test_a_trial_of_any_length_is_read(steps: int, every: int, many: int) -> None:
+    assert reading_interval(steps) == every and steps // every == many
+
+
+def test_every_forecast_is_on_record_and_loads_with_weights_only() -> None:
+    result = simulate(AutoLRS.paper(1e-3, 1e-1, tau=300, max_tau=300), Decay(cliff=0.05), lr=0.5, total_steps=700)
+    assert {stage.search.validating for stage in stages(result) if stage.search} == {False, True}
+    for stage in stages(result):
+        assert stage.search is not None
+        for one in stage.search.candidates:
+            assert (one.forecast is None) == one.tried.diverged
+            assert one.forecast is None or one.score == one.forecast.value
+    saved = io.BytesIO()
+    torch.save(encode(stages(result)), saved)
+    saved.seek(0)
+    assert decode(torch.load(saved, weights_only=True)) == stages(result)
+
+
+def validating_from(total: int, *, charged: bool, **settings: Any) -> list[bool]:
+    """Whether held-out losses count in each search; every Trial diverges at once, and is paid for where charged."""
+    policy = AutoLRS.paper(1e-3, 1e-1, **settings)
+    step, left = 0, total
+    state, counts = policy.init(Context(0.1, Progress(0, total))), []
+    while not isinstance(action := policy.ask(state), Done):
+        if isinstance(action, Trial):
+            assert state.search is not None
+            counts = [*counts, state.search.validating] if not state.search.candidates else counts
+            left -= action.steps if charged else 0
+            seen: Observation = TrialLosses(Progress(step, left), (math.nan,), None, StopReason.NON_FINITE)
+        else:
+            assert isinstance(action, Train)
+            step, left = step + action.steps, left - action.steps
+            seen = Trained(Progress(step, left), action.steps, (1.0,), None, True, None)
+        state = policy.tell(state, seen)
+    return counts
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    total=st.integers(200, 2000),
+    lengths=st.sampled_from([(0.075, 0.3), (0.05, 0.4), (0.1, 0.1), (0.07, 0.3), (30, 120), (30, 100), (30, 0.3)]),
+    charged=st.booleans(),
+)
+def test_validation_begins_after_the_first_stage_of_the_greatest_length(
+    total: int, lengths: tuple[float, float], charged: bool
+) -> None:
+    tau, max_tau = lengths
+    counts = validating_from(total, charged=charged, tau=tau, max_tau=max_tau)
+    if isinstance(tau, float) == isinstance(max_tau, float):
+        # Decimal, so that 0.075 doubled twice is 0.3.
+        shorter = sum(Decimal(str(tau)) * 2**n < Decimal(str(max_tau)) for n in range(10))
+        assert counts == [n > shorter for n in range(len(counts))]
+    else:
+        assert counts == sorted(counts) and not counts[0]
+
+
+def test_a_training_whose_stages_are_rounded_is_validated_in_time() -> None:
+    # Stages of 75, 151 and 302 steps: 75 doubled twice is 300.
+    assert validating_from(1006, charged=False, tau=0.075, max_tau=0.3) == [False, False, False, True, True]
+
+
+def test_a_narrow_interval_is_searched_at_ten_lrs_too() -> None:
+    for low, high in ((0.1, 0.12), (0.1, 0.101), (0.01, 0.1)):
+        (search,) = trials(simulate(AutoLRS.paper(low, high, tau=100), Decay(), lr=0.5, total_steps=100))
+        assert len({trial.shape(0) for trial in search}) == 10
+        assert all(low <= trial.shape(0) <= high for trial in search)
 
 
 def test_warmup_comes_before_the_first_search() -> None:

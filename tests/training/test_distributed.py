@@ -112,9 +112,13 @@ def losses_of_own_data(rank: int) -> dict[str, Any]:
     substrate = LiveSubstrate(training)
     alone = [loss_fn(training.model, b).item() for b in make_batches(6, seed=rank)]
     trial = substrate.trial(Trial(constant(0.1), 1, evaluate="end"))
+    first = loss_fn(training.model, make_batches(2, seed=10 + rank)[0]).item()
+    still = substrate.trial(Trial(constant(1e-30), 1, read_every=1))
     return {
         "first": trial[0][0],
         "held_out": trial[1],
+        "reading": still.readings[0],
+        "first batch": first,
         "evaluated": substrate.evaluate(Evaluate()),
         "alone": alone[0],
         "read": substrate.read([torch.tensor(float(rank)), 3.0]),
@@ -184,10 +188,11 @@ def test_different_actions_are_refused_on_every_rank(ranks: list[dict[str, Any]]
 
 def test_every_rank_is_told_the_mean_of_all(ranks: list[dict[str, Any]]) -> None:
     first, second = (seen["losses"] for seen in ranks)
-    same = ("first", "held_out", "evaluated", "read", "mean")
+    same = ("first", "held_out", "reading", "evaluated", "read", "mean")
     assert {k: first[k] for k in same} == {k: second[k] for k in same}
     assert first["alone"] != second["alone"]
     assert first["first"] == pytest.approx((first["alone"] + second["alone"]) / 2, rel=1e-6)
+    assert first["reading"] == pytest.approx((first["first batch"] + second["first batch"]) / 2, rel=1e-6)
     assert first["mean"] == [0.5, 1.0] and first["read"] == [0.5, 3.0]
 
 

@@ -324,7 +324,7 @@ def test_a_trial_is_judged_with_statistics_of_its_own_weights() -> None:
     model = norm(momentum=0.01)
     train, val = make_batches(10), make_batches(3, seed=5)
     training = make_training(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.5), data=train, val=val)
-    _, judged, _ = LiveSubstrate(training).trial(Trial(constant(0.5), 2, evaluate="end"))
+    _, judged, _, _ = LiveSubstrate(training).trial(Trial(constant(0.5), 2, evaluate="end"))
     for batch in train[:2]:
         loop_step(training, batch)
     lagging = training.evaluate()
@@ -367,7 +367,7 @@ def test_a_loss_that_differentiates_is_told_how_to_be_evaluated() -> None:
             return gradient_penalty(model, batch)
 
     training.loss_fn = as_told
-    losses, held_out, _ = LiveSubstrate(training).trial(Trial(constant(0.1), 2, evaluate="end"))
+    losses, held_out, _, _ = LiveSubstrate(training).trial(Trial(constant(0.1), 2, evaluate="end"))
     assert len(losses) == 2 and held_out == held_out
 
 

@@ -316,7 +316,7 @@ def test_a_step_that_is_not_linear_in_lr_is_refused(make: Any) -> None:
     says = "moved none.*precision" if make is bfloat16 else rf"linear.*{name}.*Trials"
     with untouched(model, optimizer), pytest.raises(NonlinearStepError, match=says):
         substrate.line(Line((0.5, 1.0)))
-    losses, _, _ = substrate.trial(Trial(constant(optimizer.param_groups[0]["lr"]), 2))
+    losses, _, _, _ = substrate.trial(Trial(constant(optimizer.param_groups[0]["lr"]), 2))
     assert len(losses) == 2, "such an optimizer can still be measured with Trials"
 
 

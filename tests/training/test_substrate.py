@@ -32,7 +32,7 @@ def test_a_trial_is_the_users_own_loop_rewound() -> None:
     train, val = make_batches(4), make_batches(2, seed=9)
     training = make_training(model=make_model(dropout=0.3), data=train, val=val, seed=6)
     with untouched(training.model, training.raw_optimizer):
-        losses, held_out, stop = LiveSubstrate(training).trial(Trial(shape, 5, evaluate="end"))
+        losses, held_out, stop, _ = LiveSubstrate(training).trial(Trial(shape, 5, evaluate="end"))
     reference = make_training(model=make_model(dropout=0.3))
     seed_rng(6)
     expected = []
@@ -65,7 +65,7 @@ def test_the_seed_decides() -> None:
 def test_the_average_is_that_of_the_second_half() -> None:
     val = make_batches(2, seed=9)
     training = make_training(val=val)
-    _, held_out, _ = LiveSubstrate(training).trial(Trial(constant(0.5), 5, evaluate="average"))
+    _, held_out, _, _ = LiveSubstrate(training).trial(Trial(constant(0.5), 5, evaluate="average"))
     reference = make_training(optimizer=None)
     reference.raw_optimizer.param_groups[0]["lr"] = 0.5
     after = []
@@ -91,7 +91,7 @@ def test_a_losing_trial_ends_early_unjudged_and_is_charged_its_steps(stop: Stop,
     substrate = LiveSubstrate(training)
     substrate.check()
     with untouched(training.model, training.raw_optimizer):
-        losses, held_out, why = substrate.trial(Trial(constant(lr), 50, evaluate="end", stop=stop))
+        losses, held_out, why, _ = substrate.trial(Trial(constant(lr), 50, evaluate="end", stop=stop))
     assert why is reason and held_out is None and len(losses) < 50
     assert math.isfinite(losses[-1]) == (reason is not StopReason.NON_FINITE)
     assert substrate.cost.trial_steps == len(losses) and substrate.cost.evaluations == 0
@@ -100,7 +100,7 @@ def test_a_losing_trial_ends_early_unjudged_and_is_charged_its_steps(stop: Stop,
 
 def test_a_trial_that_ends_at_infinite_weights_is_judged_not_finite() -> None:
     training = make_training()
-    losses, held_out, stop = LiveSubstrate(training).trial(Trial(constant(1e38), 1, evaluate="end"))
+    losses, held_out, stop, _ = LiveSubstrate(training).trial(Trial(constant(1e38), 1, evaluate="end"))
     assert math.isfinite(losses[0]) and stop is None and held_out is not None and not held_out < 1e6
 
 
@@ -197,7 +197,7 @@ def test_steps_that_a_scaler_skips_are_no_error() -> None:
 
     training.step_fn = step_fn
     training.extra_state = {"scaler": scaler}
-    losses, _, stop = LiveSubstrate(training).trial(Trial(constant(0.001), 9))
+    losses, _, stop, _ = LiveSubstrate(training).trial(Trial(constant(0.001), 9))
     assert len(losses) == 9 and stop is None
     assert scales[0] == scales[1] == 2.0**126 > scales[3], "the check and the Trial begin at the same scale"
     assert scales[-1] == scales[-2] and scaler.get_scale() == 2.0**127

@@ -85,6 +85,12 @@ class Trial:
             before weights are averaged or statistics re-estimated. It may have no more steps than are left, and
             one that was stopped is not held.
         first: batch of its data that it begins with, counted from the one that Trials begin with now.
+        read_every: also read the loss on the first held-out batch, a small fixed subset, each time this many steps
+            have been taken, with the weights and BatchNorm statistics as they are; >= 1, <= ``steps``. A Trial that
+            is stopped keeps the readings it has. None for no readings.
+
+    Raises:
+        SettingError: ``steps`` or ``read_every`` is out of range.
     """
 
     shape: Shape
@@ -93,10 +99,16 @@ class Trial:
     stop: Stop = Stop()
     keep: str | None = None
     first: int = 0
+    read_every: int | None = None
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
         _require_index(self.first)
+        if self.read_every is not None and not 1 <= self.read_every <= self.steps:
+            raise SettingError(
+                f"read_every must be >= 1 and <= steps, got {self.read_every} in a Trial of {self.steps} steps. "
+                "Use None for no readings."
+            )
 
 
 @record
@@ -198,17 +210,19 @@ class TrialLosses:
     """Told of a Trial.
 
     Attributes:
-        progress: steps taken and left.
-        losses: its training losses.
-        held_out: the held-out loss; None if not read.
+        progress: steps taken and left; a Trial changes the latter only under a budget.
+        losses: training loss of each of its steps, before that step.
+        held_out: held-out loss after the last; None if not read.
         stop: why it ended early, or None.
-        cost: what it took, in training steps (forward-equivalents ÷ 3), the held-out loss included.
+        readings: loss on the first held-out batch after each ``read_every`` steps; empty if not asked for.
+        cost: what it took, in training steps (forward-equivalents ÷ 3), held-out losses included.
     """
 
     progress: Progress
     losses: tuple[float, ...]
     held_out: float | None
     stop: StopReason | None
+    readings: tuple[float, ...] = ()
     cost: float = 0.0
 
 

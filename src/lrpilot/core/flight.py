@@ -250,10 +250,11 @@ class Flight:
         match action:
             case Trial():
                 self._ends.make_room(action, self.policy, self.substrate, self.progress.remaining, self._marks)
-                losses, held_out, stop = self.substrate.trial(action)
-                if action.keep is not None and stop is None:
+                seen = self.substrate.trial(action)
+                if action.keep is not None and seen.stop is None:
                     self._ends.keys.add(action.keep)
-                return TrialLosses(self.progress, losses, held_out, stop, self._cost_since(before))
+                cost = self._cost_since(before)
+                return TrialLosses(self.progress, seen.losses, seen.held_out, seen.stop, seen.readings, cost)
             case Line():
                 return LineLosses(self.progress, action.factors, self.substrate.line(action))
             case Evaluate():

@@ -87,7 +87,8 @@ def _describe_observation(observation: Observation) -> str:
     if isinstance(observation, (TrialLosses, Trained)):
         loss = observation.held_out
         if loss is None:
-            loss = observation.losses[-1] if observation.losses else math.nan
+            readings = observation.readings if isinstance(observation, TrialLosses) else ()
+            loss = (readings or observation.losses or (math.nan,))[-1]
         return f"loss {loss:.5g}"
     loss = getattr(observation, "loss", None)
     return "done" if loss is None else f"loss {loss:.5g}"

@@ -1,7 +1,7 @@
 """Substrate: what can be flown, as the one loop of ask, act and tell sees it."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from lrpilot.core.actions import Action, Evaluate, Line, Trial
 from lrpilot.core.codec import record
@@ -24,14 +24,23 @@ class TrialEnd:
     cost: Cost
 
 
+class TrialSeen(NamedTuple):
+    """What was seen of a Trial, as :class:`~lrpilot.core.actions.TrialLosses` has it."""
+
+    losses: tuple[float, ...]
+    held_out: float | None
+    stop: StopReason | None
+    readings: tuple[float, ...] = ()
+
+
 class Substrate(Protocol):
     """What can be flown: something that trains, can be measured, and can be moved back."""
 
     cost: Cost
     reads_are_cheap: bool
 
-    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
-        """Fly a Trial and restore everything: training losses, held-out loss, stop reason.
+    def trial(self, action: Trial) -> TrialSeen:
+        """Fly a Trial and restore everything.
 
         Its end is held under ``action.keep``, unless that is None or it was stopped.
         """

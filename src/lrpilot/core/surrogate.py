@@ -16,7 +16,8 @@ from lrpilot.core.gaussian_process import Vector, regress
 from lrpilot.core.settings import check_range
 from lrpilot.errors import SettingError
 
-GRID = 0.02  # decades between the lrs at which the surrogate is read
+GRID = 0.02  # decades between the lrs at which the surrogate is read, or half the spacing where that is less
+MOST_GAPS = 1000  # of a grid that is finer because of it
 RECORD = 0.1  # decades between those that are recorded
 SPACING = 0.2  # decades between the lrs of a search: closer ones tell the same twice
 # Where the first lrs lie in the interval. The middle comes first: it is the best guess of one who knows nothing.
@@ -107,7 +108,7 @@ def fit_surrogate(
     if not ok.any():
         return None
     scaled = _Scale.of([loss for loss, is_ok in zip(losses, ok, strict=True) if is_ok])
-    grid = _grid(min_lr, max_lr)
+    grid, recorded = _grid(min_lr, max_lr, spacing)
     believed = regress(x, _heights(x, losses, ok, scaled), grid)
     mean, std = believed.mean, believed.std
     best = int(np.argmin(mean))
@@ -116,9 +117,9 @@ def fit_surrogate(
     plausible = grid[mean - std <= mean[best]]
     gain = _expected_gain(mean[free], std[free], float(mean[best])) if free.any() else 0.0
     return Surrogate(
-        log_lrs=tuple(grid[:: round(RECORD / GRID)].tolist()),
-        mean=tuple(scaled.back(float(m)) for m in mean[:: round(RECORD / GRID)]),
-        std=tuple(scaled.width(float(s)) for s in std[:: round(RECORD / GRID)]),
+        log_lrs=tuple(grid[::recorded].tolist()),
+        mean=tuple(scaled.back(float(m)) for m in mean[::recorded]),
+        std=tuple(scaled.width(float(s)) for s in std[::recorded]),
         best_lr=_lr(grid[best], min_lr, max_lr),
         best_loss=scaled.back(float(mean[best])),
         interval=(_lr(plausible[0], min_lr, max_lr), _lr(plausible[-1], min_lr, max_lr)),
@@ -214,10 +215,14 @@ def _expected_gain(mean: Vector, std: Vector, best: float) -> float:
     return float(np.max(sure * (0.5 * u * (1.0 + erf(u / math.sqrt(2.0))) + density)))
 
 
-def _grid(min_lr: float, max_lr: float) -> Vector:
+def _grid(min_lr: float, max_lr: float, spacing: float) -> tuple[Vector, int]:
+    """Places, log10 lr, and how many gaps between them lie from one that is recorded to the next."""
     low, high = math.log10(min_lr), math.log10(max_lr)
-    gaps = max(1, math.ceil((high - low) / GRID - 1e-9))
-    return np.linspace(low, high, gaps + 1)
+    gaps, recorded = max(1, math.ceil((high - low) / GRID - 1e-9)), round(RECORD / GRID)
+    finer = math.ceil(min(2 * (high - low) / spacing, MOST_GAPS) - 1e-9) if spacing < 2 * GRID else 0
+    if finer > gaps:  # on the coarser grid an lr may be free, and none of its places
+        gaps, recorded = finer, max(1, round(RECORD * finer / (high - low)))
+    return np.linspace(low, high, gaps + 1), recorded
 
 
 def _bracket(best: float, places: Sequence[float]) -> float:

@@ -12,9 +12,8 @@ What differs from the public code, in the published setting too:
 * Trials are paired: all of a search see the same batches and draw the same dropout masks. Theirs see successive
   batches. An action cannot ask for that, and it would only add noise.
 * The first lr of a search is the middle of the interval; theirs is random.
-* A Trial reads one held-out loss, after its last step, and theirs one every τ′/16 steps. So the fall of the
-  *training* loss is forecast, and taken off that held-out loss. Their rule that the present loss counts where a loss
-  of the Trial reaches the one of the very first search is kept.
+* The small fixed subset on which a held-out loss is read every τ′/16 steps is the first batch of the held-out data.
+  BatchNorm statistics are taken as they are then, and the losses of a Trial are those it has without readings.
 * A Trial whose loss is no number ends at once. Where all diverged, smaller lrs are tried, and then a safe one is kept.
 * The last stage, and its Trials with it, is as long as what remains.
 """
@@ -193,9 +192,20 @@ class AutoLRS(Policy):
         """The score in force: the stage that is to end at its own lr must not be judged by what a decay would gain."""
         return self.score or ("raw" if self.final is None else "average")
 
-    def longest_stage(self, total: int | None) -> float:
-        """Steps at which doubling ends."""
-        return float("inf") if self.max_stage is None else steps_of(self.max_stage, total)
+    def is_longest(self, doublings: int, total: int | None) -> bool:
+        """Whether a stage after so many doublings is of the greatest length; False where there is none.
+
+        Args:
+            doublings: of τ, since the first stage.
+            total: kept steps of the training; a number where one of both lengths is a part of it.
+        """
+        stage, longest = self.stage, self.max_stage
+        if longest is None:
+            return False
+        if isinstance(stage, float) != isinstance(longest, float):
+            stage, longest = steps_of(stage, total), steps_of(longest, total)
+        # Parts are compared as they are given: in whole steps 0.075, doubled twice, may be less than 0.3.
+        return stage * 2.0 ** min(doublings, 60) >= longest * (1 - 1e-9)
 
     # ------------------------------------------------------------ the policy
 

@@ -183,6 +183,6 @@ def _trained_as_published(policy: "AutoLRS", state: AutoLRSState, seen: Trained)
 
 def _next_stage(policy: "AutoLRS", state: AutoLRSState) -> AutoLRSState:
     """The search for the stage after the present one."""
-    if policy.published and state.stages[-1].steps >= policy.longest_stage(state.total):
+    if policy.published and policy.is_longest(max(0, state.searches - 1), state.total):
         state = replace(state, validating=True)
     return begin_search(policy, state)

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from lrpilot.core.actions import Trial, TrialLosses
-from lrpilot.core.forecast import forecast
+from lrpilot.core.forecast import Forecast, forecast
 from lrpilot.core.peak import KILL_MARGIN
 from lrpilot.core.shape import annealed, constant
 from lrpilot.core.stop import Stop, StopReason
@@ -47,6 +47,8 @@ RISE = 2.0
 ALIKE = 2.0
 # An lr below all that diverged, in decades.
 SAFE = 0.5
+# Held-out readings of a Trial of the published validation phase.
+READINGS = 16
 
 
 # ------------------------------------------------------------------ beginning
@@ -120,19 +122,27 @@ def ask_trial(policy: "AutoLRS", search: LRSearch) -> Trial:
         return Trial(annealed(lr, steps), steps, evaluate="end", stop=stop, first=search.first)
     if policy.scoring == "average":
         return Trial(constant(lr), steps, evaluate="average", stop=stop, first=search.first)
-    return Trial(constant(lr), steps, evaluate="end" if search.validating else "no", stop=stop, first=search.first)
+    every = reading_interval(steps) if search.validating else None
+    return Trial(constant(lr), steps, stop=stop, first=search.first, read_every=every)
+
+
+def reading_interval(steps: int) -> int:
+    """Steps from one held-out reading to the next in a Trial of so many, >= 1."""
+    return max(1, round(steps / READINGS))
 
 
 def read_candidate(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
     """What a Trial says of its lr."""
     lr = search.queue[0]
+    if seen.stop is not None or not seen.losses:
+        lost = Tried(lr, math.inf, math.inf, math.inf)
+        return LRCandidate(lost, math.inf, math.inf, no_number_at=_no_number_at(seen))
     if policy.scoring == "raw":
-        candidate = _forecast_candidate(policy, state, search, seen)
+        read = _from_readings(policy, state, search, seen) if search.validating else _from_losses(policy, search, seen)
     else:
         tried = read_trial(lr, seen)
-        candidate = LRCandidate(tried, tried.loss, tried.loss)
-    end = math.inf if candidate.tried.diverged else median(seen.losses[-max(1, len(seen.losses) // 4) :])
-    return replace(candidate, end=end, no_number_at=_no_number_at(seen))
+        read = LRCandidate(tried, tried.loss, tried.loss)
+    return read if read.tried.diverged else replace(read, end=median(seen.losses[-max(1, len(seen.losses) // 4) :]))
 
 
 def _no_number_at(seen: TrialLosses) -> int | None:
@@ -160,31 +170,34 @@ def _held_still(losses: Sequence[float]) -> bool:
     return not begin or losses[-1] <= max(begin) + RISE * (max(begin) - min(begin))
 
 
-def _forecast_candidate(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
-    """The loss at the end of the stage, forecast from the losses of the Trial.
+def _from_losses(policy: "AutoLRS", search: LRSearch, seen: TrialLosses) -> LRCandidate:
+    """The loss at the end of the stage, forecast from the training losses of the Trial."""
+    ahead = forecast(seen.losses, horizon=search.horizon, form=policy.rules)
+    return _candidate(search, seen, ahead, (ahead.value, ahead.lower, ahead.upper))
 
-    While held-out losses count, the forecast fall of the training loss is taken off the one held-out loss that a
-    Trial reads. Where a loss of the Trial reaches the one of the very first search, the last loss counts instead of
-    any forecast (published).
+
+def _from_readings(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
+    """The same from its held-out readings.
+
+    Where one of them reaches the loss at the very first search, the last counts instead of the forecast (published).
     """
-    lr, losses = search.queue[0], seen.losses
-    held_out = seen.held_out if search.validating else None
-    lost = LRCandidate(Tried(lr, math.inf, math.inf, math.inf), math.inf, math.inf)
-    if seen.stop is not None or not losses or (search.validating and held_out is None):
-        return lost
-    ahead = forecast(losses, horizon=search.horizon, form=policy.rules)
-    value, lower, upper = ahead.value, ahead.lower, ahead.upper
-    if held_out is not None:
-        now = forecast(losses, horizon=len(losses), form=policy.rules).value
-        reached = state.first_loss is not None and max(*losses, held_out) >= state.first_loss
-        if reached:
-            value = lower = upper = held_out
-        else:
-            value, lower, upper = (held_out + at - now for at in (value, lower, upper))
+    # The first reading comes after ``every`` steps, and the last of the stage would be this many after it.
+    horizon = search.horizon / reading_interval(search.steps) - 1
+    ahead = forecast(seen.readings, horizon=horizon, series="validation", form=policy.rules)
+    expected = (ahead.value, ahead.lower, ahead.upper)
+    if math.isfinite(ahead.value) and state.first_loss is not None and max(seen.readings) >= state.first_loss:
+        expected = (seen.readings[-1],) * 3
+    return _candidate(search, seen, ahead, expected)
+
+
+def _candidate(
+    search: LRSearch, seen: TrialLosses, ahead: Forecast, expected: tuple[float, float, float]
+) -> LRCandidate:
+    """An lr of which a loss is expected, with its lower and upper end; lost where that is not finite."""
+    lr, losses, (value, lower, upper) = search.queue[0], seen.losses, expected
     if not math.isfinite(value):
-        return lost
-    tried = Tried(lr, value, min(losses), max(losses), standard_error(losses))
-    return LRCandidate(tried, lower, upper)
+        return LRCandidate(Tried(lr, math.inf, math.inf, math.inf), math.inf, math.inf, ahead)
+    return LRCandidate(Tried(lr, value, min(losses), max(losses), standard_error(losses)), lower, upper, ahead)
 
 
 # ------------------------------------------------------------------ going on

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Literal
 
 from lrpilot.core.codec import coded_enum, record
+from lrpilot.core.forecast import Forecast
 from lrpilot.core.health import Blame, Health
 from lrpilot.core.surrogate import Surrogate
 from lrpilot.core.trials import Tried
@@ -48,6 +49,7 @@ class LRCandidate:
         tried: its Trial; ``tried.loss`` is the score: the loss expected of the lr. inf where it diverged.
         lower: of the score's interval; equal to the score where that was measured and not forecast.
         upper: likewise.
+        forecast: of the losses that count; it counts readings where those are held-out. None where none was made.
         end: training loss at the end of the Trial: median of its last quarter; inf where it diverged.
         no_number_at: step of the Trial at which a loss was no number; None where all were.
     """
@@ -55,6 +57,7 @@ class LRCandidate:
     tried: Tried
     lower: float
     upper: float
+    forecast: Forecast | None = None
     end: float = math.inf
     no_number_at: int | None = None
 

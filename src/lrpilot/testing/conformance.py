@@ -259,7 +259,10 @@ def _broken_observation(action: Action, step: int, rng: np.random.Generator) -> 
         case Trial():
             stopped = rng.random() < 0.5
             held_out = None if stopped or action.evaluate == "no" else pick()
-            return TrialLosses(progress, (1.0, pick()), held_out, StopReason.NON_FINITE if stopped else None)
+            many = 0 if action.read_every is None else action.steps // action.read_every
+            readings = tuple(pick() for _ in range(many))
+            stop = StopReason.NON_FINITE if stopped else None
+            return TrialLosses(progress, (1.0, pick()), held_out, stop, readings=readings)
         case Line(factors, batches):
             return LineLosses(progress, factors, tuple(tuple(pick() for _ in factors) for _ in range(batches)))
         case Evaluate():

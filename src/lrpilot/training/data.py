@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator, MutableMapping
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -119,9 +120,19 @@ class ProbeData:
         self._held_out = leading if val is None else Replay(val, seed=seed, cycle=False)
         self.batch_size = count_samples(next(self.train.take(1)))
 
-    def held_out(self) -> Iterator[Any]:
-        """The held-out batches, always the same ones: a fixed subset is what makes losses comparable."""
-        return self._held_out.take(self._eval_batches if self._val is not None else max(1, self._reserved))
+    def held_out(self, most: int | None = None) -> Iterator[Any]:
+        """The held-out batches, always the same ones: a fixed subset is what makes losses comparable.
+
+        Args:
+            most: of them, the first ones; None for all.
+        """
+        count = self._eval_batches if self._val is not None else max(1, self._reserved)
+        return islice(self._held_out.take(count), most)
+
+    @cached_property
+    def held_out_shares(self) -> list[float]:
+        """Samples of each held-out batch ÷ those of a training batch; they are read once, and where it is asked for."""
+        return [count_samples(batch) / self.batch_size for batch in self.held_out()]
 
     @property
     def metric(self) -> str:

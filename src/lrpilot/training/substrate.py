@@ -11,8 +11,8 @@ from torch import Tensor
 from lrpilot.core.actions import Action, Continue, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.core.price import price
-from lrpilot.core.stop import StopReason, StopState, check_stop
-from lrpilot.core.substrate import TrialEnd
+from lrpilot.core.stop import StopState, check_stop
+from lrpilot.core.substrate import TrialEnd, TrialSeen
 from lrpilot.errors import NonlinearStepError, StepError
 from lrpilot.training.checks import (
     LINEAR_OPTIMIZERS,
@@ -31,7 +31,7 @@ from lrpilot.training.param_groups import ParamGroupLRs
 from lrpilot.training.rng import kept_rng, seed_rng
 from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
 from lrpilot.training.training import Training
-from lrpilot.training.trial import FlownTrial, RunningAverage, StepCounter, copied_before_step, counted_steps
+from lrpilot.training.trial import RunningAverage, StepCounter, copied_before_step, counted_steps
 from lrpilot.training.trial_ends import TrialEnds
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
@@ -64,7 +64,6 @@ class LiveSubstrate:
         self._armed = False
         self._line_checked = False
         self._checked = False
-        self._held_out: float | None = None
 
     @property
     def proven(self) -> list[bool]:
@@ -93,18 +92,13 @@ class LiveSubstrate:
             proofs = STEP
         if isinstance(action, Line) and not self._line_checked and not set(action.factors) <= ENDS:
             proofs = LINE_CHECK_STEPS * STEP
-        if isinstance(action, Evaluate) or (isinstance(action, Trial) and action.evaluate != "no"):
-            reestimation = float(BATCH_NORM_BATCHES) if live_batch_norms(self.training.model) else 0.0
-            return proofs + price(action, evaluation=self._held_out_batches(), reestimation=reestimation)
-        return proofs + price(action, evaluation=0.0)
-
-    def _held_out_batches(self) -> float:
-        """Held-out samples ÷ those of a training batch; read once, and only where somebody asks for a price."""
-        if self._held_out is None:
-            probes = self.training.probe_data
+        reads = isinstance(action, Trial) and (action.evaluate != "no" or action.read_every is not None)
+        held_out = [0.0]
+        if reads or isinstance(action, Evaluate):
             with self.training.as_probe(), kept_rng():
-                self._held_out = sum(count_samples(batch) for batch in probes.held_out()) / probes.batch_size
-        return self._held_out
+                held_out = self.training.probe_data.held_out_shares
+        reestimation = float(BATCH_NORM_BATCHES) if live_batch_norms(self.training.model) else 0.0
+        return proofs + price(action, evaluation=sum(held_out), evaluation_batch=held_out[0], reestimation=reestimation)
 
     # ------------------------------------------------------------- brackets
 
@@ -175,26 +169,27 @@ class LiveSubstrate:
 
         return together(step)[0]
 
-    def trial(self, action: Trial) -> tuple[tuple[float, ...], float | None, StopReason | None]:
-        """Fly a Trial and restore everything: training losses, held-out loss, stop reason."""
+    def trial(self, action: Trial) -> TrialSeen:
+        """Fly a Trial and restore everything."""
         self.check()
         self.meter.count(trials=1)
         with self._bracket():
             average = RunningAverage(self.training.trainable_parameters) if action.evaluate == "average" else None
-            losses, stop, end = self._fly(action, average)
-            if stop is None and action.keep is not None:
+            seen, end = self._fly(action, average)
+            if seen.stop is None and action.keep is not None:
                 self.ends.hold(action.keep, end, action.first + action.steps)
-            if stop is not None or action.evaluate == "no":
-                return losses, None, stop
+            if seen.stop is not None or action.evaluate == "no":
+                return seen
             if average is not None:
                 average.apply()
-            return losses, self._judge(reestimate=True), None
+            return seen._replace(held_out=self._judge(reestimate=True))
 
-    def _fly(self, action: Trial, average: RunningAverage | None) -> FlownTrial:
-        began = time.perf_counter()
-        first = self.ends.passed + action.first
+    def _fly(self, action: Trial, average: RunningAverage | None) -> tuple[TrialSeen, TrialEnd]:
+        """What was seen but for the judgement, and the end; of a GradScaler's skipped steps that has nothing."""
+        began, first = time.perf_counter(), self.ends.passed + action.first
         self._prepare_trial(first)
         losses: list[float] = []
+        readings: list[float] = []
         taken: list[int] = []
         cost, rules, stop = Cost(), StopState(), None
         batches = self.training.probe_data.train.take(action.steps, first=first)
@@ -210,11 +205,17 @@ class LiveSubstrate:
                 rules, stop = check_stop(action.stop, rules, losses[-1])
                 if stop is not None:
                     break
+                if action.read_every is not None and (i + 1) % action.read_every == 0:
+                    # A measurement of its own: no part of what becomes of the Trial where it is continued.
+                    paused = time.perf_counter()
+                    readings.append(self._judge(reestimate=False, batches=1))
+                    began += time.perf_counter() - paused
                 if average is not None and i >= action.steps // 2:
                     average.add()
         cost += Cost(seconds=time.perf_counter() - began)
         lrs = tuple(float(action.shape(i)) for i in taken)
-        return FlownTrial(tuple(losses), stop, TrialEnd(lrs, tuple(losses[i] for i in taken), cost))
+        seen = TrialSeen(tuple(losses), None, stop, tuple(readings))
+        return seen, TrialEnd(lrs, tuple(losses[i] for i in taken), cost)
 
     def continue_trial(self, key: str) -> TrialEnd:
         """Go to the end of a Trial that was kept."""
@@ -234,19 +235,19 @@ class LiveSubstrate:
         with self.meter.timed():
             return self._judge(reestimate=action.reestimate)
 
-    def _judge(self, *, reestimate: bool) -> float:
+    def _judge(self, *, reestimate: bool, batches: int | None = None) -> float:
         self.meter.count(evaluations=1)
-        return together(lambda: [self._held_out_loss(reestimate=reestimate)])[0]
+        return together(lambda: [self._held_out_loss(reestimate=reestimate, batches=batches)])[0]
 
-    def _held_out_loss(self, *, reestimate: bool) -> float:
-        """This rank's mean held-out loss."""
+    def _held_out_loss(self, *, reestimate: bool, batches: int | None) -> float:
+        """This rank's mean held-out loss, on the first ``batches`` (None: all of them)."""
         training = self.training
         self.meter.training_batch_size(training.probe_data.batch_size)
         with training.as_probe(), pure_forward(training.model, training.seed, training.extra_modules):
             if reestimate:
                 self._reestimate()
             training.model.eval()
-            held_out = map(training.move, training.probe_data.held_out())
+            held_out = map(training.move, training.probe_data.held_out(batches))
             loss, samples = mean_loss(held_out, training.loss, count_samples)
         for count in samples:
             self.meter.add(count, forwards=1)

@@ -2,27 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lrpilot.core.stop import StopReason
-from lrpilot.core.substrate import TrialEnd
 from lrpilot.errors import StepError
 from lrpilot.training.training import Training
-
-
-class FlownTrial(NamedTuple):
-    """What a Trial was: losses of all its batches, why it was stopped, and its end as the record of a training.
-
-    Of a GradScaler's skipped steps the end has nothing, as a training counts none.
-    """
-
-    losses: tuple[float, ...]
-    stop: StopReason | None
-    end: TrialEnd
 
 
 class StepCounter:

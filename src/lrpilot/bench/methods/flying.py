@@ -10,11 +10,11 @@ from lrpilot.bench.session import Session
 from lrpilot.budget import Budget
 from lrpilot.core.cost import Cost
 from lrpilot.core.policy import Policy
-from lrpilot.fitting import fit
+from lrpilot.fitting import FitResult, fit
 from lrpilot.pilot import Pilot
 
 
-def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, free: bool = False) -> None:
+def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, free: bool = False) -> FitResult | None:
     """Train with a policy until what is left of the session's budget is spent, its probes included.
 
     Args:
@@ -23,6 +23,9 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
         lr: that the optimizer is built with, and that a policy without an lr of its own starts from; None
             for the session's.
         free: whether its probes are not paid for; they are counted all the same.
+
+    Returns:
+        What the flight did; None where nothing was left to train with.
     """
     training = session.training(session.optimizer(session.lr if lr is None else lr))
     charged = Cost()
@@ -39,13 +42,15 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
         session.tick(float(loss), pilot.history.lrs[-1], samples=session.task.batch_size)
 
     if session.steps_left == 0:
-        return  # a search has spent it all
+        return None  # a search has spent it all
     length: dict[str, Any] = (
         {"total_steps": session.steps_left}
         if free
         else {"budget": Budget(forward_equivalents=session.budget - session.compute)}
     )
-    charge(fit(training, policy, progress=False, on_step=on_step, **length).cost)
+    result = fit(training, policy, progress=False, on_step=on_step, **length)
+    charge(result.cost)
+    return result
 
 
 def fly_loop(

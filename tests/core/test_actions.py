@@ -1,0 +1,26 @@
+"""Actions refuse what cannot be asked for."""
+
+import json
+
+import pytest
+
+from lrpilot.core.actions import Progress, Trial, TrialLosses
+from lrpilot.core.codec import decode, encode
+from lrpilot.core.shape import constant
+from lrpilot.errors import SettingError
+
+
+@pytest.mark.parametrize("read_every", [0, -1, 6])
+def test_readings_are_within_the_trial(read_every: int) -> None:
+    with pytest.raises(SettingError, match=f">= 1 and <= steps, got {read_every} in a Trial of 5 steps. Use None"):
+        Trial(constant(0.1), 5, read_every=read_every)
+
+
+def test_a_trial_and_its_readings_survive_json_and_earlier_versions_had_none() -> None:
+    trial = Trial(constant(0.1), 5, read_every=5)
+    seen = TrialLosses(Progress(0, 9), (1.0,) * 5, None, None, readings=(0.5,))
+    for one, new, empty in ((trial, "read_every", None), (seen, "readings", ())):
+        plain = json.loads(json.dumps(encode(one)))
+        assert decode(plain) == one
+        del plain[new]
+        assert getattr(decode(plain), new) == empty
