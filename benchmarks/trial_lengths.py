@@ -1,6 +1,6 @@
 """Which lr looks best after Trials of different length, and which is best in the end.
 
-    python benchmarks/trial_lengths.py        # half a minute on a free core
+    python benchmarks/trial_lengths.py        # a minute on a free core
 
 The digits and the net of examples/autolrs.py, which has no normalisation. From fresh weights Trials of 14, 27, 60 and
 120 steps at constant lr, on a grid of a quarter decade, judged by the held-out loss on the averaged weights, with SGD
