@@ -51,6 +51,8 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 	$(BIN)/python benchmarks/forecast_soundness.py
 	$(BIN)/python benchmarks/surrogate_minima.py
 	$(BIN)/python benchmarks/search_cost.py
+	$(BIN)/python benchmarks/trial_lengths.py
+	$(BIN)/python benchmarks/continued_trials.py
 	$(MAKE) docs
 
 docs: $(STAMP) ## write the tables of docs/ from the committed records

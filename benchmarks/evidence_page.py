@@ -46,35 +46,6 @@ def invariance_rows(rows: list[dict[str, Any]]) -> Iterable[tuple[str, ...]]:
         yield row["optimizer"], row["target"], row["change"], expected, f"{seen:+.3f}", verdict(row["holds"])
 
 
-def search_rows(record: dict[str, Any]) -> Iterable[tuple[str, ...]]:
-    """One row for each setting of AutoLRS."""
-    for name, row in record["measured"].items():
-        cells = [f"{row[key]:.3f}" for key in ("ratio", "ratio_of_work")]
-        share = f"{100 * row['deciding']:.1f} %"
-        yield (
-            name,
-            f"{row['trials']} of {row['trial_steps']} steps in all",
-            *cells,
-            share,
-            verdict(row["ratio_of_work"] <= record["limit"]),
-        )
-
-
-def search_section() -> str:
-    """What a search takes."""
-    record = json.loads((RECORDS / "search_cost.json").read_text())
-    some = next(iter(record["measured"].values()))
-    columns = ("setting", "Trials", "÷ as many plain steps", "÷ its work in plain steps", "deciding", "")
-    return f"""## Searches of AutoLRS
-
-From `benchmarks/search_cost.py`: {some["steps"]} steps of `{record["task"]}` in a plain loop, searches and steps in
-turn in one run, with other work beside it ({some["step_ms"]:.0f} ms a step). Wall time of all searches ÷ that of as
-many plain steps as their Trials had; and ÷ that of the same work, held-out readings included, for which
-{record["limit"]:g} is the limit. "Deciding" is the share of forecast and surrogate in it.
-
-{table(columns, search_rows(record))}"""
-
-
 def page() -> str:
     """The whole page."""
     cost = json.loads((RECORDS / "probe_cost.json").read_text())
@@ -95,8 +66,6 @@ AdamW, {cost["trial / plain steps"]["step_ms"]:.0f} ms a step, one thread, torch
 {line_sections()}
 
 {noise_section()}
-
-{search_section()}
 
 ## Invariances
 

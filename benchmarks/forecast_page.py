@@ -1,4 +1,4 @@
-"""Write docs/forecasts.md from the records of the forecast and of the surrogate alone."""
+"""Write docs/forecasts.md from the records of the forecast, of the surrogate, and of what a search takes."""
 
 import json
 import statistics
@@ -8,6 +8,7 @@ from typing import Any
 from fashion_tasks import HERE, RECORDS
 from forecast_error import LEVEL, PREDICTORS, TRUTHS
 from line_cost_page import Row, table, verdict
+from search_cost_page import search_section
 
 from lrpilot.bench.records import Record
 from lrpilot.core.forecast import forecast
@@ -294,7 +295,8 @@ of two matrices of 1,000 rows they take {cost["product"]["other_threads"]:.1f} t
 
 def page() -> str:
     """The whole page."""
-    parts = "\n\n".join((error_sections(), agreement_section(), soundness_section(), surrogate_section()))
+    sections = (error_sections(), agreement_section(), soundness_section(), surrogate_section(), search_section())
+    parts = "\n\n".join(sections)
     return f"""# Forecast and surrogate: what was measured
 
 Written by `make docs` from the records in `benchmarks/records/`. AutoLRS tries an lr for a tenth of a stage,

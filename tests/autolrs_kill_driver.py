@@ -1,4 +1,4 @@
-"""Kills a fit with AutoLRS at random moments, and resumes it: ``python autolrs_kill_driver.py FOLDER KILLS SEED``.
+"""Kills fits with AutoLRS at random moments, and resumes them: ``python autolrs_kill_driver.py FOLDER KILLS SEED``.
 
 Every fit is a fork of this process, which has loaded torch before and trained nothing. It ends itself by SIGKILL in the
 n-th evaluation of its loss, n drawn at random over the whole run, searches included; a second fork resumes it. What
@@ -22,10 +22,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lrpilot.checkpoint
 from lrpilot import AutoLRS, Training, fit
+from lrpilot.core.actions import Continue
 
 STEPS = 28
 LOADED_WHEN_USED = ("torch._dynamo", "scipy.interpolate", "scipy.optimize", "scipy.special", "lrpilot.core.surrogate")
-POLICIES = (AutoLRS(1e-2, 1.0, overhead=2.0), AutoLRS.paper(1e-2, 1.0, tau=8, max_tau=8))
+PAPER = AutoLRS.paper(1e-2, 1.0, tau=8, max_tau=8)
+RUNS = ((AutoLRS(1e-2, 1.0, overhead=2.0), False), (PAPER, False), (PAPER, True))  # and whether Trials are continued
 
 
 class Fuse:
@@ -43,8 +45,9 @@ class Fuse:
         return nn.functional.cross_entropy(model(inputs), targets)
 
 
-def train(policy: AutoLRS, checkpoint: Path | None, kill_at: int | None, *, resume: bool) -> dict[str, Any]:
+def train(run: int, checkpoint: Path | None, kill_at: int | None, *, resume: bool) -> dict[str, Any]:
     """A whole fit, of a model with dropout and batch norm on shuffled data; how it ended."""
+    policy, continue_trials = RUNS[run]
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 3))
@@ -59,7 +62,14 @@ def train(policy: AutoLRS, checkpoint: Path | None, kill_at: int | None, *, resu
         calls_in_searches.append(fuse.calls)
 
     result = fit(
-        training, policy, total_steps=STEPS, progress=False, checkpoint=checkpoint, resume=resume, on_event=note
+        training,
+        policy,
+        total_steps=STEPS,
+        continue_trials=continue_trials,
+        progress=False,
+        checkpoint=checkpoint,
+        resume=resume,
+        on_event=note,
     )
     return {
         "weights": [tensor.tolist() for tensor in model.state_dict().values()],
@@ -67,6 +77,7 @@ def train(policy: AutoLRS, checkpoint: Path | None, kill_at: int | None, *, resu
         "events": [event.message for event in result.history.events],
         "calls": fuse.calls,
         "calls_in_searches": calls_in_searches,
+        "continued": sum(isinstance(event.action, Continue) for event in result.history.events),
     }
 
 
@@ -91,17 +102,18 @@ def main() -> None:
     folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     lrpilot.checkpoint.CHECKPOINT_SECONDS = 0.0  # after every kept step, as a search follows it at once
     whole = []
-    for i, policy in enumerate(POLICIES):
-        assert forked(lambda policy=policy: train(policy, None, None, resume=False), folder / f"whole{i}") == 0
-        whole.append(json.loads((folder / f"whole{i}").read_text()))
+    for run in range(len(RUNS)):
+        assert forked(lambda run=run: train(run, None, None, resume=False), folder / f"whole{run}") == 0
+        whole.append(json.loads((folder / f"whole{run}").read_text()))
     chance = random.Random(seed)
     seen = []
     for i in range(kills):
-        policy, expected = POLICIES[i % len(POLICIES)], whole[i % len(POLICIES)]
+        run = i % len(RUNS)
+        expected = whole[run]
         at, checkpoint, end = chance.randint(1, expected["calls"]), folder / f"{i}.pt", folder / f"end{i}"
-        status = forked(lambda p=policy, c=checkpoint, n=at: train(p, c, n, resume=False), end)
+        status = forked(lambda run=run, c=checkpoint, n=at: train(run, c, n, resume=False), end)
         killed, begun = os.WIFSIGNALED(status) and not end.exists(), checkpoint.exists()
-        assert forked(lambda p=policy, c=checkpoint: train(p, c, None, resume=True), end) == 0
+        assert forked(lambda run=run, c=checkpoint: train(run, c, None, resume=True), end) == 0
         found = json.loads(end.read_text())
         marks = expected["calls_in_searches"]
         seen.append(
@@ -109,6 +121,7 @@ def main() -> None:
                 "killed": killed,
                 "begun": begun,
                 "in_search": any(low < at <= high for low, high in zip(marks[::2], marks[1::2], strict=False)),
+                "continued": expected["continued"],
                 "same": all(found[name] == expected[name] for name in ("weights", "lrs", "events")),
             }
         )

@@ -1,4 +1,4 @@
-"""The scripts of ``benchmarks/`` and the helpers of ``tests/`` are imported by file name."""
+"""The scripts of ``benchmarks/`` are imported by file name."""
 
 import sys
 from pathlib import Path
@@ -7,8 +7,6 @@ import pytest
 import torch
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 if SCRIPTS.is_dir():
     sys.path.insert(0, str(SCRIPTS))

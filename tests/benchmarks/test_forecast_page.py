@@ -6,7 +6,8 @@ from forecast_page import PAGE, page, what_happened
 
 def test_the_page_is_that_of_the_records() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
-    assert "does not hold" not in page()
+    before, _ = page().split("## What a search takes")  # where it depends on the training's length
+    assert "does not hold" not in before
 
 
 @pytest.mark.parametrize(

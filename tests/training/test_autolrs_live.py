@@ -56,12 +56,14 @@ def test_it_resumes_bit_for_bit(policy: AutoLRS, stop: int) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_it_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    driver = [sys.executable, str(TESTS / "autolrs_kill_driver.py"), str(tmp_path), "20", "7"]
+    driver = [sys.executable, str(TESTS / "autolrs_kill_driver.py"), str(tmp_path), "24", "7"]
     done = subprocess.run(driver, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     seen = json.loads((tmp_path / "seen.json").read_text())
-    assert len(seen) == 20 and all(one["killed"] for one in seen)
+    assert len(seen) == 24 and all(one["killed"] for one in seen)
     assert sum(one["in_search"] for one in seen) >= 8 and sum(one["begun"] for one in seen) >= 8
+    continuing = [one for one in seen if one["continued"]]
+    assert len(continuing) == 8 and sum(one["begun"] for one in continuing) >= 3, "after the first Trial continued"
     assert [i for i, one in enumerate(seen) if not one["same"]] == []
 
 

@@ -21,8 +21,8 @@ dropped, and early ones count less. "Far" is measured by the scatter of the late
 start is dropped, and not fitted.
 
 The settings were chosen by the error at ten times the window, among others on the Trials of
-benchmarks/forecast_error.py. There half or twice NEAR or EFFICIENCY, and a FAR of 3 or 6, move the median error by at
-most 4 %. Early readings of full weight cost 17 %, the exponential without the slower tails 8 %.
+benchmarks/forecast_error.py. There it hardly moved with NEAR, EFFICIENCY and FAR, and grew with early readings of full
+weight and without the slower tails. These comparisons are not on record.
 """
 
 import math

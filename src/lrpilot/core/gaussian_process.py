@@ -9,10 +9,10 @@ points the evidence has several peaks, and an optimizer that lands on another on
 jump. There is no randomness anywhere.
 
 Why not scikit-learn's ``GaussianProcessRegressor``: it has neither an unknown mean nor an average over settings. It
-would have to be fitted once a setting, at a millisecond each of checks around a product of ten numbers. Here all
-settings are one batch: the whole takes as long as a single fit there, and loads nothing. The tests hold every setting
-to that regressor: mean, standard deviation and evidence. Nor is there a thread to keep from the training: matrices of
-ten rows are too small for BLAS to wake one (benchmarks/surrogate_minima.py measures it).
+would have to be fitted once a setting, each time with its checks around a product of ten numbers. Here all settings
+are one batch, and nothing is loaded. The tests hold every setting to that regressor: mean, standard deviation and
+evidence. Nor is there a thread to keep from the training: matrices of ten rows are too small for BLAS to wake one
+(benchmarks/surrogate_minima.py measures it, and the time of a fit).
 """
 
 import math
