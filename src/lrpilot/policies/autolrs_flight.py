@@ -102,6 +102,8 @@ def tried(policy: "AutoLRS", asked: AutoLRSState, state: AutoLRSState, seen: Tri
     if later is not None:
         return replace(state, search=later, first=later.first)
     candidate = read_candidate(policy, state, search, seen)
+    if not state.stages and not candidate.tried.diverged and candidate.lr <= min(search.lrs, default=math.inf):
+        state = replace(state, first_high=candidate.tried.high)
     search = go_on(policy, state, replace(search, candidates=(*search.candidates, candidate)))
     lr, code = choose(policy, state, search)
     state = replace(state, search=search, kept=kept_after(policy, asked, seen, lr=candidate.lr, choice=lr))

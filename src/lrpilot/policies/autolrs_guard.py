@@ -6,9 +6,9 @@ from statistics import median
 
 from lrpilot.core.actions import Trained
 from lrpilot.core.codec import record
-from lrpilot.core.health import Health, mean_and_spread
+from lrpilot.core.health import ROUNDING, SHARE, Health, mean_and_spread
 from lrpilot.core.peak import KILL_MARGIN, KILLED, wrecked_above
-from lrpilot.core.trials import standard_error
+from lrpilot.core.trials import gained_nothing, standard_error
 from lrpilot.policies.autolrs_state import AutoLRSState, LRStage
 
 # Looks at a stage's losses, the last at its end, and the fewest steps between two.
@@ -17,6 +17,8 @@ LOOKS, LEAST_LOOK = 4, 10
 MOST_REWINDS = 5
 # So many times in a row a loss that is no number after sound ones is taken for the data's fault.
 MOST_SOUND = 6
+# A mean that lies above the beginning by so many of its errors has risen.
+RISE_ERRORS = 4.0
 # Losses before one that is no number by which the training is judged.
 TAIL = 5
 
@@ -64,8 +66,9 @@ class Look:
 def is_wreck(state: AutoLRSState, look: Look) -> bool:
     """Whether a part of a stage says that the training is lost.
 
-    It does where the mean has lost a quarter of all that was gained so far, and more than it scatters by; and at the
-    end of a stage, where nothing has been gained yet.
+    It does where the mean has lost a quarter of all that was gained so far, and more than it scatters by; in the
+    beginning where it is above anything that was seen in the best Trial; and at the end of the first stage where
+    nothing has been gained.
 
     Args:
         state: while the stage is trained.
@@ -73,8 +76,10 @@ def is_wreck(state: AutoLRSState, look: Look) -> bool:
     """
     if not look.tells or state.stages[-1].rewinds >= MOST_REWINDS:
         return False
+    if look.finished and len(state.stages) == 1 and not _has_gained(state, look):
+        return True
     if state.health is None:
-        return look.finished and not _has_gained(state, look)
+        return _has_risen(state, look)
     # Single losses scatter widely, their mean does not: a training that dies slowly must not hide in its own noise.
     return replace(state.health, noise=max(look.error, state.health.noise)).is_wreck(look.mean)
 
@@ -97,14 +102,34 @@ def _start(state: AutoLRSState, look: Look) -> float | None:
 
 
 def _has_gained(state: AutoLRSState, look: Look) -> bool:
-    """Whether the first stage has gained a tenth of what the best of its Trials did; True where that is not known."""
+    """Whether the first stage has gained a tenth of what the best of its Trials did; True where that is not known.
+
+    Nor is it known where the best of them gained no more than noise.
+    """
     stage, start = state.stages[-1], _start(state, look)
+    trials = () if stage.search is None else tuple(one.tried for one in stage.search.candidates)
+    if state.first_loss is not None and gained_nothing(trials, state.first_loss):
+        return True
     reached = stage.scores if look.held_out else stage.ends
     best = min((loss for loss in reached if math.isfinite(loss)), default=math.inf)
     if start is None or best >= start:
         return True
     # The median of the later half: a ramp comes first, and losses may leap.
     return median(look.losses[len(look.losses) // 2 :]) <= wrecked_above(best, start, KILLED)
+
+
+def _has_risen(state: AutoLRSState, look: Look) -> bool:
+    """Whether a part of the training, before anything was gained, lies above its start; a ramp does not do that."""
+    start = _start(state, look)
+    if start is None:
+        return False
+    if look.held_out:
+        best = min(state.stages[-1].scores, default=math.inf)
+        return best < start and look.mean > start + SHARE * (start - best)
+    if state.first_high is None:  # no Trial has come to its end
+        return min(look.losses) > start
+    limit = max(start, state.first_high)
+    return look.mean - RISE_ERRORS * look.error > limit + ROUNDING * abs(limit)
 
 
 # ----------------------------------------------------------------- taking back
@@ -177,5 +202,6 @@ def _rest(state: AutoLRSState) -> int:
 
 
 def part_steps(state: AutoLRSState) -> int:
-    """Steps from one look at a stage's losses to the next."""
-    return state.part or max(LEAST_LOOK, -(-state.train_steps // LOOKS))
+    """Steps from one look at a stage's losses to the next; the last part is no shorter than a look needs."""
+    parts = max(1, min(LOOKS, state.train_steps // LEAST_LOOK))
+    return state.part or -(-state.train_steps // parts)

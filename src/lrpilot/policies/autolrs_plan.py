@@ -37,9 +37,10 @@ FINDER_PART = 0.03
 # A default search has fewer Trials rather than shorter ones, but for these: the first has to find the order of
 # magnitude, and later ones tell the present lr from its neighbours.
 ENOUGH, ENOUGH_LATER = 6, 3
-# A default Trial is never shorter, and a default search never smaller: it would be a guess at a price.
-LEAST_STEPS, LEAST_LATER_STEPS = 5, 20
-LEAST_TRIALS = 3
+# A default Trial is never shorter (of short ones before longer ones; of the only ones; later), and a default search
+# never smaller: it would be a guess at a price.
+LEAST_STEPS, LEAST_ONLY_STEPS, LEAST_LATER_STEPS = 5, 10, 20
+LEAST_TRIALS, LEAST_FIRST_TRIALS = 3, 4
 # Part of what is left for searches that the first one gets: the most is learned there.
 FIRST_PART = 0.85
 # The first search of the default is two, where it can be: of so short a part of it all, to find the order of
@@ -101,7 +102,7 @@ def plan_search(policy: "AutoLRS", state: AutoLRSState) -> SearchPlan | None:
         return SearchPlan(scouts, most, horizon, scouting=True)
     if allowance is None:
         return SearchPlan(steps, most, horizon)
-    shortest = min(steps, LEAST_STEPS if first else LEAST_LATER_STEPS)
+    shortest = min(steps, LEAST_ONLY_STEPS if first else LEAST_LATER_STEPS)
     steps = max(shortest, min(steps, int(allowance / enough - each)))
     most = min(most, int(allowance // (steps + each)))
     return SearchPlan(steps, most, horizon) if most >= LEAST_TRIALS else None

@@ -39,7 +39,8 @@ def _of_stage(after: AutoLRSState, stage: LRStage, change: str) -> Reason:
     sentence = f"{change} for {stage.steps} steps. {_sentence(stage.code)}"
     if stage.code is StageCode.NOT_SEARCHED and after.evaluation:
         sentence += f". To read a held-out loss costs as much as {after.evaluation:.3g} steps"
-    return Reason(stage.code.name.lower(), sentence, alarms=stage.code in ALARMING)
+    alarms = stage.code in ALARMING or (stage.code is StageCode.FLAT and len(after.stages) == 1)
+    return Reason(stage.code.name.lower(), sentence, alarms)
 
 
 def _sentence(code: StageCode) -> str:

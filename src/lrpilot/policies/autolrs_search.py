@@ -142,12 +142,16 @@ def read_candidate(policy: "AutoLRS", state: AutoLRSState, search: LRSearch, see
     else:
         tried = read_trial(lr, seen)
         read = LRCandidate(tried, tried.loss, tried.loss)
-    return read if read.tried.diverged else replace(read, end=median(seen.losses[-max(1, len(seen.losses) // 4) :]))
+    if read.tried.diverged:
+        return replace(read, no_number_at=_no_number_at(seen))
+    return replace(read, end=median(seen.losses[-max(1, len(seen.losses) // 4) :]))
 
 
 def _no_number_at(seen: TrialLosses) -> int | None:
-    """The step of a Trial at which its loss was no number; None where all were."""
-    return len(seen.losses) - 1 if seen.stop is StopReason.NON_FINITE else None
+    """The step of a Trial at which its loss was no number; past the last for the held-out loss; None where all were."""
+    if seen.stop is StopReason.NON_FINITE:
+        return len(seen.losses) - 1
+    return None if seen.held_out is None or math.isfinite(seen.held_out) else len(seen.losses)
 
 
 def past_bad_batch(policy: "AutoLRS", search: LRSearch, seen: TrialLosses) -> LRSearch | None:
@@ -157,7 +161,9 @@ def past_bad_batch(policy: "AutoLRS", search: LRSearch, seen: TrialLosses) -> LR
     other lr has come past that batch. The same lr is tried again, once.
     """
     at, lr = _no_number_at(seen), search.queue[0]
-    if policy.published or at is None or search.again == lr or not _held_still(seen.losses[:at]):
+    if policy.published or at is None or at == search.steps or search.again == lr:
+        return None
+    if not _held_still(seen.losses[:at]):
         return None
     if any(one.no_number_at is None for one in search.candidates):
         return None
@@ -317,21 +323,35 @@ def choose(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> tuple[fl
         return lr, _edge_code(lr, *limits(policy, state))
     if _is_flat(state, search, best):
         return min(max(state.lr, search.min_lr), search.max_lr), StageCode.FLAT
-    lr = _fallen(state, search.surrogate.best_lr)
     low, high = bounds(policy)
     low = min(low, state.lr) if state.stages else low
+    tried = max(one.lr for one in search.candidates if not one.tried.diverged)
+    lr = _fallen(state, min(search.surrogate.best_lr, tried))
     lr = max(min(lr, _cliff(search, best) * 10.0**-KILL_MARGIN, state.ceiling), low)
+    if _is_unbracketed(state, search, tried) and tried < high * (1 - 1e-9):
+        # Beyond the largest lr that was tried lies the cliff, as far as anyone knows.
+        return max(low, min(lr, tried * 10.0**-KILL_MARGIN)), StageCode.UNBRACKETED
     return lr, _edge_code(lr, low, high)
 
 
 def _fail_alike(state: AutoLRSState, search: LRSearch) -> bool:
-    """Whether the lrs came to a loss that is no number in the same step although one at least cannot be too high."""
+    """Whether the lrs came to no number in the same step although one at least cannot be too high for it.
+
+    That is before any step, where the training went well and only the held-out loss is none, or far below the others.
+    """
     places = {one.no_number_at for one in search.candidates}
     if None in places or len(places) > 1:
         return False
     least = min(search.lrs)
     far_apart = math.log10(max(search.lrs) / least) >= ALIKE
-    return places == {0} or (least <= state.lr and (bool(state.stages) or far_apart))
+    return places in ({0}, {search.steps}) or (least <= state.lr and (bool(state.stages) or far_apart))
+
+
+def _is_unbracketed(state: AutoLRSState, search: LRSearch, tried: float) -> bool:
+    """Whether the first search of a training ends at the largest lr that was tried at all."""
+    assert search.surrogate is not None
+    every = search.lrs if state.scouts is None else (*state.scouts.lrs, *search.lrs)
+    return not state.stages and search.surrogate.best_lr >= tried * 10.0**-NEAR_EDGE and tried >= max(every)
 
 
 def _fallen(state: AutoLRSState, lr: float) -> float:

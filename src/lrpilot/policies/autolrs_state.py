@@ -31,13 +31,22 @@ class StageCode(Enum):
     OK = "The lr with the lowest expected loss was taken."
     AT_LOWER_EDGE = "The best lr is the smallest one allowed. Lower min_lr: a smaller one may be better still."
     AT_UPPER_EDGE = "The best lr is the largest one allowed. Raise max_lr: a larger one may be better still."
-    FLAT = "The lrs tried differ by no more than the loss scatters: the present lr was kept. Try longer trials."
+    UNBRACKETED = (
+        "The best lr was the largest one tried: half a decade less was taken. Allow more overhead, or give an interval."
+    )
+    FLAT = (
+        "The lrs tried differ by no more than the loss scatters: the present lr was kept, as far as the interval "
+        "allows. Try longer trials."
+    )
     ALL_DIVERGED = "Every lr that was tried diverged: a smaller one than all of them was taken. Lower min_lr."
     NO_NUMBER = (
         "The loss was no number in the same step at every lr that was tried: the present lr was kept. Look for such "
         "values in the data and the model."
     )
-    NOT_SEARCHED = "Too few steps were left to pay for a search: the present lr was kept."
+    NOT_SEARCHED = (
+        "A search could not be paid for, out of the overhead or out of what is left: the present lr was kept, as far "
+        "as the interval allows."
+    )
     LOST = "The training diverged, and the published rules know no way back: the lr was kept."
 
 
@@ -51,7 +60,8 @@ class LRCandidate:
         upper: likewise.
         forecast: of the losses that count; it counts readings where those are held-out. None where none was made.
         end: training loss at the end of the Trial: median of its last quarter; inf where it diverged.
-        no_number_at: step of the Trial at which a loss was no number; None where all were.
+        no_number_at: step of the Trial at which a loss was no number, past the last for the held-out loss; None where
+            all were.
     """
 
     tried: Tried
@@ -201,6 +211,8 @@ class AutoLRSState:
         evaluation: what reading a held-out loss costs, in steps; 0 before one was read.
         first_loss: loss where the first search began: held-out where that was read, else training; None before.
         first_train: training loss there, of one batch; None before.
+        first_high: largest training loss there, of as many batches as a Trial has steps: in the one with the smallest
+            lr; None before one has come to its end.
         spent: what all measurements have cost so far, in steps.
         charged: whether they are paid for out of the steps that remain.
         health: losses of a sound training; None before the first, and under the published rules.
@@ -232,6 +244,7 @@ class AutoLRSState:
     evaluation: float = 0.0
     first_loss: float | None = None
     first_train: float | None = None
+    first_high: float | None = None
     spent: float = 0.0
     charged: bool = False
     health: Health | None = None
