@@ -46,7 +46,7 @@ FIRST_PART = 0.85
 # The first search of the default is two, where it can be: of so short a part of it all, to find the order of
 # magnitude, and then of a few Trials as long as the rest pays for. In short Trials too high an lr looks best: on the
 # digits with SGD and momentum 0.3 at 14 steps, 0.17 at 27, 0.1 at 60 and 0.06 at 120.
-SCOUTS_PART = 0.4
+SCOUTS_PART = 0.5
 # The longer Trials are this many times as long as the short ones, or there are none.
 LEAST_RATIO = 2
 
@@ -105,7 +105,7 @@ def plan_search(policy: "AutoLRS", state: AutoLRSState) -> SearchPlan | None:
     shortest = min(steps, LEAST_ONLY_STEPS if first else LEAST_LATER_STEPS)
     steps = max(shortest, min(steps, int(allowance / enough - each)))
     most = min(most, int(allowance // (steps + each)))
-    return SearchPlan(steps, most, horizon) if most >= LEAST_TRIALS else None
+    return SearchPlan(steps, most, horizon) if most >= (LEAST_FIRST_TRIALS if first else LEAST_TRIALS) else None
 
 
 def _evaluation(policy: "AutoLRS", state: AutoLRSState) -> float:

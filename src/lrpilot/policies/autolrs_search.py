@@ -325,8 +325,9 @@ def choose(policy: "AutoLRS", state: AutoLRSState, search: LRSearch) -> tuple[fl
         return min(max(state.lr, search.min_lr), search.max_lr), StageCode.FLAT
     low, high = bounds(policy)
     low = min(low, state.lr) if state.stages else low
-    tried = max(one.lr for one in search.candidates if not one.tried.diverged)
-    lr = _fallen(state, min(search.surrogate.best_lr, tried))
+    sound = [one.lr for one in search.candidates if not one.tried.diverged]
+    tried = max(sound)
+    lr = _fallen(state, max(min(search.surrogate.best_lr, tried), min(sound)))
     lr = max(min(lr, _cliff(search, best) * 10.0**-KILL_MARGIN, state.ceiling), low)
     if _is_unbracketed(state, search, tried) and tried < high * (1 - 1e-9):
         # Beyond the largest lr that was tried lies the cliff, as far as anyone knows.
