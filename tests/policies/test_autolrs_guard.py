@@ -10,11 +10,13 @@ import pytest
 
 from lrpilot.core.actions import HeldOut, Mark, Moved, Progress, Rewind, Train, Trained, Trial, TrialLosses
 from lrpilot.core.health import Health
+from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context
 from lrpilot.core.stop import StopReason
 from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.autolrs_guard import MOST_REWINDS
 from lrpilot.policies.autolrs_state import AutoLRSState, StageCode
+from lrpilot.simulation import simulate
 
 TOTAL = 1000
 BEGIN = Progress(0, TOTAL)
@@ -137,6 +139,37 @@ def test_the_stage_says_which_lr_it_went_on_with() -> None:
     assert state.stages[-1].lr == pytest.approx(chosen / 10**0.5) == pytest.approx(state.lr)
 
 
+@pytest.mark.parametrize("losses", [(4.7, 19.8, 3.1), (3.2, 3.3, 3.2)])
+def test_a_first_stage_that_rises_above_its_start_is_taken_back_at_once(losses: tuple[float, ...]) -> None:
+    state = training()
+    assert POLICY.ask(look(state, 36, [losses[i % 3] for i in range(36)])) == Rewind("stage")
+    noisy = [3.0 + 0.3 * (-1) ** i for i in range(36)]
+    assert isinstance(POLICY.ask(look(state, 36, noisy)), Train), "it scatters, and has not risen"
+
+
+def test_where_every_trial_diverged_a_part_that_is_above_the_start_throughout_is_taken_back() -> None:
+    state = searched(stopped(3.0, 40.0, 700.0, 1e5, NAN))
+    assert state.stages[-1].code is StageCode.ALL_DIVERGED
+    state = POLICY.tell(state, Moved(BEGIN, "stage"))
+    assert isinstance(POLICY.ask(look(state, 36, [2.9, *[40.0] * 35])), Train)
+    assert POLICY.ask(look(state, 36, [36.0, *[80.0] * 35])) == Rewind("stage")
+
+
+def test_what_was_gained_first_must_still_be_there_at_the_end_of_the_first_stage() -> None:
+    state = replace(look(training(), 36, [2.6] * 36), health=Health(3.0, 2.6, 1.0))  # noise hides what follows
+    assert POLICY.ask(look(state, 143, [2.95] * 36, finished=True)) == Rewind("stage")
+    assert POLICY.ask(look(state, 143, [2.2] * 36, finished=True)) != Rewind("stage")
+
+
+def test_the_last_part_of_a_stage_is_long_enough_to_be_looked_at() -> None:
+    for steps in range(1, 200):
+        state = replace(training(), train_steps=steps)
+        train = POLICY.ask(state)
+        assert isinstance(train, Train) and train.observe_every is not None
+        last = (steps - 1) % train.observe_every + 1
+        assert last >= min(steps, 7) and -(-steps // train.observe_every) <= 4
+
+
 # ------------------------------------------------------------------ bad data
 
 
@@ -191,6 +224,11 @@ def test_an_lr_that_blows_up_on_any_batch_has_diverged() -> None:
     assert stage.code is StageCode.OK and stage.lr < 0.3
 
 
+def test_where_only_the_held_out_losses_are_no_number_the_present_lr_is_kept() -> None:
+    state = searched(lambda trial: replace(fell(trial), held_out=NAN), level=NAN)
+    assert state.stages[-1].code is StageCode.NO_NUMBER and state.lr == 0.1
+
+
 @pytest.mark.parametrize("losses", [(NAN,), (3.0, 2.9, NAN)])
 def test_where_every_lr_fails_at_the_same_step_the_data_is_named(losses: tuple[float, ...]) -> None:
     state = searched(stopped(*losses), policy=AutoLRS(1e-4, 1.0))
@@ -205,6 +243,42 @@ def test_a_held_out_loss_that_is_no_number_before_the_first_step_disables_nothin
 
 
 # ------------------------------------------------------------------ the search
+
+
+def test_no_lr_beyond_those_that_were_tried_is_chosen() -> None:
+    def seen(trial: Trial) -> TrialLosses:  # the larger the better, or the smaller the better
+        held_out = 2.0 - 0.01 * sign * math.log10(trial.shape(0))
+        return TrialLosses(BEGIN, (3.0,) * trial.steps, held_out, None, cost=trial.steps)
+
+    for sign in (1, -1):
+        stage = searched(seen, policy=AutoLRS(max_lr=1e99, overhead=0.1)).stages[-1]
+        tried = stage.lrs if stage.scouts is None else (*stage.scouts.lrs, *stage.lrs)
+        if sign == 1:
+            assert stage.code is StageCode.UNBRACKETED and stage.lr <= max(tried) / 10**0.5 * (1 + 1e-9)
+        else:
+            assert min(tried) / 10**0.26 <= stage.lr <= max(tried)
+
+
+def test_every_decision_has_its_reason() -> None:
+    result = simulate(
+        AutoLRS(1e-3, 1.0), NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1), lr=0.1, total_steps=1400
+    )
+    reasons = [event.reason for event in result.history.events if event.reason is not None]
+    assert [reason.code for reason in reasons] == [stage.code.name.lower() for stage in result.result]
+    assert all(f"for {stage.steps} steps" in r.sentence for stage, r in zip(result.result, reasons, strict=True))
+
+
+# ------------------------------------------------------------------ its price
+
+
+@pytest.mark.parametrize("evaluation", [0.3, 5.0, 60.0])
+def test_searches_cost_no_more_than_the_overhead_whatever_a_held_out_loss_takes(evaluation: float) -> None:
+    spent, state = evaluation, POLICY.tell(POLICY.init(Context(0.1, BEGIN)), HeldOut(BEGIN, 3.0, evaluation))
+    while isinstance(trial := POLICY.ask(state), Trial):
+        cost = trial.steps + evaluation
+        state, spent = POLICY.tell(state, replace(fell(trial), cost=cost)), spent + cost
+    assert spent <= 0.3 * TOTAL and state.spent == pytest.approx(spent)
+    assert (state.stages[-1].code is StageCode.NOT_SEARCHED) == (evaluation == 60.0)
 
 
 def test_a_search_ends_where_the_surrogate_is_certain() -> None:

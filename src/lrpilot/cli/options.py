@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +53,7 @@ def parse_lr(text: str) -> float:
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Settings of a policy by name; a value is JSON (0.5, true, null), or else the word itself.
+    """Settings of a policy by name; a value is JSON (0.5, true, null, [0.5, 2]), a number (.5), or the word itself.
 
     Raises:
         SettingError: not NAME=VALUE, or a name that comes twice.
@@ -64,11 +65,15 @@ def parse_settings(texts: Iterable[str]) -> dict[str, Any]:
             raise SettingError(f"--set must be NAME=VALUE, got {text!r}. Write for example --set explore=0.5.")
         if name in settings:
             raise SettingError(f"--set must name each setting once, got {name!r} twice. Leave one away.")
-        try:
-            settings[name] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[name] = value
+        settings[name] = _value(value)
     return settings
+
+
+def _value(text: str) -> Any:
+    for read in (json.loads, float):  # JSON has no .5
+        with suppress(ValueError):
+            return read(text)
+    return text
 
 
 def parse_warmup(text: str) -> float | int:

@@ -8,7 +8,7 @@ from lrpilot.core.actions import Trained
 from lrpilot.core.codec import record
 from lrpilot.core.health import ROUNDING, SHARE, Health, mean_and_spread
 from lrpilot.core.peak import KILL_MARGIN, KILLED, wrecked_above
-from lrpilot.core.trials import gained_nothing, standard_error
+from lrpilot.core.trials import ERRORS, gained_nothing, standard_error
 from lrpilot.policies.autolrs_state import AutoLRSState, LRStage
 
 # Looks at a stage's losses, the last at its end, and the fewest steps between two.
@@ -17,8 +17,6 @@ LOOKS, LEAST_LOOK = 4, 10
 MOST_REWINDS = 5
 # So many times in a row a loss that is no number after sound ones is taken for the data's fault.
 MOST_SOUND = 6
-# A mean that lies above the beginning by so many of its errors has risen.
-RISE_ERRORS = 4.0
 # Losses before one that is no number by which the training is judged.
 TAIL = 5
 
@@ -129,7 +127,7 @@ def _has_risen(state: AutoLRSState, look: Look) -> bool:
     if state.first_high is None:  # no Trial has come to its end
         return min(look.losses) > start
     limit = max(start, state.first_high)
-    return look.mean - RISE_ERRORS * look.error > limit + ROUNDING * abs(limit)
+    return look.mean - ERRORS * look.error > limit + ROUNDING * abs(limit)
 
 
 # ----------------------------------------------------------------- taking back
@@ -165,7 +163,7 @@ def _was_sound(state: AutoLRSState, look: Look) -> bool:
     if state.health is not None:
         return not state.health.is_wreck(median(tail))
     start = _start(state, look)
-    return start is None or median(tail) <= start + 2.0 * standard_error(look.losses)
+    return start is None or median(tail) <= start + ERRORS * look.error
 
 
 def _back(state: AutoLRSState, factor: float = 1.0) -> AutoLRSState:

@@ -111,6 +111,9 @@ class BeamSearch(Policy):
         check_whole("states", self.states, default=2)
         if self.states < 1:
             raise SettingError(f"states must be >= 1, got {self.states}. The default is 2.")
+        given: object = self.factors
+        if not isinstance(given, (tuple, list)):
+            raise SettingError(f"factors must be a tuple of numbers, got {given!r}. Use (0.5, 1, 2).")
         object.__setattr__(self, "factors", tuple(self.factors))
         if not self.factors or not all(map(is_positive, self.factors)):
             raise SettingError(f"factors must be finite and > 0, at least one, got {self.factors}. Use (0.5, 1, 2).")
@@ -120,7 +123,8 @@ class BeamSearch(Policy):
             check_whole("window", self.window, default=100)
         if not (0 < self.window < 1 if isinstance(self.window, float) else self.window >= 1):
             raise SettingError(
-                f"window must be an int >= 1 (steps) or a float in (0, 1) (a part of the training), got {self.window}."
+                f"window must be an int >= 1 (steps) or a float in (0, 1) (a part of the training), got {self.window}. "
+                "The default is 0.01."
             )
         check_range(self.min_lr, self.max_lr)
 
