@@ -324,11 +324,6 @@ def test_simulate_on_a_quadratic() -> None:
     assert shown.count("\n") > 11 and "after 50 steps" in shown
 
 
-def test_the_module_is_the_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "lrpilot", "--help"], capture_output=True, text=True)
-    assert done.returncode == 0 and "simulate" in done.stdout, done.stderr
-
-
 def test_settings_reach_the_policy() -> None:
     document = call_json("simulate", "linear", "--steps", "50", "--set", "lr=.5", "--set", "warmup=10")
     assert max(document["history"]["lrs"]) == 0.5 == document["history"]["lrs"][10]

@@ -4,12 +4,13 @@ Everything here is plain data. ``steps`` counts optimizer steps; ``lr`` is the r
 natural units (the largest group's; the other groups keep their ratio to it).
 """
 
+import math
 from typing import Any, Literal
 
 from lrpilot.core.codec import record
 from lrpilot.core.shape import Shape
 from lrpilot.core.stop import Stop, StopReason
-from lrpilot.errors import SettingError
+from lrpilot.errors import PolicyError, SettingError
 
 # ---------------------------------------------------------------- actions
 
@@ -250,6 +251,23 @@ class Moved:
 
 
 Observation = Trained | LineLosses | TrialLosses | HeldOut | Moved
+
+
+def require_positive_lrs(train: Train) -> None:
+    """Raise unless every lr of a Train can be written to an optimizer.
+
+    Raises:
+        PolicyError: one is not finite, or not > 0.
+    """
+    # Between knots a shape has no minimum of its own, so the steps beside the knots tell of every step.
+    last = train.steps - 1
+    beside = {step for at in train.shape.steps for step in (math.ceil(at) - 1, math.ceil(at))}
+    lrs = [train.shape(step) for step in sorted({0, last} | {step for step in beside if 0 <= step <= last})]
+    if not all(math.isfinite(lr) and lr > 0 for lr in lrs):
+        raise PolicyError(
+            f"Every lr of a Train must be finite and > 0, got {min(lrs)} among its {train.steps} steps. "
+            "Let a decay to zero reach zero one step after its last."
+        )
 
 
 def _require_index(first: int) -> None:

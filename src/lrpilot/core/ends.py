@@ -66,6 +66,18 @@ class KeptEnds:
         if key in self.keys:
             self.drop(key, substrate)
 
+    def lost_room(self, trial: Trial, left: int | None, told: int | None) -> bool:
+        """Whether a Trial that is to be kept had room when it was decided and has none now: seconds pass in between.
+
+        Args:
+            trial: that is to be flown.
+            left: kept steps now; None for an open horizon.
+            told: kept steps that the policy was told of; None where that is not known any more.
+        """
+        if trial.keep is None or left is None or left >= trial.steps:
+            return False
+        return told is None or trial.steps <= told  # one that never had room is the policy's mistake
+
     def require_other(self, mark: str) -> None:
         """Raise unless a mark's key is no end's.
 

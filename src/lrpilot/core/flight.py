@@ -26,10 +26,12 @@ from lrpilot.core.actions import (
     Trained,
     Trial,
     TrialLosses,
+    require_positive_lrs,
 )
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.ends import KeptEnds
+from lrpilot.core.held_marks import HeldMarks
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.reason import Reason
@@ -97,7 +99,7 @@ class Flight:
         self._history = History()
         self.lr = lr
         self._present_lr = lr
-        self._marks: set[str] = set()
+        self._marks = HeldMarks()
         self._ends = KeptEnds(granted=continues)
         self._line_held = False
         self._unread: list[tuple[int, Any]] = []
@@ -170,11 +172,7 @@ class Flight:
         """Whether what is left cannot pay for a measurement, or has no room any more for a Trial that is kept."""
         if self._affords is not None and not self._affords(action, self.step):
             return True
-        if not isinstance(action, Trial) or action.keep is None:
-            return False
-        left, told = self.progress.remaining, self._told_left
-        # Seconds pass between a decision and its Trial. One that never had room is the policy's mistake.
-        return left is not None and left < action.steps and (told is None or action.steps <= told)
+        return isinstance(action, Trial) and self._ends.lost_room(action, self.progress.remaining, self._told_left)
 
     def _coast(self) -> None:
         """Leave out what cannot be paid for, and hold the lr to the end: a budget is a promise."""
@@ -249,7 +247,7 @@ class Flight:
         before = self.substrate.cost
         match action:
             case Trial():
-                self._ends.make_room(action, self.policy, self.substrate, self.progress.remaining, self._marks)
+                self._ends.make_room(action, self.policy, self.substrate, self.progress.remaining, self._marks.keys)
                 seen = self.substrate.trial(action)
                 if action.keep is not None and seen.stop is None:
                     self._ends.keys.add(action.keep)
@@ -269,35 +267,24 @@ class Flight:
         raise PolicyError(f"A policy must ask for one of the known actions, got {action!r}.")
 
     def _cost_since(self, before: Cost) -> float:
-        """What was spent since then, in training steps: the same on every rank, whatever their batches.
-
-        Rounded, so that it does not depend on what an interrupted measurement has cost before.
-        """
+        """What was spent since then, in training steps, alike on every rank; rounded, as sums depend on their start."""
         return round(self.substrate.read([(self.substrate.cost - before).steps])[0], 6)
 
     def _move(self, action: Action, key: str) -> None:
         if isinstance(action, Mark):
             self._ends.require_other(key)
-            if len(self._marks | {key}) > self.policy.max_marks:
-                raise PolicyError(
-                    f"{self.policy.name} may hold {self.policy.max_marks} marks, got mark {key!r} on top of "
-                    f"{sorted(self._marks)}. Raise its max_marks, or Drop a mark first."
-                )
-            self.substrate.mark(key)
-            self._marks.add(key)
+            self._marks.set(key, self.policy, self.substrate)
             return
         if isinstance(action, Drop) and key in self._ends.keys:
             self._ends.drop(key, self.substrate)
             return
-        if key not in self._marks:
-            raise PolicyError(f"A mark must be set before it is used, got {key!r}, marks are {sorted(self._marks)}.")
+        self._marks.require(key)
         if isinstance(action, Rewind):
             self._release_line()
             self._ends.drop_all(self.substrate)
             self.substrate.rewind(key)
         else:
-            self.substrate.drop(key)
-            self._marks.discard(key)
+            self._marks.drop(key, self.substrate)
 
     def _continue(self, action: Continue) -> None:
         """The steps of a kept Trial are kept steps from now on; where this is interrupted it can be done again."""
@@ -334,7 +321,7 @@ class Flight:
         self._stop = None
         self._report_due = False
         if isinstance(action, Train):
-            self._check_lrs(action)
+            require_positive_lrs(action)
         if isinstance(action, (Train, Done)):
             self._release_line()
         if isinstance(action, Line) and not self._line_held:
@@ -348,17 +335,6 @@ class Flight:
             self.lr = self.action.shape(position)
         else:
             self.lr = self._present_lr
-
-    def _check_lrs(self, action: Train) -> None:
-        # Between knots a shape has no minimum of its own, so the steps beside the knots tell of every step.
-        last = action.steps - 1
-        beside = {step for at in action.shape.steps for step in (math.ceil(at) - 1, math.ceil(at))}
-        lrs = [action.shape(step) for step in sorted({0, last} | {step for step in beside if 0 <= step <= last})]
-        if not all(math.isfinite(lr) and lr > 0 for lr in lrs):
-            raise PolicyError(
-                f"Every lr of a Train must be finite and > 0, got {min(lrs)} among its {action.steps} steps. "
-                "Let a decay to zero reach zero one step after its last."
-            )
 
     def _release_line(self) -> None:
         self.substrate.release_line()
@@ -384,7 +360,7 @@ class Flight:
             "stop": encode(self._stop),
             "step": self.step,
             "lr": self._present_lr,
-            "marks": sorted(self._marks),
+            "marks": sorted(self._marks.keys),
             "line_held": self._line_held,
             "coasts_from": self.coasts_from,
             "history": self._history.to_plain(),
@@ -409,7 +385,7 @@ class Flight:
         self._unread = []
         self._history = History.from_plain(saved["history"])
         self._present_lr = saved["lr"]
-        self._marks = set(saved["marks"])
+        self._marks = HeldMarks(saved["marks"])
         self._state = decode(saved["state"])
         self._line_held = saved["line_held"]
         self.coasts_from = saved.get("coasts_from")

@@ -104,7 +104,7 @@ def check_range(min_lr: float, max_lr: float) -> None:
     """
     for name, lr in (("min_lr", min_lr), ("max_lr", max_lr)):
         if not is_positive(lr):
-            raise SettingError(f"{name} must be a finite number > 0, got {lr!r}. Give it in natural units, as 1e-3.")
+            raise SettingError(f"{name} must be a finite number > 0, got {lr!r}. The defaults are 1e-7 and 10.")
     if not min_lr < max_lr:
         raise SettingError(f"min_lr must be < max_lr, got {min_lr} and {max_lr}. Swap them, or widen the range.")
 

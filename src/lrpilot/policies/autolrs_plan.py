@@ -44,9 +44,10 @@ LEAST_TRIALS, LEAST_FIRST_TRIALS = 3, 4
 # Part of what is left for searches that the first one gets: the most is learned there.
 FIRST_PART = 0.85
 # The first search of the default is two, where it can be: of so short a part of it all, to find the order of
-# magnitude, and then of a few Trials as long as the rest pays for. In short Trials too high an lr looks best: on the
-# digits with SGD and momentum 0.3 at 14 steps, 0.17 at 27, 0.1 at 60 and 0.06 at 120.
-SCOUTS_PART = 0.5
+# magnitude, and then of a few Trials as long as the rest pays for. In short Trials too high an lr looks best
+# (benchmarks/trial_lengths.py). Their part is larger where the search is paid for out of the training: it is one of
+# less, and they are to be as long.
+SCOUTS_PART, PAID_SCOUTS_PART = 0.4, 0.5
 # The longer Trials are this many times as long as the short ones, or there are none.
 LEAST_RATIO = 2
 
@@ -98,7 +99,7 @@ def plan_search(policy: "AutoLRS", state: AutoLRSState) -> SearchPlan | None:
     most = policy.num_trials if first else math.ceil(policy.num_trials / 2)
     allowance = _allowance(policy, state)
     each, enough = _evaluation(policy, state), min(most, ENOUGH if first else ENOUGH_LATER)
-    if first and (scouts := _scout_steps(steps, allowance, each)):
+    if first and (scouts := _scout_steps(state, steps, allowance, each)):
         return SearchPlan(scouts, most, horizon, scouting=True)
     if allowance is None:
         return SearchPlan(steps, most, horizon)
@@ -113,11 +114,12 @@ def _evaluation(policy: "AutoLRS", state: AutoLRSState) -> float:
     return 0.0 if policy.scoring == "raw" else state.evaluation
 
 
-def _scout_steps(longest: int, allowance: float | None, each: float) -> int:
+def _scout_steps(state: AutoLRSState, longest: int, allowance: float | None, each: float) -> int:
     """Steps of the Trials of a search that longer ones, of ``longest`` steps at most, can follow; 0 for none."""
     steps = longest // (2 * LEAST_RATIO)
     if allowance is not None:
-        steps = min(steps, int(SCOUTS_PART * allowance / ENOUGH - each))
+        part = PAID_SCOUTS_PART if state.charged else SCOUTS_PART
+        steps = min(steps, int(part * allowance / ENOUGH - each))
     return steps if steps >= LEAST_STEPS else 0
 
 

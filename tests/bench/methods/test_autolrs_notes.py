@@ -12,7 +12,7 @@ from lrpilot.policies.autolrs_state import StageCode
 
 @pytest.mark.parametrize("name", ["autolrs", "autolrs_raw", "autolrs_paper", "autolrs_paper_free"])
 def test_notes_say_what_each_stage_was(name: str) -> None:
-    record = execute(Job("digits", name, horizon=0.2))
+    record = execute(Job("digits", name, horizon=0.3))
     stages = record["notes"]["stages"]
     assert stages and [stage["begin"] for stage in stages] == [
         sum(one["steps"] for one in stages[:i]) for i in range(len(stages))
