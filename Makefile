@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 # Two processes of one thread each: torch's own threads collapse when cores are shared.
 export OMP_NUM_THREADS := 1
 JOBS ?= 2
-RECORDS := benchmarks/records/bench.jsonl
+RECORDS := bench/records/bench.jsonl
+STUDY := $(BIN)/python -m lrpilot_bench.studies.
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench docs data clean
@@ -17,10 +18,10 @@ help: ## this list
 install: $(STAMP) ## make the environment (.venv), pinned by constraints.txt
 
 # torch goes first and alone, so that pip takes the CPU build where it is offered one and later steps keep it.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml bench/pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' --editable './bench[peers,ray]'
 	touch $@
 
 demo: $(STAMP) ## find an lr on real data and train with it, under a minute
@@ -40,27 +41,27 @@ format: $(STAMP) ## write the format
 
 bench: data ## measure what docs/ states (hours; stop it at any time, it goes on where it ended)
 	$(BIN)/lrpilot bench run --suite all --processes $(JOBS) --records $(RECORDS)
-	$(BIN)/lrpilot bench run --suite lr_tuner --large --processes $(JOBS) --records benchmarks/records/lr_tuner.jsonl
-	$(BIN)/lrpilot bench run --suite weighted_factors --processes $(JOBS) --records benchmarks/records/weighted_factors.jsonl
-	$(BIN)/lrpilot bench run --suite autolrs --processes $(JOBS) --records benchmarks/records/autolrs.jsonl
-	$(BIN)/python benchmarks/invariances.py
-	$(BIN)/python benchmarks/probe_cost.py
-	$(BIN)/python benchmarks/line_cost.py
-	$(BIN)/python benchmarks/line_noise.py
-	$(BIN)/python benchmarks/forecast_error.py
-	$(BIN)/python benchmarks/forecast_soundness.py
-	$(BIN)/python benchmarks/surrogate_minima.py
-	$(BIN)/python benchmarks/search_cost.py
-	$(BIN)/python benchmarks/trial_lengths.py
-	$(BIN)/python benchmarks/continued_trials.py
+	$(BIN)/lrpilot bench run --suite lr_tuner --large --processes $(JOBS) --records bench/records/lr_tuner.jsonl
+	$(BIN)/lrpilot bench run --suite weighted_factors --processes $(JOBS) --records bench/records/weighted_factors.jsonl
+	$(BIN)/lrpilot bench run --suite autolrs --processes $(JOBS) --records bench/records/autolrs.jsonl
+	$(STUDY)invariances
+	$(STUDY)probe_cost
+	$(STUDY)line_cost
+	$(STUDY)line_noise
+	$(STUDY)forecast_error
+	$(STUDY)forecast_soundness
+	$(STUDY)surrogate_minima
+	$(STUDY)search_cost
+	$(STUDY)trial_lengths
+	$(STUDY)continued_trials
 	$(MAKE) docs
 
 docs: $(STAMP) ## write the tables of docs/ from the committed records
-	$(BIN)/python benchmarks/fashion_finders.py --table
-	$(BIN)/python benchmarks/evidence_page.py
-	$(BIN)/python benchmarks/forecast_page.py
-	$(BIN)/python benchmarks/line_experiments.py
-	$(BIN)/python benchmarks/trial_experiments.py
+	$(STUDY)fashion_finders --table
+	$(STUDY)evidence_page
+	$(STUDY)forecast_page
+	$(STUDY)line_experiments
+	$(STUDY)trial_experiments
 	$(BIN)/lrpilot bench report --records $(RECORDS) --out runs/benchmark.html --markdown docs
 
 data: $(STAMP) ## fetch the benchmark's data into the data folder (LRPILOT_DATA names it)

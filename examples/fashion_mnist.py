@@ -7,18 +7,23 @@ The four factories differ in what makes a learning rate hard to choose: with or 
 momentum or AdamW.
 """
 
+import gzip
+import os
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-
-from lrpilot.bench.data import fashion_mnist
-from lrpilot.bench.splits import Batch, Splits
+from torch.utils.data import DataLoader, TensorDataset
 
 if TYPE_CHECKING:
     from lrpilot import Training
 
+# The files of the Debian package dataset-fashion-mnist, or those that `make data` fetches.
+FOLDERS = ("/usr/share/datasets/fashion-mnist", "~/.cache/lrpilot/fashion-mnist")
+MEAN, STD = 0.2860, 0.3530  # of the 60,000 training images, pixels in [0, 1]
 NUM_TRAIN = 12_000  # images; a fifth of the training file, so that an epoch takes half a second
 NUM_VAL = 2_000  # images from the rest of the training file; the test file stays unread
 BATCH_SIZE = 128  # images; 93 whole batches an epoch
@@ -59,10 +64,44 @@ def _block(inputs: int, outputs: int, *, stride: int, batch_norm: bool) -> nn.Se
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs) if batch_norm else nn.Identity(), nn.ReLU())
 
 
+Batch = tuple[Tensor, Tensor]
+
+
+class Images(NamedTuple):
+    """Images n x 1 x 28 x 28 with mean 0 and standard deviation 1, and their classes, in two parts."""
+
+    train: TensorDataset
+    val: list[Batch]
+
+
 @cache
-def data() -> Splits:
+def data() -> Images:
     """The images, read once."""
-    return fashion_mnist(num_train=NUM_TRAIN, num_val=NUM_VAL)
+    named = os.environ.get("LRPILOT_DATA")
+    folders = [Path(named), Path(named) / "fashion-mnist"] if named else [Path(name).expanduser() for name in FOLDERS]
+    folder = next((folder for folder in folders if (folder / "train-images-idx3-ubyte.gz").is_file()), None)
+    if folder is None:
+        raise SystemExit(f"Fashion-MNIST is not in {', '.join(map(str, folders))}. Get it with `make data`.")
+    count = NUM_TRAIN + NUM_VAL
+    pixels, classes = read_idx(folder / "train-images-idx3-ubyte.gz"), read_idx(folder / "train-labels-idx1-ubyte.gz")
+    images = pixels[:count].float().div_(255).sub_(MEAN).div_(STD).unsqueeze(1)
+    labels = classes[:count].long()
+    held_out = zip(images[NUM_TRAIN:].split(VAL_BATCH_SIZE), labels[NUM_TRAIN:].split(VAL_BATCH_SIZE), strict=True)
+    return Images(TensorDataset(images[:NUM_TRAIN], labels[:NUM_TRAIN]), list(held_out))
+
+
+def train_loader(seed: int) -> DataLoader:
+    """Training batches, shuffled anew every epoch; the order depends on the seed and nothing else."""
+    generator = torch.Generator().manual_seed(seed)
+    return DataLoader(data().train, BATCH_SIZE, shuffle=True, drop_last=True, generator=generator)
+
+
+def read_idx(path: Path) -> Tensor:
+    """A file of bytes in the IDX format: the number of dimensions is its fourth byte, their sizes follow."""
+    content = gzip.decompress(path.read_bytes())
+    start = 4 + 4 * content[3]
+    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).copy().reshape(shape))
 
 
 def loss_fn(model: nn.Module, batch: Batch) -> Tensor:
@@ -93,8 +132,8 @@ def make_training(*, batch_norm: bool, optimizer: str, seed: int) -> "Training":
         model,
         make_optimizer(optimizer, model, lr=0.1 if optimizer == "sgd" else 1e-3),  # textbook defaults, to be replaced
         loss_fn,
-        data().train.loader(BATCH_SIZE, seed=seed),
-        data().val.batches(VAL_BATCH_SIZE),
+        train_loader(seed),
+        data().val,
         seed=seed,
     )
 
@@ -125,12 +164,12 @@ def evaluate(model: nn.Module) -> tuple[float, float]:
     mode = model.training
     model.eval()
     loss = correct = 0.0
-    for images, labels in data().val.batches(VAL_BATCH_SIZE):
+    for images, labels in data().val:
         scores = model(images)
         loss += nn.functional.cross_entropy(scores, labels, reduction="sum").item()
         correct += (scores.argmax(dim=1) == labels).sum().item()
     model.train(mode)
-    count = len(data().val)
+    count = NUM_VAL
     return loss / count, correct / count
 
 

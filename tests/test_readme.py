@@ -38,9 +38,9 @@ def test_links_between_pages_exist(page: str) -> None:
 
 
 def test_the_method_that_the_guide_adds_can_be_flown() -> None:
-    from lrpilot.bench.methods.method import Method
-    from lrpilot.bench.session import Session
-    from lrpilot.bench.tasks.registry import get_task
+    from lrpilot_bench.methods.method import Method
+    from lrpilot_bench.session import Session
+    from lrpilot_bench.tasks.registry import get_task
 
     namespace: dict[str, object] = {}
     for block in python_blocks(ROOT / "docs/benchmarking.md"):

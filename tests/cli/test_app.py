@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lrpilot.bench.data import DATA_SETS
 from lrpilot.cli import demo_tasks
 from lrpilot.cli.app import app
 from lrpilot.cli.demo import verdict
@@ -393,15 +392,6 @@ def test_env_knows_this_machine() -> None:
     assert document["threads"]["torch"] == torch.get_num_threads()
     assert "cpu" in document["devices"]
     assert call("env").exit_code == 0
-
-
-def test_env_knows_every_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LRPILOT_DATA", str(tmp_path))
-    (tmp_path / "diamonds.csv").touch()
-    states = call_json("env")["data"]
-    assert states.keys() == {"folder", "digits", *(data.name for data in DATA_SETS)}
-    assert states["folder"] == str(tmp_path) and states["diamonds"] == f"in {tmp_path}"
-    assert states["minilm"] == "missing (83 MB; 'lrpilot bench data minilm' fetches it)"
 
 
 def test_demo_tells_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:

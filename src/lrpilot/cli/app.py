@@ -1,13 +1,16 @@
 """``lrpilot``: the command line. One file a command; a user's mistake is one red line and exit status 2."""
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from lrpilot.cli import bench, demo, env, find, simulate, train
+from lrpilot.cli import demo, env, find, simulate, train
 from lrpilot.cli.report import note
 from lrpilot.errors import LRPilotError
+
+COMMANDS = "lrpilot.commands"  # entry points: a Typer app each, by the name of its command
 
 
 class OneLineErrors(TyperGroup):
@@ -31,7 +34,8 @@ app = typer.Typer(
 
 for _command in (demo.demo, find.find, train.train, simulate.simulate, env.env):
     app.command()(_command)
-app.add_typer(bench.bench)
+for _entry in entry_points(group=COMMANDS):
+    app.add_typer(_entry.load(), name=_entry.name)
 
 
 def _version(asked: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch.nn import Module
 
-    from lrpilot.bench.data import Splits
+    from lrpilot.cli.demo_data import Data
     from lrpilot.training import Training
 
 # Optimizer steps of a run: 43 epochs of the digits (three seeds take half a minute on one core), 3 of Fashion-MNIST.
@@ -37,13 +37,13 @@ def demo_task(data: str) -> Task:
     Raises:
         MissingDependencyError: Fashion-MNIST is not there; the message says how to get it.
     """
-    from lrpilot.bench.data import digits, fashion_mnist
+    from lrpilot.cli.demo_data import digits, fashion_mnist
 
     if data == "digits":
         title = "scikit-learn's digits with jittered pixels, 3-layer MLP, AdamW, batch 32"
         return _classification(title, digits(), _mlp, batch_size=32, steps=DIGITS_STEPS, jitter=0.7)
     title = "Fashion-MNIST (50,000 images), 3 convolutions with BatchNorm, AdamW, batch 64"
-    return _classification(title, fashion_mnist(num_train=50_000), _conv_net, batch_size=64, steps=FASHION_STEPS)
+    return _classification(title, fashion_mnist(), _conv_net, batch_size=64, steps=FASHION_STEPS)
 
 
 def _mlp() -> "Module":
@@ -62,7 +62,7 @@ def _conv_net() -> "Module":
 
 
 def _classification(
-    title: str, splits: "Splits", fresh: Callable[[], "Module"], *, batch_size: int, steps: int, jitter: float = 0.0
+    title: str, data: "Data", fresh: Callable[[], "Module"], *, batch_size: int, steps: int, jitter: float = 0.0
 ) -> Task:
     """A task from a data set and a model; ``jitter`` is the deviation of noise added to inputs in training."""
     import torch
@@ -78,12 +78,12 @@ def _classification(
     def make(seed: int) -> Training:
         torch.manual_seed(seed)
         model = fresh()
-        loader, held_out = splits.train.loader(batch_size, seed=seed), splits.val.batches(256)
+        loader, held_out = data.loader(batch_size, seed=seed), data.held_out(256)
         return Training(model, torch.optim.AdamW(model.parameters()), loss_fn, loader, held_out, seed=seed)
 
     def accuracy(training: Training) -> float:
         with torch.no_grad():
-            right = training.model.eval()(splits.val.inputs).argmax(1) == splits.val.targets
+            right = training.model.eval()(data.val_inputs).argmax(1) == data.val_targets
         return float(right.float().mean())
 
     return Task(title, make, accuracy, steps)

@@ -9,11 +9,11 @@ from lrpilot.cli.options import Json
 from lrpilot.cli.report import say, say_json, table
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "rich", "typer")
-EXTRAS = ("accelerate", "lightning", "torch-lr-finder")
+EXTRAS = ("lrpilot-bench", "accelerate", "lightning", "torch-lr-finder")
 
 
 def env(*, json: Json = False) -> None:
-    """Show versions, threads, devices and the state of the data folder."""
+    """Show versions, threads and devices."""
     from lrpilot import __version__
 
     facts = {
@@ -23,7 +23,6 @@ def env(*, json: Json = False) -> None:
         "packages": {name: _installed(name) for name in (*PACKAGES, *EXTRAS)},
         "threads": _threads(),
         "devices": _devices(),
-        "data": _data(),
     }
     if json:
         say_json(facts)
@@ -65,16 +64,3 @@ def _devices() -> dict[str, str]:
     if torch.backends.mps.is_available():
         found["mps"] = "available"
     return found
-
-
-def _data() -> dict[str, str]:
-    from lrpilot.bench.data import DATA_SETS, data_folder
-    from lrpilot.errors import MissingDependencyError
-
-    states = {"folder": str(data_folder()), "digits": "in scikit-learn"}
-    for data in DATA_SETS:
-        try:
-            states[data.name] = f"in {data.find(None)}"
-        except MissingDependencyError:
-            states[data.name] = f"missing ({data.megabytes:g} MB; 'lrpilot bench data {data.name}' fetches it)"
-    return states

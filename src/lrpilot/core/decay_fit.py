@@ -21,7 +21,7 @@ dropped, and early ones count less. "Far" is measured by the scatter of the late
 start is dropped, and not fitted.
 
 The settings were chosen by the error at ten times the window, among others on the Trials of
-benchmarks/forecast_error.py. There it hardly moved with NEAR, EFFICIENCY and FAR, and grew with early readings of full
+studies/forecast_error. There it hardly moved with NEAR, EFFICIENCY and FAR, and grew with early readings of full
 weight and without the slower tails. These comparisons are not on record.
 """
 

@@ -12,7 +12,7 @@ Why not scikit-learn's ``GaussianProcessRegressor``: it has neither an unknown m
 would have to be fitted once a setting, each time with its checks around a product of ten numbers. Here all settings
 are one batch, and nothing is loaded. The tests hold every setting to that regressor: mean, standard deviation and
 evidence. Nor is there a thread to keep from the training: matrices of ten rows are too small for BLAS to wake one
-(benchmarks/surrogate_minima.py measures it, and the time of a fit).
+(lrpilot_bench.studies.surrogate_minima measures it, and the time of a fit).
 """
 
 import math

@@ -28,7 +28,7 @@ QUANTILE = 0.75
 LINEAR, WORST = 2.0, 3.0
 # An lr that failed is put so far above its nearest neighbour that did not. A fixed, high value would be a wall beside
 # the valley, and teach the surrogate that losses jump: where every lr fails half a decade above the minimum it finds
-# two minima of five, and this nine of ten (benchmarks/surrogate_minima.py).
+# two minima of five, and this nine of ten (lrpilot_bench.studies.surrogate_minima).
 FAILED = 0.5
 # Decades between the best lr and its neighbours tried within which a surrogate may be certain of it.
 BRACKET = 0.5

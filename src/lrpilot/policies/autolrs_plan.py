@@ -45,7 +45,7 @@ LEAST_TRIALS, LEAST_FIRST_TRIALS = 3, 4
 FIRST_PART = 0.85
 # The first search of the default is two, where it can be: of so short a part of it all, to find the order of
 # magnitude, and then of a few Trials as long as the rest pays for. In short Trials too high an lr looks best
-# (benchmarks/trial_lengths.py). Their part is larger where the search is paid for out of the training: it is one of
+# (studies/trial_lengths). Their part is larger where the search is paid for out of the training: it is one of
 # less, and they are to be as long.
 SCOUTS_PART, PAID_SCOUTS_PART = 0.4, 0.5
 # The longer Trials are this many times as long as the short ones, or there are none.

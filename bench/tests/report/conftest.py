@@ -1,0 +1,39 @@
+"""The fake benchmark that the report's tests share, and the path it lies on."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_records import CATALOGUE, bench_records
+
+from lrpilot_bench.analysis.runs import load
+from lrpilot_bench.report.document import Document
+from lrpilot_bench.report.findings import Findings, find
+from lrpilot_bench.report.html_page import html_page
+from lrpilot_bench.report.page import document as made_of
+
+
+@pytest.fixture(scope="session")
+def records() -> list[dict[str, Any]]:
+    return bench_records()
+
+
+@pytest.fixture(scope="session")
+def findings(records: list[dict[str, Any]]) -> Findings:
+    names = ("task", "method", "seed", "family", "lr", "lr_factor", "horizon", "repeat")
+    expected = {f"{r['run']}-again": {name: r[name] for name in names} for r in records[-30:]}
+    return find(load(records, CATALOGUE), expected)
+
+
+@pytest.fixture(scope="session")
+def document(findings: Findings) -> Document:
+    return made_of(findings)
+
+
+@pytest.fixture(scope="session")
+def page(document: Document) -> str:
+    return html_page(document)
