@@ -25,7 +25,7 @@ from lrpilot import AutoLRS, Training, fit
 from lrpilot.core.actions import Continue
 
 STEPS = 28
-LOADED_WHEN_USED = ("torch._dynamo", "scipy.interpolate", "scipy.optimize", "scipy.special", "lrpilot.core.surrogate")
+LOADED_WHEN_USED = ("torch._dynamo", "scipy.interpolate", "scipy.optimize", "scipy.special", "lrpilot.maths.surrogate")
 PAPER = AutoLRS.paper(1e-2, 1.0, tau=8, max_tau=8)
 RUNS = ((AutoLRS(1e-2, 1.0, overhead=2.0), False), (PAPER, False), (PAPER, True))  # and whether Trials are continued
 

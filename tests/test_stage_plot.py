@@ -12,12 +12,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import AutoLRS, simulate, stage_plot
 from lrpilot.core.actions import Trial
-from lrpilot.core.forecast import Forecast, ForecastCode
 from lrpilot.core.history import History
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.errors import SettingError
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.simulation import SimulationResult
+from lrpilot.maths.forecast import Forecast, ForecastCode
 from lrpilot.policies.autolrs_state import LRStage
-from lrpilot.simulation import SimulationResult
 from lrpilot.stage_plot import plot_stage
 
 QUADRATIC = NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1, momentum=0.5)

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from lrpilot.errors import LRPilotError
     from lrpilot.find import apply_lr, find_lr
     from lrpilot.fitting import fit
+    from lrpilot.flight.simulation import simulate
     from lrpilot.pilot import Pilot
     from lrpilot.policies.autolrs import AutoLRS
     from lrpilot.policies.lr_tuner import LRTuner
     from lrpilot.policies.schedule import Schedule
     from lrpilot.policies.weighted_factors import WeightedFactors
-    from lrpilot.simulation import simulate
     from lrpilot.training import Training
 
 __version__ = "0.1.0"
@@ -54,7 +54,7 @@ _HOMES = {
     "apply_lr": "lrpilot.find",
     "find_lr": "lrpilot.find",
     "fit": "lrpilot.fitting",
-    "simulate": "lrpilot.simulation",
+    "simulate": "lrpilot.flight.simulation",
 }
 
 

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from lrpilot.core.flight import Flight
 from lrpilot.core.found import FoundLR
 from lrpilot.core.history import Event, OnEvent, describe
 from lrpilot.core.policy import Policy
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.flight import Flight
 from lrpilot.progress import progress_bar
 from lrpilot.training.param_groups import apply_lr
 from lrpilot.training.substrate import LiveSubstrate

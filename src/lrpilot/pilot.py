@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrpilot.core.cost import Cost
-from lrpilot.core.flight import Affords, Flight, Horizon
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.errors import SettingError, StateError, StepError
+from lrpilot.flight.flight import Affords, Flight, Horizon
 from lrpilot.training.checks import check_loss, require_lines_possible
 from lrpilot.training.snapshot import Mark
 from lrpilot.training.substrate import LiveSubstrate

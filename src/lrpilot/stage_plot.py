@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrpilot.core.actions import Trial, TrialLosses
-from lrpilot.core.forecast import Forecast
 from lrpilot.core.history import History
 from lrpilot.errors import SettingError
+from lrpilot.maths.forecast import Forecast
 from lrpilot.plotting import CHOSEN, DATA, FAINT, INK, QUIET, dress
 from lrpilot.policies.autolrs_state import LRCandidate, LRSearch, LRStage
 

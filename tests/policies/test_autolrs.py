@@ -32,21 +32,21 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import decode, encode, record
-from lrpilot.core.flight import Flight
-from lrpilot.core.forecast import ForecastCode, forecast
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason
-from lrpilot.core.surrogate import fit_surrogate
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.flight import Flight
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simulate
+from lrpilot.maths.forecast import ForecastCode, forecast
+from lrpilot.maths.surrogate import fit_surrogate
 from lrpilot.policies import autolrs_search
 from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.autolrs_search import reading_interval
 from lrpilot.policies.autolrs_state import AutoLRSState, LRStage, StageCode
 from lrpilot.policies.schedule import Schedule
 from lrpilot.policies.step_sampling import StepSampling
-from lrpilot.simulation import SimulatedSubstrate, SimulationResult, simulate
 
 QUADRATIC = NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1, momentum=0.5)  # diverges from lr 3 on
 FLOOR = 10 * 0.1**2 / 2

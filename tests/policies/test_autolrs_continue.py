@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from lrpilot.core.actions import Continue, Mark, Moved, Progress, Train, Trained, Trial, TrialLosses
-from lrpilot.core.forecast import forecast
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context
 from lrpilot.core.stop import StopReason
-from lrpilot.core.surrogate import fit_surrogate
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.simulation import SimulationResult, simulate
+from lrpilot.maths.forecast import forecast
+from lrpilot.maths.surrogate import fit_surrogate
 from lrpilot.policies import autolrs_search
 from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.autolrs_continue import KEYS, NEAR, held_lr, kept_after
 from lrpilot.policies.autolrs_state import AutoLRSState, KeptTrial, LRStage, StageCode
-from lrpilot.simulation import SimulationResult, simulate
 
 EXACT = NoisyQuadratic.log_spaced(10, condition=100.0, momentum=0.5)  # no noise: a Trial is the training to come
 NOISY = replace(EXACT, noise=0.1)  # diverges from lr 3 on

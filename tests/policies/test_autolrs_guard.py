@@ -10,13 +10,13 @@ import pytest
 
 from lrpilot.core.actions import HeldOut, Mark, Moved, Progress, Rewind, Train, Trained, Trial, TrialLosses
 from lrpilot.core.health import Health
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context
 from lrpilot.core.stop import StopReason
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.simulation import simulate
 from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.autolrs_guard import MOST_REWINDS
 from lrpilot.policies.autolrs_state import AutoLRSState, StageCode
-from lrpilot.simulation import simulate
 
 TOTAL = 1000
 BEGIN = Progress(0, TOTAL)

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpilot.core.actions import Action, Done, Mark, Moved, Observation, Progress, Rewind, Train, Trained
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.simulation import simulate
 from lrpilot.policies.beam_search import Beam, BeamSearch, BeamSearchState, keep_best
 from lrpilot.policies.schedule import Schedule
-from lrpilot.simulation import simulate
 
 QUADRATIC = NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1, momentum=0.5)
 

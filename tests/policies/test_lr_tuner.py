@@ -23,16 +23,16 @@ from lrpilot.core.actions import (
     Trained,
 )
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.flight import Flight
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context
 from lrpilot.core.stop import StopReason
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.flight import Flight
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simulate
 from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.lr_tuner_recovery import undone
 from lrpilot.policies.lr_tuner_rules import PAPER_FACTORS, LossDrop
 from lrpilot.policies.lr_tuner_state import LRChange, LRTunerState
-from lrpilot.simulation import SimulatedSubstrate, SimulationResult, simulate
 
 NAN, INF = math.nan, math.inf
 # (kept steps, lr, factor, batch) -> loss

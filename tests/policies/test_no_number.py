@@ -8,9 +8,9 @@ import pytest
 
 from lrpilot import AutoLRS, LRTuner, WeightedFactors, simulate
 from lrpilot.core.health import is_alarming
-from lrpilot.core.landscape import NoisyQuadratic, QuadraticState
 from lrpilot.core.policy import Policy
-from lrpilot.simulation import SimulationResult
+from lrpilot.flight.landscape import NoisyQuadratic, QuadraticState
+from lrpilot.flight.simulation import SimulationResult
 
 NAN = float("nan")
 STEPS = 400

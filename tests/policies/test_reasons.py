@@ -10,8 +10,8 @@ import pytest
 from lrpilot import LRTuner, WeightedFactors, simulate
 from lrpilot.core.actions import Line
 from lrpilot.core.history import Event
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Policy
+from lrpilot.flight.landscape import NoisyQuadratic
 
 QUADRATIC = NoisyQuadratic.log_spaced(8, condition=30.0, noise=0.3)
 POLICIES = {

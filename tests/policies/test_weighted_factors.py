@@ -27,15 +27,15 @@ from lrpilot.core.actions import (
     Trained,
 )
 from lrpilot.core.codec import decode, encode, record
-from lrpilot.core.flight import Flight
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context
 from lrpilot.core.stop import StopReason
-from lrpilot.core.weighting import combine_factors, powers_of_two
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.flight import Flight
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simulate
+from lrpilot.maths.weighting import combine_factors, powers_of_two
 from lrpilot.policies.registry import get_policy
 from lrpilot.policies.weighted_factors import MAX_SHRINKS, POOL, WeightedFactors, WeightedFactorsState, mean_losses
-from lrpilot.simulation import SimulatedSubstrate, SimulationResult, simulate
 
 NAN, INF = math.nan, math.inf
 FIVE = powers_of_two(5)

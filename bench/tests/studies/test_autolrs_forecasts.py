@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lrpilot.core.forecast import ForecastCode, forecast
+from lrpilot.maths.forecast import ForecastCode, forecast
 from lrpilot_bench.studies.autolrs_series import HORIZON, RUNS, series
 from lrpilot_bench.studies.checkout import RECORDS
 

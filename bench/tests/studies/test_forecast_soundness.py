@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lrpilot.core.forecast import Forecast, ForecastCode
+from lrpilot.maths.forecast import Forecast, ForecastCode
 from lrpilot_bench.studies.forecast_soundness import FORMS, RECORD, check, fault, generated
 
 SEEN: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))

@@ -12,8 +12,8 @@ from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, say,
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
-    from lrpilot.core.landscape import Landscape
-    from lrpilot.simulation import SimulationResult
+    from lrpilot.flight.landscape import Landscape
+    from lrpilot.flight.simulation import SimulationResult
 
 SHOWN_STEPS = 11
 
@@ -52,7 +52,7 @@ def load_landscape(name: str) -> "Landscape":
     Raises:
         SettingError: no such name, or a file that holds no curve.
     """
-    from lrpilot.core.landscape import NoisyQuadratic
+    from lrpilot.flight.landscape import NoisyQuadratic
 
     if name == "quadratic":
         return NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1)
@@ -64,7 +64,7 @@ def load_landscape(name: str) -> "Landscape":
 
 
 def _load_curve(path: Path) -> "Landscape":
-    from lrpilot.core.landscape import RecordedCurve
+    from lrpilot.flight.landscape import RecordedCurve
 
     try:
         saved = json_module.loads(path.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from lrpilot.core.status import FindCode
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lrpilot.core.trend import Trend
+    from lrpilot.maths.trend import Trend
 
 
 @record
@@ -69,7 +69,7 @@ class FoundLR:
     @property
     def trend(self) -> "Trend | None":
         """Decay: how the best peak moves with the length of the trials (decades per decade); else None."""
-        from lrpilot.core.trend import length_trend
+        from lrpilot.maths.trend import length_trend
 
         return length_trend(self.lengths) if self.lengths else None
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lrpilot.core.codec import record
-from lrpilot.core.peak import wrecked_above
+from lrpilot.maths.peak import wrecked_above
 
 # Share of the gain whose loss is a wreck. At a half networks died in instalments, a window at a time (digits, SGD with
 # momentum, started at 30 times a good lr: two seeds of six). A quarter takes more back on very noisy quadratics, and

@@ -18,11 +18,8 @@ from itertools import pairwise
 from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
-from lrpilot.core.bracket import next_position, winner
 from lrpilot.core.codec import record
-from lrpilot.core.curve import LRCurve
 from lrpilot.core.found import FoundLR, LengthPick
-from lrpilot.core.peak import SPACING, pick_peak, suggest_peak, wrecked_above
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, is_real
 from lrpilot.core.shape import annealed
@@ -36,6 +33,9 @@ from lrpilot.core.trials import (
     read_trial,
 )
 from lrpilot.errors import SettingError
+from lrpilot.maths.bracket import next_position, winner
+from lrpilot.maths.curve import LRCurve
+from lrpilot.maths.peak import SPACING, pick_peak, suggest_peak, wrecked_above
 
 DECADE = 4  # positions
 HALF_DECADE = 2

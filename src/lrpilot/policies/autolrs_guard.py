@@ -7,8 +7,8 @@ from statistics import median
 from lrpilot.core.actions import Trained
 from lrpilot.core.codec import record
 from lrpilot.core.health import ROUNDING, SHARE, Health, mean_and_spread
-from lrpilot.core.peak import KILL_MARGIN, KILLED, wrecked_above
 from lrpilot.core.trials import ERRORS, gained_nothing, standard_error
+from lrpilot.maths.peak import KILL_MARGIN, KILLED, wrecked_above
 from lrpilot.policies.autolrs_state import AutoLRSState, LRStage
 
 # Looks at a stage's losses, the last at its end, and the fewest steps between two.

@@ -7,12 +7,12 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from lrpilot.core.actions import Trial, TrialLosses
-from lrpilot.core.forecast import Forecast, forecast
-from lrpilot.core.peak import KILL_MARGIN
 from lrpilot.core.shape import annealed, constant
 from lrpilot.core.stop import Stop, StopReason
-from lrpilot.core.surrogate import BRACKET, SPACING, fit_surrogate, smaller_lr, start_lrs
 from lrpilot.core.trials import ERRORS, Tried, best_of, gained_nothing, give_up, read_trial, standard_error
+from lrpilot.maths.forecast import Forecast, forecast
+from lrpilot.maths.peak import KILL_MARGIN
+from lrpilot.maths.surrogate import BRACKET, SPACING, fit_surrogate, smaller_lr, start_lrs
 from lrpilot.policies.autolrs_plan import SearchPlan, bounds
 from lrpilot.policies.autolrs_state import AutoLRSState, LRCandidate, LRSearch, StageCode
 

@@ -5,10 +5,10 @@ from enum import Enum
 from typing import Literal
 
 from lrpilot.core.codec import coded_enum, record
-from lrpilot.core.forecast import Forecast
 from lrpilot.core.health import Blame, Health
-from lrpilot.core.surrogate import Surrogate
 from lrpilot.core.trials import Tried
+from lrpilot.maths.forecast import Forecast
+from lrpilot.maths.surrogate import Surrogate
 from lrpilot.policies.step_sampling import StepSampling, StepSamplingState
 
 # What is asked for now, or being done:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from lrpilot.core.codec import record
-from lrpilot.core.line_fit import fit_line
+from lrpilot.maths.line_fit import fit_line
 from lrpilot.policies.lr_tuner_rules import BOUNDS
 
 Direction = Literal["up", "down"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from lrpilot.core.actions import LineLosses, Trained
 from lrpilot.core.health import FIRST_ALARM, Health
-from lrpilot.core.line_fit import fit_line, is_usable
-from lrpilot.core.trust_region import is_good_enough
+from lrpilot.maths.line_fit import fit_line, is_usable
+from lrpilot.maths.trust_region import is_good_enough
 from lrpilot.policies.lr_tuner_line import (
     MAX_ATTEMPTS,
     Direction,

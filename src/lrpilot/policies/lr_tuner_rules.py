@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lrpilot.core.codec import record
-from lrpilot.core.line_fit import fit_line, t_quantile, usable_factors
+from lrpilot.maths.line_fit import fit_line, t_quantile, usable_factors
 
 # The papers give the number of factors (5) and no positions.
 PAPER_FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5)

@@ -5,8 +5,8 @@ from typing import Literal
 
 from lrpilot.core.codec import record
 from lrpilot.core.health import Blame, Health
-from lrpilot.core.line_fit import is_usable
-from lrpilot.core.trust_region import TrustRegion
+from lrpilot.maths.line_fit import is_usable
+from lrpilot.maths.trust_region import TrustRegion
 from lrpilot.policies.lr_tuner_line import LineReading
 from lrpilot.policies.lr_tuner_rules import LossDrop
 

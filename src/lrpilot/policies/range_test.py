@@ -14,7 +14,6 @@ import numpy as np
 
 from lrpilot.core.actions import Action, Done, Observation, Trial
 from lrpilot.core.codec import record
-from lrpilot.core.curve import LRCurve
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range
@@ -23,6 +22,7 @@ from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import expect_trial
 from lrpilot.errors import SettingError
+from lrpilot.maths.curve import LRCurve
 
 FEWEST_STEPS = 10
 # Standard deviation of the smoothing, as a share of the steps. Centred: the one-sided moving average that

@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
 from lrpilot.core.codec import record
-from lrpilot.core.curve import SIGNIFICANT, LRCurve
 from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, check_whole, is_real
@@ -28,6 +27,7 @@ from lrpilot.core.trials import (
     read_trial,
 )
 from lrpilot.errors import SettingError
+from lrpilot.maths.curve import SIGNIFICANT, LRCurve
 
 COARSE = 0.5  # decades between the first lrs
 ENOUGH = 7  # Trials from which the scatter of the losses can be told

@@ -18,8 +18,8 @@ from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.reason import Reason
 from lrpilot.core.settings import check_range, check_start, check_whole, is_window, steps_of
 from lrpilot.core.shape import constant
-from lrpilot.core.weighting import Candidates, combine_factors, powers_of_two
 from lrpilot.errors import SettingError
+from lrpilot.maths.weighting import Candidates, combine_factors, powers_of_two
 from lrpilot.policies.weighted_factors_state import Stage, WeightedFactorsState, explain
 
 PLACE = "good"
@@ -41,7 +41,7 @@ class WeightedFactors(Policy):
     """The lr, multiplied once a window by a weighted geometric mean of factors 2^j.
 
     Each window begins with a Line: one kept step at the present lr, then the losses that every factor of that step
-    leads to. They are normalised, scored exponentially and averaged (:mod:`lrpilot.core.weighting`); the rest of the
+    leads to. They are normalised, scored exponentially and averaged (:mod:`lrpilot.maths.weighting`); the rest of the
     window is trained at the new lr.
 
     What the paper leaves open, and what was chosen:

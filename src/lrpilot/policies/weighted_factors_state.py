@@ -6,7 +6,7 @@ from lrpilot.core.actions import LineLosses, Observation
 from lrpilot.core.codec import record
 from lrpilot.core.health import Blame, Health, alarm, is_alarming
 from lrpilot.core.reason import Reason, lr_from_to
-from lrpilot.core.weighting import Candidates
+from lrpilot.maths.weighting import Candidates
 
 Stage = Literal["mark", "line", "shrink", "rewind", "train"]
 

@@ -38,11 +38,11 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.flight import Flight
-from lrpilot.core.landscape import NoisyQuadratic
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.stop import StopReason
-from lrpilot.simulation import SimulatedSubstrate
+from lrpilot.flight.flight import Flight
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.simulation import SimulatedSubstrate
 
 STEPS = 60
 LR = 0.1

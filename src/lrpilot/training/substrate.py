@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lrpilot.core.actions import Action, Continue, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
-from lrpilot.core.price import price
 from lrpilot.core.stop import StopState, check_stop
-from lrpilot.core.substrate import TrialEnd, TrialSeen
 from lrpilot.errors import NonlinearStepError, StepError
+from lrpilot.flight.price import price
+from lrpilot.flight.substrate import TrialEnd, TrialSeen
 from lrpilot.training.checks import (
     LINEAR_OPTIMIZERS,
     explain_refused_gradients,
@@ -45,7 +45,7 @@ ENDS = frozenset({0.0, 1.0})  # factors of a Line at which no linearity is assum
 
 
 class LiveSubstrate:
-    """Implements :class:`lrpilot.core.flight.Substrate` on a :class:`Training`.
+    """Implements :class:`lrpilot.flight.flight.Substrate` on a :class:`Training`.
 
     Args:
         training: what is flown.

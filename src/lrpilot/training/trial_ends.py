@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.substrate import TrialEnd
+from lrpilot.flight.substrate import TrialEnd
 from lrpilot.training.module_state import PlainAttributes
 from lrpilot.training.snapshot import Mark, named_modules
 

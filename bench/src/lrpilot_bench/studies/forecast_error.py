@@ -22,8 +22,8 @@ import numpy as np
 
 from lrpilot.core.actions import Trial
 from lrpilot.core.codec import record
-from lrpilot.core.forecast import Forecast, forecast
 from lrpilot.core.shape import constant
+from lrpilot.maths.forecast import Forecast, forecast
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import Job, Record, run_missing

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-from lrpilot.core.forecast import forecast
+from lrpilot.maths.forecast import forecast
 from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
 from lrpilot_bench.studies.forecast_error import LEVEL, PREDICTORS, TRUTHS

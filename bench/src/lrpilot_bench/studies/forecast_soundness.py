@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lrpilot.core.forecast import Forecast, forecast
+from lrpilot.maths.forecast import Forecast, forecast
 from lrpilot_bench.studies.checkout import RECORDS
 
 RECORD = RECORDS / "forecast_soundness.json"

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lrpilot import Training, find_lr, simulate
 from lrpilot.core.found import FoundLR
-from lrpilot.core.landscape import RecordedCurve
+from lrpilot.flight.landscape import RecordedCurve
 from lrpilot.policies.step_sampling import StepSampling
 from lrpilot_bench.store.records import machine_facts
 from lrpilot_bench.studies.checkout import RECORDS

@@ -17,9 +17,9 @@ from functools import cache
 from typing import Any
 
 from lrpilot.core.actions import Line, LineLosses, Progress
-from lrpilot.core.line_fit import fit_line, is_usable, t_quantile
 from lrpilot.core.policy import Context
-from lrpilot.core.trust_region import TrustRegion
+from lrpilot.maths.line_fit import fit_line, is_usable, t_quantile
+from lrpilot.maths.trust_region import TrustRegion
 from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.lr_tuner_rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner_state import LRTunerState, SuperbatchLevel

@@ -18,8 +18,8 @@ import torch
 from lrpilot import LRTuner, Schedule, WeightedFactors, fit
 from lrpilot.core.actions import Line
 from lrpilot.core.history import History
-from lrpilot.core.line_fit import LineFit, fit_line
 from lrpilot.core.policy import Policy
+from lrpilot.maths.line_fit import LineFit, fit_line
 from lrpilot.plotting import CHOSEN, DATA, FAINT, INK, QUIET, RUNS, plot_flights
 from lrpilot.policies.lr_tuner_rules import PAPER_FACTORS
 from lrpilot.training.substrate import LiveSubstrate

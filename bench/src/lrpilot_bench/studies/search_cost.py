@@ -26,9 +26,9 @@ import torch
 
 from lrpilot import AutoLRS, Pilot
 from lrpilot.core.actions import Trial, TrialLosses
-from lrpilot.core.forecast import forecast
 from lrpilot.core.history import Event
-from lrpilot.core.surrogate import fit_surrogate
+from lrpilot.maths.forecast import forecast
+from lrpilot.maths.surrogate import fit_surrogate
 from lrpilot.policies import autolrs_search
 from lrpilot.training import Training
 from lrpilot_bench.data.splits import Batch

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lrpilot.core.surrogate import Surrogate, fit_surrogate, smaller_lr, start_lrs
+from lrpilot.maths.surrogate import Surrogate, fit_surrogate, smaller_lr, start_lrs
 from lrpilot_bench.studies.checkout import RECORDS
 
 RECORD = RECORDS / "surrogate_minima.json"

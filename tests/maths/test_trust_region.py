@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.core.line_fit import fit_line
-from lrpilot.core.trust_region import FAILED, GOOD, TrustRegion, is_good_enough
 from lrpilot.errors import SettingError
+from lrpilot.maths.line_fit import fit_line
+from lrpilot.maths.trust_region import FAILED, GOOD, TrustRegion, is_good_enough
 
 
 def test_by_hand() -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import UnivariateSpline
 
-from lrpilot.core import published_forecast as module
-from lrpilot.core.published_forecast import fit_published
+from lrpilot.maths import published_forecast as module
+from lrpilot.maths.published_forecast import fit_published
 
 
 def decay(seed: int, *, n: int = 100, noise: float = 0.05, scale: float = 1.0) -> Any:

@@ -23,13 +23,13 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import decode, encode, record
 from lrpilot.core.cost import Cost
-from lrpilot.core.flight import Flight
-from lrpilot.core.landscape import NoisyQuadratic, QuadraticState
 from lrpilot.core.policy import Context
 from lrpilot.core.shape import constant, ramp
 from lrpilot.core.stop import Stop
 from lrpilot.errors import PolicyError, StateError
-from lrpilot.simulation import SimulatedSubstrate, simulate
+from lrpilot.flight.flight import Flight
+from lrpilot.flight.landscape import NoisyQuadratic, QuadraticState
+from lrpilot.flight.simulation import SimulatedSubstrate, simulate
 from small_training import Listed
 
 EXACT = NoisyQuadratic((1.0, 0.25), momentum=0.5)

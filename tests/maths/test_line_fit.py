@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.core.line_fit import LARGEST, LineFit, fit_line, is_usable, t_quantile, usable_factors
 from lrpilot.errors import SettingError
+from lrpilot.maths.line_fit import LARGEST, LineFit, fit_line, is_usable, t_quantile, usable_factors
 
 THREE = (0.5, 1.0, 1.5)
 FIVE = (0.5, 0.75, 1.0, 1.25, 1.5)

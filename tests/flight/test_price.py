@@ -3,8 +3,8 @@
 import pytest
 
 from lrpilot.core.actions import Action, Evaluate, Line, Mark, Train, Trial
-from lrpilot.core.price import price
 from lrpilot.core.shape import annealed, constant
+from lrpilot.flight.price import price
 
 
 @pytest.mark.parametrize(

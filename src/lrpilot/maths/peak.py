@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 from lrpilot.core.found import LengthPick
-from lrpilot.core.parabola import fit_parabola
-from lrpilot.core.trend import length_trend
 from lrpilot.core.trials import Tried, best_of
+from lrpilot.maths.parabola import fit_parabola
+from lrpilot.maths.trend import length_trend
 
 # Distance between neighbouring lrs at the end of the search, decades.
 SPACING = 0.25

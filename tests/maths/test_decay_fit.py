@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lrpilot.core import decay_fit as module
-from lrpilot.core.decay_fit import DecayFit, fit_decay
+from lrpilot.maths import decay_fit as module
+from lrpilot.maths.decay_fit import DecayFit, fit_decay
 
 SEEDS = st.integers(0, 10_000)
 

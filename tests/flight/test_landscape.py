@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.landscape import NoisyQuadratic, RecordedCurve
 from lrpilot.errors import SettingError
+from lrpilot.flight.landscape import NoisyQuadratic, RecordedCurve
 
 NAN, INF = math.nan, math.inf
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrpilot.core import surrogate as module
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.surrogate import Surrogate, fit_surrogate, smaller_lr, start_lrs
 from lrpilot.errors import SettingError
+from lrpilot.maths import surrogate as module
+from lrpilot.maths.surrogate import Surrogate, fit_surrogate, smaller_lr, start_lrs
 
 LOW, HIGH = 1e-6, 1e-1
 Curve = Callable[[float], float]  # log10 lr -> loss

@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from lrpilot.core.curve import LRCurve
 from lrpilot.core.status import FindCode
 from lrpilot.errors import SettingError
+from lrpilot.maths.curve import LRCurve
 
 START = 2.3
 NAMES = ("log_midpoint", "half_drop", "steepest", "minimum")

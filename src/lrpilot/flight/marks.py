@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from lrpilot.core.policy import Policy
-from lrpilot.core.substrate import Substrate
 from lrpilot.errors import PolicyError
+from lrpilot.flight.substrate import Substrate
 
 
 class HeldMarks:

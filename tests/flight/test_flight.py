@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.core import flight as flight_module
 from lrpilot.core.actions import (
     Action,
     Done,
@@ -30,13 +29,14 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
-from lrpilot.core.flight import READ_EVERY, Flight
 from lrpilot.core.history import Event
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import Shape, constant, ramp
 from lrpilot.core.stop import Stop, StopReason, StopState, check_stop
-from lrpilot.core.substrate import TrialSeen
 from lrpilot.errors import PolicyError, StateError
+from lrpilot.flight import flight as flight_module
+from lrpilot.flight.flight import READ_EVERY, Flight
+from lrpilot.flight.substrate import TrialSeen
 
 START_LR = 0.5
 

@@ -1,7 +1,7 @@
 """Surrogate: a Gaussian process that guesses the loss of every lr from the few that were tried.
 
 Notation: x = log10 lr, in decades; z = the loss, shifted and scaled so that the best loss tried is 0 and the upper
-quartile 1; f(x) = the noise-free z. The regression is :mod:`lrpilot.core.gaussian_process`; here are the losses
+quartile 1; f(x) = the noise-free z. The regression is :mod:`lrpilot.maths.gaussian_process`; here are the losses
 before it, and the choice of the next lr after it.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrpilot.core.codec import record
-from lrpilot.core.gaussian_process import Vector, regress
 from lrpilot.core.settings import check_range
 from lrpilot.errors import SettingError
+from lrpilot.maths.gaussian_process import Vector, regress
 
 GRID = 0.02  # decades between the lrs at which the surrogate is read, or half the spacing where that is less
 MOST_GAPS = 1000  # of a grid that is finer because of it

@@ -8,13 +8,13 @@ import numpy as np
 
 from lrpilot.core.actions import Action, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
-from lrpilot.core.flight import Flight, Horizon
 from lrpilot.core.history import History, OnEvent
-from lrpilot.core.landscape import Landscape
 from lrpilot.core.policy import Policy
 from lrpilot.core.stop import StopState, check_stop
-from lrpilot.core.substrate import TrialEnd, TrialSeen
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.flight import Flight, Horizon
+from lrpilot.flight.landscape import Landscape
+from lrpilot.flight.substrate import TrialEnd, TrialSeen
 
 # A policy that trains on and on without total_steps is no finder, and would never end.
 MAX_OPEN_STEPS = 100_000
@@ -38,7 +38,7 @@ class SimulationResult:
 
 
 class SimulatedSubstrate:
-    """Implements :class:`lrpilot.core.flight.Substrate` on a landscape.
+    """Implements :class:`lrpilot.flight.flight.Substrate` on a landscape.
 
     Trials draw their batches from a stream of their own, the same for every Trial between two kept steps, and
     batch i of a Line is the same batch at every step: candidates are paired, and the noise of the training

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrpilot.core import gaussian_process as module
-from lrpilot.core.gaussian_process import Vector, each_setting, regress
+from lrpilot.maths import gaussian_process as module
+from lrpilot.maths.gaussian_process import Vector, each_setting, regress
 
 AT = np.linspace(-6.0, -1.0, 26)
 SEEDS = st.integers(0, 10_000)

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from lrpilot.core.codec import record
-from lrpilot.core.parabola import fit_parabola
 from lrpilot.core.status import FindCode
 from lrpilot.errors import SettingError
+from lrpilot.maths.parabola import fit_parabola
 
 RESOLUTION = 0.5  # h, decades
 SEARCH_STEP = 1e-3  # decades between the places where slope and curvature are looked at

@@ -1,7 +1,7 @@
 """Forecast: what a series of losses will have come to at a later step, from its beginning alone.
 
 Two forms. "paper" is AutoLRS as published: an exponential through a smoothed series
-(:mod:`lrpilot.core.published_forecast`). "default" is ours (:mod:`lrpilot.core.decay_fit`): it moves with scale and
+(:mod:`lrpilot.maths.published_forecast`). "default" is ours (:mod:`lrpilot.maths.decay_fit`): it moves with scale and
 shift of the losses, lets the tail of the decay be slower than exponential, and forecasts no fall for losses that rise.
 
 Neither ever fails: what cannot be forecast has a code that says why, and what was returned instead.
@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 
 from lrpilot.core.codec import coded_enum, record
-from lrpilot.core.decay_fit import fit_decay
-from lrpilot.core.line_fit import is_usable
-from lrpilot.core.published_forecast import fit_published
 from lrpilot.core.settings import is_real
 from lrpilot.errors import SettingError
+from lrpilot.maths.decay_fit import fit_decay
+from lrpilot.maths.line_fit import is_usable
+from lrpilot.maths.published_forecast import fit_published
 
 LEAST_READINGS = 30  # of the default form
 NON_FINITE_SHARE = 0.1  # of the readings; with more of them a training counts as diverged

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.forecast import Forecast, ForecastCode, forecast
 from lrpilot.errors import SettingError
+from lrpilot.maths.forecast import Forecast, ForecastCode, forecast
 
 FORMS = ("default", "paper")
 KINDS = ("training", "validation")

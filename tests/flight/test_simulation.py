@@ -29,14 +29,14 @@ from lrpilot.core.actions import (
 from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
-from lrpilot.core.landscape import NoisyQuadratic, RecordedCurve
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import annealed, constant
 from lrpilot.core.stop import Stop, StopReason
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.landscape import NoisyQuadratic, RecordedCurve
+from lrpilot.flight.simulation import SimulatedSubstrate, simulate
 from lrpilot.policies.registry import get_policy
 from lrpilot.policies.schedule import Schedule
-from lrpilot.simulation import SimulatedSubstrate, simulate
 
 NOISY = NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1, momentum=0.5)
 
@@ -282,7 +282,7 @@ def test_finders_end_on_a_quadratic_below_where_it_diverges(name: str) -> None:
 
 
 def test_without_an_end_a_simulation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrpilot.simulation.MAX_OPEN_STEPS", 50)
+    monkeypatch.setattr("lrpilot.flight.simulation.MAX_OPEN_STEPS", 50)
     with pytest.raises(PolicyError, match=r"Schedule\('constant'\) trained for 50 steps. Give total_steps"):
         simulate(Schedule("constant"), NOISY, lr=0.1)
     with pytest.raises(SettingError, match="must know its last step"):
@@ -302,7 +302,7 @@ def test_total_steps_must_be_positive() -> None:
 
 def test_a_simulation_needs_no_torch() -> None:
     code = (
-        "import sys; from lrpilot import simulate, Schedule; from lrpilot.core.landscape import NoisyQuadratic;"
+        "import sys; from lrpilot import simulate, Schedule; from lrpilot.flight.landscape import NoisyQuadratic;"
         "simulate(Schedule('cosine'), NoisyQuadratic((1.0,)), lr=0.1, total_steps=5); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

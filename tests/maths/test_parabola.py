@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.core.parabola import fit_parabola
 from lrpilot.errors import SettingError
+from lrpilot.maths.parabola import fit_parabola
 
 PLACES = st.lists(st.floats(-5, 5), min_size=3, max_size=9, unique_by=lambda x: round(x, 1))
 

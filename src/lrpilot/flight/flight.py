@@ -30,15 +30,15 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
-from lrpilot.core.ends import KeptEnds
-from lrpilot.core.held_marks import HeldMarks
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.reason import Reason
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason, StopState, check_stop
-from lrpilot.core.substrate import Substrate
 from lrpilot.errors import PolicyError, StateError
+from lrpilot.flight.ends import KeptEnds
+from lrpilot.flight.marks import HeldMarks
+from lrpilot.flight.substrate import Substrate
 
 # A search that asks for this many measurements without one training step is a bug in its policy.
 MAX_MEASUREMENTS_IN_A_ROW = 100_000

@@ -6,8 +6,8 @@ from typing import Any
 from lrpilot.core.actions import Continue, Trial
 from lrpilot.core.history import History
 from lrpilot.core.policy import Policy
-from lrpilot.core.substrate import Substrate
 from lrpilot.errors import PolicyError, StateError
+from lrpilot.flight.substrate import Substrate
 
 
 class KeptEnds:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.core.bracket import next_position, winner
+from lrpilot.maths.bracket import next_position, winner
 
 
 def search(value: Callable[[int], float], start: int, stride: int, low: int = -40, high: int = 40) -> dict[int, float]:

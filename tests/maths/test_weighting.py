@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.core.weighting import (
+from lrpilot.maths.weighting import (
     Candidates,
     combine_factors,
     exponential_scores,
