@@ -115,7 +115,7 @@ def test_import_lrpilot_loads_nothing() -> None:
 
 def test_policies_and_simulation_run_without_torch() -> None:
     policies = [f"lrpilot.policies.{path.stem}" for path in (SOURCE / "policies").glob("[!_]*.py")]
-    assert "lrpilot.policies.schedule" in policies
+    assert "lrpilot.policies.schedules.schedule" in policies
     assert not loaded_by("lrpilot.flight.simulation", *policies) & ({"torch"} | FRAMEWORKS)
 
 

@@ -15,13 +15,13 @@ from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
 from lrpilot.errors import PolicyError, SettingError, StateError
-from lrpilot.policies.annealed_search import AnnealedSearch
-from lrpilot.policies.autolrs import AutoLRS
+from lrpilot.policies.autolrs.policy import AutoLRS
 from lrpilot.policies.beam_search import BeamSearch
-from lrpilot.policies.lr_tuner import LRTuner
-from lrpilot.policies.range_test import RangeTest
-from lrpilot.policies.schedule import Schedule
-from lrpilot.policies.step_sampling import StepSampling
+from lrpilot.policies.finders.annealed_search import AnnealedSearch
+from lrpilot.policies.finders.range_test import RangeTest
+from lrpilot.policies.finders.step_sampling import StepSampling
+from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.schedules.schedule import Schedule
 from lrpilot.policies.weighted_factors import WeightedFactors
 from lrpilot.testing import CHECKS
 from lrpilot.testing.conformance import (

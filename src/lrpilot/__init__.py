@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from lrpilot.fitting import fit
     from lrpilot.flight.simulation import simulate
     from lrpilot.pilot import Pilot
-    from lrpilot.policies.autolrs import AutoLRS
-    from lrpilot.policies.lr_tuner import LRTuner
-    from lrpilot.policies.schedule import Schedule
+    from lrpilot.policies.autolrs.policy import AutoLRS
+    from lrpilot.policies.lr_tuner.policy import LRTuner
+    from lrpilot.policies.schedules.schedule import Schedule
     from lrpilot.policies.weighted_factors import WeightedFactors
     from lrpilot.training import Training
 
@@ -42,13 +42,13 @@ __all__ = [
 # No module is named like something in here (fitting.py holds fit): importing a submodule binds its name on
 # the package, and would hide the function.
 _HOMES = {
-    "AutoLRS": "lrpilot.policies.autolrs",
+    "AutoLRS": "lrpilot.policies.autolrs.policy",
     "Budget": "lrpilot.budget",
     "FindCode": "lrpilot.core.status",
     "LRPilotError": "lrpilot.errors",
-    "LRTuner": "lrpilot.policies.lr_tuner",
+    "LRTuner": "lrpilot.policies.lr_tuner.policy",
     "Pilot": "lrpilot.pilot",
-    "Schedule": "lrpilot.policies.schedule",
+    "Schedule": "lrpilot.policies.schedules.schedule",
     "Training": "lrpilot.training",
     "WeightedFactors": "lrpilot.policies.weighted_factors",
     "apply_lr": "lrpilot.find",

@@ -83,9 +83,9 @@ def finder_policy(target: str, method: str, **settings: Any) -> Policy:
     Raises:
         SettingError: unknown, or a pair that does not go together.
     """
-    from lrpilot.policies.annealed_search import AnnealedSearch
-    from lrpilot.policies.range_test import RangeTest
-    from lrpilot.policies.step_sampling import StepSampling
+    from lrpilot.policies.finders.annealed_search import AnnealedSearch
+    from lrpilot.policies.finders.range_test import RangeTest
+    from lrpilot.policies.finders.step_sampling import StepSampling
 
     if target not in ("decay", "constant"):
         raise SettingError(f"target must be 'decay' or 'constant', got {target!r}.")
@@ -107,7 +107,7 @@ def _range_test_steps(num_steps: int) -> int:
         SettingError: too few, in terms of what the user gave.
     """
     from lrpilot.core.settings import check_num_steps
-    from lrpilot.policies.range_test import FEWEST_STEPS
+    from lrpilot.policies.finders.range_test import FEWEST_STEPS
 
     check_num_steps(num_steps)
     if RANGE_TEST_STRETCH * num_steps < FEWEST_STEPS:

@@ -30,9 +30,9 @@ from lrpilot.core.settings import (
     steps_of,
 )
 from lrpilot.errors import SettingError
-from lrpilot.policies.annealed_search import AnnealedSearch
-from lrpilot.policies.range_test import RangeTest
-from lrpilot.policies.step_sampling import StepSampling
+from lrpilot.policies.finders.annealed_search import AnnealedSearch
+from lrpilot.policies.finders.range_test import RangeTest
+from lrpilot.policies.finders.step_sampling import StepSampling
 
 FINDERS = (AnnealedSearch, StepSampling, RangeTest)
 

@@ -36,7 +36,7 @@ from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.landscape import NoisyQuadratic, RecordedCurve
 from lrpilot.flight.simulation import SimulatedSubstrate, simulate
 from lrpilot.policies.registry import get_policy
-from lrpilot.policies.schedule import Schedule
+from lrpilot.policies.schedules.schedule import Schedule
 
 NOISY = NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1, momentum=0.5)
 

@@ -15,7 +15,7 @@ from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import simulate
 from lrpilot.policies.beam_search import Beam, BeamSearch, BeamSearchState, keep_best
-from lrpilot.policies.schedule import Schedule
+from lrpilot.policies.schedules.schedule import Schedule
 
 QUADRATIC = NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1, momentum=0.5)
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from lrpilot import AutoLRS, LRTuner, WeightedFactors, simulate
-from lrpilot.core.health import is_alarming
 from lrpilot.core.policy import Policy
 from lrpilot.flight.landscape import NoisyQuadratic, QuadraticState
 from lrpilot.flight.simulation import SimulationResult
+from lrpilot.policies.guard import is_alarming
 
 NAN = float("nan")
 STEPS = 400

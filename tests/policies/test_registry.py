@@ -9,8 +9,8 @@ from lrpilot.core.policy import Policy
 from lrpilot.errors import SettingError
 from lrpilot.policies import registry
 from lrpilot.policies.registry import METHODS, get_policy, policy_names
-from lrpilot.policies.schedule import Schedule
-from lrpilot.policies.schedule_shapes import SCHEDULES
+from lrpilot.policies.schedules.schedule import Schedule
+from lrpilot.policies.schedules.shapes import SCHEDULES
 
 
 def test_every_name_gives_a_policy() -> None:
@@ -25,7 +25,7 @@ def test_settings_reach_the_policy() -> None:
 
 def test_a_method_may_be_a_preset_of_its_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        registry.METHODS, "name of a class", "lrpilot.policies.schedule:Schedule.__call__.__name__.upper"
+        registry.METHODS, "name of a class", "lrpilot.policies.schedules.schedule:Schedule.__call__.__name__.upper"
     )
     assert get_policy("name of a class") == "__CALL__"
 
@@ -50,8 +50,8 @@ def test_bad_names_are_answered_with_the_closest(name: str, settings: dict[str, 
 def test_a_method_is_imported_only_when_asked_for() -> None:
     code = (
         "import sys; from lrpilot.policies.registry import get_policy, policy_names; policy_names();"
-        "assert 'lrpilot.policies.schedule' not in sys.modules; get_policy('cosine');"
-        "assert 'lrpilot.policies.schedule' in sys.modules; assert 'torch' not in sys.modules;"
+        "assert 'lrpilot.policies.schedules.schedule' not in sys.modules; get_policy('cosine');"
+        "assert 'lrpilot.policies.schedules.schedule' in sys.modules; assert 'torch' not in sys.modules;"
         "assert not [m for m in sys.modules if m.endswith(('step_sampling', 'range_test', 'annealed_search'))]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lrpilot import AutoLRS, Pilot, fit
-from lrpilot.policies.autolrs_state import LRStage, StageCode
+from lrpilot.policies.autolrs.state import LRStage, StageCode
 from lrpilot.policies.beam_search import BeamSearch
 from small_training import (
     assert_resumes_bit_for_bit,

@@ -7,9 +7,9 @@ import pytest
 
 from lrpilot.core.actions import Line, Progress
 from lrpilot.core.policy import Context
-from lrpilot.policies.lr_tuner import LRTuner
-from lrpilot.policies.lr_tuner_rules import PAPER_FACTORS
-from lrpilot.policies.lr_tuner_state import LRTunerState, SuperbatchLevel
+from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
+from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
 from lrpilot_bench.studies.line_decisions import (
     ALLOWANCES,
     PAPER_BATCHES,

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lrpilot.errors import MissingDependencyError
-from lrpilot.policies.schedule_shapes import SCHEDULES
+from lrpilot.policies.schedules.shapes import SCHEDULES
 from lrpilot_bench.data.splits import Split, Splits
 from lrpilot_bench.methods.registry import get_method
 from lrpilot_bench.run.execute import weights_digest

@@ -139,7 +139,7 @@ def _plan(task: Task, found: "FoundLR") -> list[tuple[str, float, int, "FoundLR 
 
 def _train(task: Task, row: str, seed: int, lr: float, steps: int, searched: "FoundLR | None") -> Run:
     from lrpilot.fitting import fit
-    from lrpilot.policies.schedule import Schedule
+    from lrpilot.policies.schedules.schedule import Schedule
 
     training = task.make(seed)
     result = fit(training, Schedule("linear", lr=lr, warmup=WARMUP), total_steps=steps, progress=False)

@@ -12,18 +12,18 @@ from typing import Any
 
 from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Policy
-from lrpilot.policies.schedule_shapes import SCHEDULES
+from lrpilot.policies.schedules.shapes import SCHEDULES
 
 # "module:attribute"; the attribute may be dotted, for a class's own presets ("module:Class.preset").
 METHODS: dict[str, str] = {
-    "annealed_search": "lrpilot.policies.annealed_search:AnnealedSearch",
-    "autolrs": "lrpilot.policies.autolrs:AutoLRS",
-    "autolrs_paper": "lrpilot.policies.autolrs:AutoLRS.paper",
+    "annealed_search": "lrpilot.policies.finders.annealed_search:AnnealedSearch",
+    "autolrs": "lrpilot.policies.autolrs.policy:AutoLRS",
+    "autolrs_paper": "lrpilot.policies.autolrs.policy:AutoLRS.paper",
     "beam_search": "lrpilot.policies.beam_search:BeamSearch",
-    "lr_tuner": "lrpilot.policies.lr_tuner:LRTuner",
-    "lr_tuner_paper": "lrpilot.policies.lr_tuner:LRTuner.paper",
-    "range_test": "lrpilot.policies.range_test:RangeTest",
-    "step_sampling": "lrpilot.policies.step_sampling:StepSampling",
+    "lr_tuner": "lrpilot.policies.lr_tuner.policy:LRTuner",
+    "lr_tuner_paper": "lrpilot.policies.lr_tuner.policy:LRTuner.paper",
+    "range_test": "lrpilot.policies.finders.range_test:RangeTest",
+    "step_sampling": "lrpilot.policies.finders.step_sampling:StepSampling",
     "weighted_factors": "lrpilot.policies.weighted_factors:WeightedFactors",
     "weighted_factors_paper": "lrpilot.policies.weighted_factors:WeightedFactors.paper",
 }
@@ -62,7 +62,7 @@ def settings_of(name: str, /) -> tuple[str, ...]:
 
 def _factory(name: str) -> Callable[..., Policy]:
     if name in SCHEDULES:
-        from lrpilot.policies.schedule import Schedule
+        from lrpilot.policies.schedules.schedule import Schedule
 
         return partial(Schedule, name)
     if name not in METHODS:

@@ -13,13 +13,13 @@ from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.health import Health
 from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.reason import Reason
 from lrpilot.core.settings import check_range, check_start, check_whole, is_window, steps_of
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
 from lrpilot.maths.weighting import Candidates, combine_factors, powers_of_two
+from lrpilot.policies.guard import Health
 from lrpilot.policies.weighted_factors_state import Stage, WeightedFactorsState, explain
 
 PLACE = "good"
@@ -60,7 +60,7 @@ class WeightedFactors(Policy):
     * Factor 0, no step at all, is read too. Factors that end above it score nothing, unless all do. Losses all equal
       within rounding leave the lr alone.
     * The weights are marked after each decision. Where a step or a window wrecked them (the loss is not finite, or
-      a quarter of the gain is lost, see :class:`~lrpilot.core.health.Health`) they are taken back. The last step of
+      a quarter of the gain is lost, see :class:`~lrpilot.policies.guard.Health`) they are taken back. The last step of
       the training is a Line too, so that no wreck is left at the end.
     * Of a step that wrecked them, smaller and smaller factors are read, until the best is not the smallest. It
       costs forward passes, and no step.

@@ -4,9 +4,9 @@ from typing import Literal
 
 from lrpilot.core.actions import LineLosses, Observation
 from lrpilot.core.codec import record
-from lrpilot.core.health import Blame, Health, alarm, is_alarming
 from lrpilot.core.reason import Reason, lr_from_to
 from lrpilot.maths.weighting import Candidates
+from lrpilot.policies.guard import Blame, Health, alarm, is_alarming
 
 Stage = Literal["mark", "line", "shrink", "rewind", "train"]
 

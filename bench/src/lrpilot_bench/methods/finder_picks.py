@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from lrpilot.find import find_lr
-from lrpilot.policies.step_sampling import PICKS
+from lrpilot.policies.finders.step_sampling import PICKS
 from lrpilot_bench.methods.picks import Pick
 from lrpilot_bench.methods.range_tests import pick_lightning, pick_torch_lr_finder
 from lrpilot_bench.methods.valley import pick_fastai_valley

@@ -7,7 +7,7 @@ alone (``pick_...``) trains nothing: its record is its pick.
 
 import math
 
-from lrpilot.policies.schedule import Schedule
+from lrpilot.policies.schedules.schedule import Schedule
 from lrpilot_bench.methods.finder_picks import PICKERS, Picker
 from lrpilot_bench.methods.flying import fly_policy
 from lrpilot_bench.methods.method import Method, Notes

@@ -1,6 +1,6 @@
 """The schedule that people write by hand for the very task, at the lr of their tutorials."""
 
-from lrpilot.policies.schedule import Schedule
+from lrpilot.policies.schedules.schedule import Schedule
 from lrpilot_bench.methods.flying import fly_policy
 from lrpilot_bench.methods.method import Method
 from lrpilot_bench.methods.schedules import DEFAULT_LRS, OWN_WARMUP, WARMUP

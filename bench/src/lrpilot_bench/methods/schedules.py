@@ -5,8 +5,8 @@ The oracle's sweeps fly the same entries over a grid of lrs.
 
 from typing import Any
 
-from lrpilot.policies.schedule import Schedule
-from lrpilot.policies.schedule_shapes import SCHEDULES
+from lrpilot.policies.schedules.schedule import Schedule
+from lrpilot.policies.schedules.shapes import SCHEDULES
 from lrpilot_bench.methods.flying import fly_policy
 from lrpilot_bench.methods.method import Method
 from lrpilot_bench.session import Session

@@ -20,9 +20,9 @@ from lrpilot.core.actions import Line, LineLosses, Progress
 from lrpilot.core.policy import Context
 from lrpilot.maths.line_fit import fit_line, is_usable, t_quantile
 from lrpilot.maths.trust_region import TrustRegion
-from lrpilot.policies.lr_tuner import LRTuner
-from lrpilot.policies.lr_tuner_rules import PAPER_FACTORS
-from lrpilot.policies.lr_tuner_state import LRTunerState, SuperbatchLevel
+from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
+from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import Job, Record, run_missing

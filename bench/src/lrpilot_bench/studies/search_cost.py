@@ -29,7 +29,7 @@ from lrpilot.core.actions import Trial, TrialLosses
 from lrpilot.core.history import Event
 from lrpilot.maths.forecast import forecast
 from lrpilot.maths.surrogate import fit_surrogate
-from lrpilot.policies import autolrs_search
+from lrpilot.policies.autolrs import search as autolrs_search
 from lrpilot.training import Training
 from lrpilot_bench.data.splits import Batch
 from lrpilot_bench.session import Session

@@ -1,0 +1,205 @@
+"""Whether the training of a stage is sound: what its losses say, and how a stage is taken back."""
+
+import math
+from dataclasses import replace
+from statistics import median
+
+from lrpilot.core.actions import Trained
+from lrpilot.core.codec import record
+from lrpilot.core.trials import ERRORS, gained_nothing, standard_error
+from lrpilot.maths.peak import KILL_MARGIN, KILLED, wrecked_above
+from lrpilot.policies.autolrs.state import AutoLRSState, LRStage
+from lrpilot.policies.guard import ROUNDING, SHARE, Health, mean_and_spread
+
+# Looks at a stage's losses, the last at its end, and the fewest steps between two.
+LOOKS, LEAST_LOOK = 4, 10
+# A stage that was taken back so often is not the lr's fault.
+MOST_REWINDS = 5
+# So many times in a row a loss that is no number after sound ones is taken for the data's fault.
+MOST_SOUND = 6
+# Losses before one that is no number by which the training is judged.
+TAIL = 5
+
+
+@record
+class Look:
+    """A part of a stage, as its losses tell of it.
+
+    Attributes:
+        losses: finite; training losses, or the one held-out loss where the loop gives none.
+        held_out: whether they are the latter.
+        no_number: whether a loss that was not finite ended the part.
+        finished: whether it is the last part of the stage.
+    """
+
+    losses: tuple[float, ...]
+    held_out: bool
+    no_number: bool
+    finished: bool
+
+    @classmethod
+    def of(cls, seen: Trained) -> "Look":
+        """What was seen of it."""
+        held_out = not seen.losses and seen.held_out is not None
+        losses = (seen.held_out,) if held_out and seen.held_out is not None else seen.losses
+        finite = tuple(loss for loss in losses if math.isfinite(loss))
+        return cls(finite, held_out, seen.stop is not None or len(finite) < len(losses), seen.finished)
+
+    @property
+    def mean(self) -> float:
+        """Of the losses, at least one."""
+        return mean_and_spread(self.losses)[0]
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean; 0 of a held-out loss, which is read on the same batches each time."""
+        return standard_error(self.losses)
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is enough of it to judge by: a held-out loss is a mean already."""
+        return self.held_out or len(self.losses) >= LEAST_LOOK
+
+
+def is_wreck(state: AutoLRSState, look: Look) -> bool:
+    """Whether a part of a stage says that the training is lost.
+
+    It does where the mean has lost a quarter of all that was gained so far, and more than it scatters by; in the
+    beginning where it is above anything that was seen in the best Trial; and at the end of the first stage where
+    nothing has been gained.
+
+    Args:
+        state: while the stage is trained.
+        look: the part that has just been trained; its losses are finite.
+    """
+    if not look.tells or state.stages[-1].rewinds >= MOST_REWINDS:
+        return False
+    if look.finished and len(state.stages) == 1 and not _has_gained(state, look):
+        return True
+    if state.health is None:
+        return _has_risen(state, look)
+    # Single losses scatter widely, their mean does not: a training that dies slowly must not hide in its own noise.
+    return replace(state.health, noise=max(look.error, state.health.noise)).is_wreck(look.mean)
+
+
+def sound(state: AutoLRSState, look: Look) -> AutoLRSState:
+    """After a part of a stage that is no wreck."""
+    state = replace(state, lost=0)
+    if not look.losses or (state.health is None and not _has_gained(state, look)):
+        return state
+    if state.health is not None:
+        return replace(state, health=state.health.after_mean(look.mean, look.error))
+    start = _start(state, look)
+    mean = look.mean
+    return replace(state, health=Health(mean if start is None else max(mean, start), mean, look.error))
+
+
+def _start(state: AutoLRSState, look: Look) -> float | None:
+    """The loss where the training began, of the kind that is looked at: held-out and training losses may lie apart."""
+    return state.first_loss if look.held_out else state.first_train
+
+
+def _has_gained(state: AutoLRSState, look: Look) -> bool:
+    """Whether the first stage has gained a tenth of what the best of its Trials did; True where that is not known.
+
+    Nor is it known where the best of them gained no more than noise.
+    """
+    stage, start = state.stages[-1], _start(state, look)
+    trials = () if stage.search is None else tuple(one.tried for one in stage.search.candidates)
+    if state.first_loss is not None and gained_nothing(trials, state.first_loss):
+        return True
+    reached = stage.scores if look.held_out else stage.ends
+    best = min((loss for loss in reached if math.isfinite(loss)), default=math.inf)
+    if start is None or best >= start:
+        return True
+    # The median of the later half: a ramp comes first, and losses may leap.
+    return median(look.losses[len(look.losses) // 2 :]) <= wrecked_above(best, start, KILLED)
+
+
+def _has_risen(state: AutoLRSState, look: Look) -> bool:
+    """Whether a part of the training, before anything was gained, lies above its start; a ramp does not do that."""
+    start = _start(state, look)
+    if start is None:
+        return False
+    if look.held_out:
+        best = min(state.stages[-1].scores, default=math.inf)
+        return best < start and look.mean > start + SHARE * (start - best)
+    if state.first_high is None:  # no Trial has come to its end
+        return min(look.losses) > start
+    limit = max(start, state.first_high)
+    return look.mean - ERRORS * look.error > limit + ROUNDING * abs(limit)
+
+
+# ----------------------------------------------------------------- taking back
+
+
+def take_back(state: AutoLRSState) -> AutoLRSState:
+    """The present lr has wrecked the training: back to where it was sound, half a decade below."""
+    state = _back(state, 10.0**-KILL_MARGIN)
+    return replace(state, ceiling=min(state.ceiling, state.lr))
+
+
+def after_no_number(state: AutoLRSState, look: Look) -> AutoLRSState:
+    """A loss is no number: back to the mark, with a lower lr unless it is the data's fault.
+
+    It is that where the losses before it were sound: a training that an lr drives apart rises first. And it is where
+    such losses came at next to no lr too. The parts after it are shorter, each begins with a mark, and so bad batches
+    between good ones cost little more than the part that they are in.
+    """
+    state = replace(state, lost=state.lost + 1, part=max(LEAST_LOOK, part_steps(state) // 2))
+    if state.blame.blameless or (_was_sound(state, look) and state.lost <= MOST_SOUND):
+        return _back(state)
+    state = replace(state, blame=state.blame.after(state.lr))
+    if not state.blame.blameless:
+        return take_back(state)
+    return replace(_back(state, state.blame.failed_lr / state.lr), ceiling=math.inf)
+
+
+def _was_sound(state: AutoLRSState, look: Look) -> bool:
+    """Whether the last losses before one that is no number are those of a sound training."""
+    tail = look.losses[-TAIL:]
+    if not tail:
+        return True  # the weights were those of the last look, or of the mark
+    if state.health is not None:
+        return not state.health.is_wreck(median(tail))
+    start = _start(state, look)
+    return start is None or median(tail) <= start + ERRORS * look.error
+
+
+def _back(state: AutoLRSState, factor: float = 1.0) -> AutoLRSState:
+    """Back to the mark, to train on at ``factor`` times the lr."""
+    stage = state.stages[-1]
+    stages = (*state.stages[:-1], replace(stage, rewinds=stage.rewinds + 1, lr=stage.lr * factor))
+    return replace(state, phase="rewind", lr=state.lr * factor, stages=stages, warming=False, health=state.safe)
+
+
+def taken_back(state: AutoLRSState) -> AutoLRSState:
+    """The rest of a stage that was taken back."""
+    if state.remaining == 0:
+        return replace(state, phase="done")
+    return replace(state, phase="train", train_steps=_rest(state))
+
+
+def marked_again(state: AutoLRSState) -> AutoLRSState:
+    """After a sound part of a stage with bad batches: what was trained is marked, and the rest goes on from there."""
+    if state.part is None or state.warming:
+        return state
+    left, lr = _rest(state), state.lr
+    if state.stages[-1].decays:
+        lr *= left / state.train_steps  # on the way to zero
+    return replace(state, phase="mark", lr=lr, train_steps=left, safe=state.health)
+
+
+def _rest(state: AutoLRSState) -> int:
+    """Steps left of the present stage, >= 1."""
+    stage: LRStage = state.stages[-1]
+    left = max(1, stage.begin + stage.steps - state.step)
+    if state.remaining is None:
+        return left
+    return state.remaining if stage.decays else min(left, state.remaining)
+
+
+def part_steps(state: AutoLRSState) -> int:
+    """Steps from one look at a stage's losses to the next; the last part is no shorter than a look needs."""
+    parts = max(1, min(LOOKS, state.train_steps // LEAST_LOOK))
+    return state.part or -(-state.train_steps // parts)
