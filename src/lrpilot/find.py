@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any, Literal
 
-from lrpilot.core.found import FoundLR
 from lrpilot.core.history import Event, OnEvent, describe
 from lrpilot.core.policy import Policy
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.flight import Flight
+from lrpilot.found import FoundLR
 from lrpilot.progress import progress_bar
 from lrpilot.training.param_groups import apply_lr
 from lrpilot.training.substrate import LiveSubstrate
@@ -52,7 +52,7 @@ def find_lr(
         on_event: called at the beginning and end of every Trial.
 
     Returns:
-        A :class:`~lrpilot.core.found.FoundLR`; its ``lr`` is None, with a reason in ``status``, where no
+        A :class:`~lrpilot.found.FoundLR`; its ``lr`` is None, with a reason in ``status``, where no
         suggestion is reliable. Nothing is applied: see :func:`apply_lr`.
 
     Raises:

@@ -10,9 +10,9 @@ import pytest
 
 from lrpilot.core.actions import Done, Evaluate, HeldOut, Progress, Trial, TrialLosses
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.stop import StopReason, StopState, check_stop
+from lrpilot.found import FoundLR
 
 HERE = Progress(0, None)
 Curve = Callable[[float, int], float]  # peak lr and steps of a Trial -> held-out loss after it

@@ -16,8 +16,8 @@ from lrpilot.cli.runs import RunFolder, run_folder, save_picture
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
-    from lrpilot.core.found import FoundLR
     from lrpilot.core.history import History
+    from lrpilot.found import FoundLR
 
 WARMUP = 0.05
 FACTOR = 30.0  # how far off the first guess of an lr may be
@@ -230,7 +230,7 @@ def _draw(found: "FoundLR", runs: Sequence[Run], folder: RunFolder) -> None:
     """The search of one seed, and the lr and loss of its runs."""
     from matplotlib.figure import Figure
 
-    from lrpilot.plotting import plot_flights
+    from lrpilot.pictures.plotting import plot_flights
 
     axes = Figure(figsize=(13, 5.5), layout="constrained").subplot_mosaic(
         [["search", "lr"], ["search", "loss"]], height_ratios=(1, 2)

@@ -11,7 +11,7 @@ from lrpilot.cli.report import cost_text, found_plain, lr_text, say, say_json, t
 from lrpilot.cli.runs import RunFolder, run_folder, save_picture
 
 if TYPE_CHECKING:
-    from lrpilot.core.found import FoundLR
+    from lrpilot.found import FoundLR
 
 Target = Annotated[
     Literal["decay", "constant"],

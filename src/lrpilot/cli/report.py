@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lrpilot.core.cost import Cost
-    from lrpilot.core.found import FoundLR
+    from lrpilot.found import FoundLR
 
 
 def say(*things: "RenderableType") -> None:

@@ -91,7 +91,7 @@ def _check_target(target: object, path: Path) -> None:
 
 def _plain(result: "SimulationResult") -> dict[str, Any]:
     from lrpilot.core.codec import encode
-    from lrpilot.core.found import FoundLR
+    from lrpilot.found import FoundLR
 
     answer = result.result
     return {
@@ -105,7 +105,7 @@ def _plain(result: "SimulationResult") -> dict[str, Any]:
 
 
 def _report(result: "SimulationResult", *, start_loss: float) -> None:
-    from lrpilot.core.found import FoundLR
+    from lrpilot.found import FoundLR
 
     lrs, losses = result.history.lrs, result.history.losses
     if lrs:

@@ -288,7 +288,7 @@ def _say_how_to_resume(request: Request, folder: RunFolder) -> None:
 
 
 def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
-    from lrpilot.plotting import plot_flights
+    from lrpilot.pictures.plotting import plot_flights
 
     save_picture(plot_flights({name: result.history})[0], folder.picture)
     from lrpilot.policies.autolrs.state import LRStage
@@ -296,7 +296,7 @@ def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
     stages = result.pilot.result
     if not isinstance(stages, tuple):
         return
-    from lrpilot.stage_plot import plot_stage
+    from lrpilot.policies.autolrs.picture import plot_stage
 
     for number, stage in enumerate(stages, 1):
         if isinstance(stage, LRStage) and stage.search is not None:

@@ -9,11 +9,11 @@ import pytest
 
 from lrpilot.core.actions import Done, Progress, Trial, TrialLosses
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.errors import SettingError
+from lrpilot.found import FoundLR
 from lrpilot.policies.finders.range_test import RangeTest
 
 HERE = Progress(0, None)

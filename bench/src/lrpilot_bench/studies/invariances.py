@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from lrpilot import Training, find_lr, simulate
-from lrpilot.core.found import FoundLR
 from lrpilot.flight.landscape import RecordedCurve
+from lrpilot.found import FoundLR
 from lrpilot.policies.finders.step_sampling import StepSampling
 from lrpilot_bench.store.records import machine_facts
 from lrpilot_bench.studies.checkout import RECORDS

@@ -20,7 +20,7 @@ from lrpilot.core.actions import Line
 from lrpilot.core.history import History
 from lrpilot.core.policy import Policy
 from lrpilot.maths.line_fit import LineFit, fit_line
-from lrpilot.plotting import CHOSEN, DATA, FAINT, INK, QUIET, RUNS, plot_flights
+from lrpilot.pictures.plotting import CHOSEN, DATA, FAINT, INK, QUIET, RUNS, plot_flights
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot_bench.session import Session

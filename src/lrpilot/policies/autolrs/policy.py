@@ -37,11 +37,11 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import record
-from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.reason import Reason
 from lrpilot.core.settings import steps_of
 from lrpilot.core.shape import Shape, constant, ramp
+from lrpilot.found import FoundLR
 from lrpilot.policies.autolrs.continuing import to_be_kept
 from lrpilot.policies.autolrs.flight import (
     begin_search,

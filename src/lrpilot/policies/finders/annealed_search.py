@@ -19,7 +19,6 @@ from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
 from lrpilot.core.codec import record
-from lrpilot.core.found import FoundLR, LengthPick
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, is_real
 from lrpilot.core.shape import annealed
@@ -33,6 +32,7 @@ from lrpilot.core.trials import (
     read_trial,
 )
 from lrpilot.errors import SettingError
+from lrpilot.found import FoundLR, LengthPick
 from lrpilot.maths.bracket import next_position, winner
 from lrpilot.maths.curve import LRCurve
 from lrpilot.maths.peak import SPACING, pick_peak, suggest_peak, wrecked_above
@@ -64,7 +64,7 @@ class AnnealedSearchState:
 
 @record
 class AnnealedSearch(Policy):
-    """Finder of a peak lr for decay to zero: ends in ``Done`` with a :class:`~lrpilot.core.found.FoundLR`.
+    """Finder of a peak lr for decay to zero: ends in ``Done`` with a :class:`~lrpilot.found.FoundLR`.
 
     The shortest length is searched from the middle of the range outwards in decades, then half and
     quarter decades around the winner; each longer one only around the pick before it. A pick is the

@@ -14,7 +14,6 @@ import numpy as np
 
 from lrpilot.core.actions import Action, Done, Observation, Trial
 from lrpilot.core.codec import record
-from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range
 from lrpilot.core.shape import Shape, ramp
@@ -22,6 +21,7 @@ from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import expect_trial
 from lrpilot.errors import SettingError
+from lrpilot.found import FoundLR
 from lrpilot.maths.curve import LRCurve
 
 FEWEST_STEPS = 10
@@ -39,7 +39,7 @@ class RangeTestState:
 
 @record
 class RangeTest(Policy):
-    """Finder by range test: ends in ``Done`` with a :class:`~lrpilot.core.found.FoundLR`.
+    """Finder by range test: ends in ``Done`` with a :class:`~lrpilot.found.FoundLR`.
 
     The loss of a step is read before the step's own update and paired with the step's lr, as the usual
     implementations do. Losses are smoothed with a centred Gaussian of standard deviation 2 % of the steps.

@@ -12,7 +12,6 @@ from typing import ClassVar, Literal
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
 from lrpilot.core.codec import record
-from lrpilot.core.found import FoundLR
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, check_whole, is_real
 from lrpilot.core.shape import constant
@@ -27,6 +26,7 @@ from lrpilot.core.trials import (
     read_trial,
 )
 from lrpilot.errors import SettingError
+from lrpilot.found import FoundLR
 from lrpilot.maths.curve import SIGNIFICANT, LRCurve
 
 COARSE = 0.5  # decades between the first lrs
@@ -54,7 +54,7 @@ class StepSamplingState:
 
 @record
 class StepSampling(Policy):
-    """Finder of an lr to hold: ends in ``Done`` with a :class:`~lrpilot.core.found.FoundLR`.
+    """Finder of an lr to hold: ends in ``Done`` with a :class:`~lrpilot.found.FoundLR`.
 
     A grid of half decades upwards from ``min_lr``, then Trials at the log-midpoints between each point of
     interest of the curve and its neighbours, until every point is known within ``tolerance``. The grid

@@ -92,6 +92,6 @@ class FoundLR:
         Returns:
             The axes. Nothing is shown or saved.
         """
-        from lrpilot.plotting import plot_found
+        from lrpilot.pictures.plotting import plot_found
 
         return plot_found(self, ax)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lrpilot.core.actions import Rewind
-from lrpilot.core.found import FoundLR, LengthPick
 from lrpilot.core.history import History
+from lrpilot.found import FoundLR, LengthPick
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
