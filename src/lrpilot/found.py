@@ -1,39 +1,17 @@
-"""The result of a search for a learning rate."""
+"""The result of a search for a learning rate, which shows itself and what follows from it."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lrpilot.core.codec import encode, record
-from lrpilot.core.cost import Cost
-from lrpilot.core.status import FindCode
+from lrpilot.core.codec import record
+from lrpilot.core.found import Finding
+from lrpilot.maths.trend import Trend, length_trend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lrpilot.maths.trend import Trend
-
 
 @record
-class LengthPick:
-    """The best lr of one length of annealed trial.
-
-    Attributes:
-        num_steps: length of the trials.
-        lr: minimiser of the fitted loss, natural units.
-        interval: lrs between which the best lr of this length plausibly lies.
-        lrs: lrs tried at this length, ascending.
-        losses: held-out losses of these trials; inf where one diverged.
-    """
-
-    num_steps: int
-    lr: float
-    interval: tuple[float, float]
-    lrs: tuple[float, ...]
-    losses: tuple[float, ...]
-
-
-@record
-class FoundLR:
+class FoundLR(Finding):
     """A learning rate, the evidence for it, and what it cost.
 
     Attributes:
@@ -52,36 +30,10 @@ class FoundLR:
         cost: everything the search spent.
     """
 
-    lr: float | None
-    target: str
-    method: str
-    code: FindCode
-    window: tuple[float, float] | None
-    interval: tuple[float, float] | None
-    suggestions: dict[str, float | None]
-    lrs: tuple[float, ...]
-    losses: tuple[float, ...]
-    start_loss: float | None = None
-    lengths: tuple[LengthPick, ...] = ()
-    metric: str = "held-out loss"
-    cost: Cost = Cost()
-
     @property
-    def trend(self) -> "Trend | None":
+    def trend(self) -> Trend | None:
         """Decay: how the best peak moves with the length of the trials (decades per decade); else None."""
-        from lrpilot.maths.trend import length_trend
-
         return length_trend(self.lengths) if self.lengths else None
-
-    @property
-    def status(self) -> str:
-        """The outcome as a sentence with the remedy."""
-        return self.code.value
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data (JSON-able once non-finite losses are accepted or replaced)."""
-        plain: dict[str, Any] = encode(replace(self))
-        return plain | {"status": self.status}
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the curve with its window and suggestions.
@@ -92,6 +44,6 @@ class FoundLR:
         Returns:
             The axes. Nothing is shown or saved.
         """
-        from lrpilot.pictures.plotting import plot_found
+        from lrpilot.pictures.found import plot_found
 
         return plot_found(self, ax)

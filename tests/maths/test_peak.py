@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpilot.core.actions import Progress, TrialLosses
+from lrpilot.core.found import LengthPick
 from lrpilot.core.stop import Stop, StopReason
 from lrpilot.core.trials import Tried, best_of, gained_nothing, give_up, read_trial, standard_error
-from lrpilot.found import LengthPick
 from lrpilot.maths.peak import pick_peak, safe_lr, suggest_peak
 from lrpilot.maths.trend import length_trend
 

@@ -230,7 +230,7 @@ def _draw(found: "FoundLR", runs: Sequence[Run], folder: RunFolder) -> None:
     """The search of one seed, and the lr and loss of its runs."""
     from matplotlib.figure import Figure
 
-    from lrpilot.pictures.plotting import plot_flights
+    from lrpilot.pictures.flights import plot_flights
 
     axes = Figure(figsize=(13, 5.5), layout="constrained").subplot_mosaic(
         [["search", "lr"], ["search", "loss"]], height_ratios=(1, 2)

@@ -34,7 +34,7 @@ def simulate(
     json: Json = False,
 ) -> None:
     """Fly a policy on a synthetic landscape, or on the result.json of 'lrpilot find --target constant'."""
-    from lrpilot import simulation
+    from lrpilot.flight import simulation
     from lrpilot.policies.registry import get_policy
 
     ground = load_landscape(landscape)

@@ -288,7 +288,7 @@ def _say_how_to_resume(request: Request, folder: RunFolder) -> None:
 
 
 def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
-    from lrpilot.pictures.plotting import plot_flights
+    from lrpilot.pictures.flights import plot_flights
 
     save_picture(plot_flights({name: result.history})[0], folder.picture)
     from lrpilot.policies.autolrs.state import LRStage

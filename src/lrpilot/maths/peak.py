@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from lrpilot.core.found import LengthPick
 from lrpilot.core.trials import Tried, best_of
-from lrpilot.found import LengthPick
 from lrpilot.maths.parabola import fit_parabola
 from lrpilot.maths.trend import length_trend
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lrpilot.core.codec import record
-from lrpilot.found import LengthPick
+from lrpilot.core.found import LengthPick
 
 # Half of the quarter decade between neighbouring lrs: no pick is known better than that.
 PICK_ERROR = 0.125

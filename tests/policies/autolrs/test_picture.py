@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lrpilot import AutoLRS, simulate, stage_plot
+from lrpilot import AutoLRS, simulate
 from lrpilot.core.actions import Trial
 from lrpilot.core.history import History
 from lrpilot.errors import SettingError
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import SimulationResult
 from lrpilot.maths.forecast import Forecast, ForecastCode
+from lrpilot.policies.autolrs import picture
 from lrpilot.policies.autolrs.picture import plot_stage
 from lrpilot.policies.autolrs.state import LRStage
 
@@ -101,10 +102,10 @@ def test_a_forecast_is_drawn_as_the_decay_on_record_and_readings_as_marks() -> N
 
 def test_a_decay_by_hand() -> None:
     power = Forecast(0.0, 0.0, 0.0, ForecastCode.OK, a=2.0, b=-0.5, c=1.0, tail=2.0)
-    steps, losses = stage_plot._decay(power, 100, None)
+    steps, losses = picture._decay(power, 100, None)
     assert (steps[0], steps[-1]) == (1.0, 100.0) and losses[0] == 3.0
     assert losses[-1] == pytest.approx(1 + 2 * (1 + 0.25 * 100) ** -2)
-    steps, losses = stage_plot._decay(replace(power, tail=math.inf), 100, 5)
+    steps, losses = picture._decay(replace(power, tail=math.inf), 100, 5)
     assert (steps[0], steps[-1]) == (5.0, 100.0)
     assert losses[-1] == pytest.approx(1 + 2 * math.exp(-0.5 * 19)), "the twentieth reading"
 

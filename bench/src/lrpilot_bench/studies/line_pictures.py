@@ -20,7 +20,8 @@ from lrpilot.core.actions import Line
 from lrpilot.core.history import History
 from lrpilot.core.policy import Policy
 from lrpilot.maths.line_fit import LineFit, fit_line
-from lrpilot.pictures.plotting import CHOSEN, DATA, FAINT, INK, QUIET, RUNS, plot_flights
+from lrpilot.pictures.flights import plot_flights
+from lrpilot.pictures.style import CHOSEN, DATA, FAINT, INK, QUIET, RUNS
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot_bench.session import Session

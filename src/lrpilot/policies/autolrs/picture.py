@@ -1,6 +1,6 @@
 """The picture of a stage of AutoLRS: the Trials, what each says of its lr, the surrogate with its band, the choice.
 
-Nothing is shown or saved here, as in :mod:`lrpilot.pictures.plotting`.
+Nothing is shown or saved here, as in :mod:`lrpilot.pictures.style`.
 """
 
 import math
@@ -12,7 +12,7 @@ from lrpilot.core.actions import Trial, TrialLosses
 from lrpilot.core.history import History
 from lrpilot.errors import SettingError
 from lrpilot.maths.forecast import Forecast
-from lrpilot.pictures.plotting import CHOSEN, DATA, FAINT, INK, QUIET, dress
+from lrpilot.pictures.style import CHOSEN, DATA, FAINT, INK, QUIET, dress
 from lrpilot.policies.autolrs.state import LRCandidate, LRSearch, LRStage
 
 if TYPE_CHECKING:

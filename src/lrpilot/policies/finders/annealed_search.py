@@ -19,6 +19,7 @@ from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
 from lrpilot.core.codec import record
+from lrpilot.core.found import LengthPick
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, is_real
 from lrpilot.core.shape import annealed
@@ -32,7 +33,7 @@ from lrpilot.core.trials import (
     read_trial,
 )
 from lrpilot.errors import SettingError
-from lrpilot.found import FoundLR, LengthPick
+from lrpilot.found import FoundLR
 from lrpilot.maths.bracket import next_position, winner
 from lrpilot.maths.curve import LRCurve
 from lrpilot.maths.peak import SPACING, pick_peak, suggest_peak, wrecked_above

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from lrpilot.core.actions import Moved, Progress, Rewind
+from lrpilot.core.found import LengthPick
 from lrpilot.core.history import Event, History
 from lrpilot.core.status import FindCode
-from lrpilot.found import FoundLR, LengthPick
-from lrpilot.pictures.plotting import plot_flights, plot_found
+from lrpilot.found import FoundLR
+from lrpilot.pictures.flights import plot_flights
+from lrpilot.pictures.found import plot_found
 
 START = 2.3
 LRS = tuple(10.0 ** (-7 + i / 2) for i in range(17))
@@ -198,7 +200,7 @@ def test_pictures_touch_no_global_state() -> None:
 import sys
 from lrpilot.found import FoundLR
 from lrpilot.core.status import FindCode
-from lrpilot.pictures.plotting import plot_found
+from lrpilot.pictures.found import plot_found
 assert "matplotlib" not in sys.modules
 found = FoundLR(0.1, "constant", "m", FindCode.OK, (0.01, 1.0), None, {"minimum": 0.1}, (0.01, 0.1), (2.0, 1.0), 2.0)
 plot_found(found).figure.canvas.draw()
