@@ -35,22 +35,25 @@ def test_no_run_is_recorded_twice() -> None:
 def test_the_readme_says_what_the_records_say() -> None:
     bench = load(read_records(RECORDS), registered(), current_run=run_of)
     lines = {line.method: line for line in headlines(all_rows(bench))}
-    readme = " ".join((ROOT / "README.md").read_text().split())
+    readme = (ROOT / "README.md").read_text()
 
-    def above(method: str, digits: int = 1) -> str:
-        return f"{100 * ((lines[method].finished_regret or 0.0) - 1):.{digits}f} % above"
+    def row(beginning: str) -> str:
+        (found,) = [line for line in readme.splitlines() if line.startswith(f"| {beginning}")]
+        return found
+
+    def says(beginning: str, method: str) -> bool:
+        return f"| {lines[method].finished_regret:.3f}" in row(beginning)
 
     whole = [line for line in lines.values() if line.equal_compute and not line.missing and not line.failures]
     assert min(whole, key=lambda line: line.regret or 0.0).method == "lr_tuner"
-    assert f"its loss is {above('lr_tuner')} the oracle's" in readme
-    assert above("prodigy_cosine") == above("wsd") and f"a WSD schedule at the default lr are {above('wsd')}" in readme
-    assert (
-        lines["schedule_free"].failures == 1
-        and f"Schedule-free, a different optimizer, is {above('schedule_free')}" in readme
-    )
-    searched = lines["find_decay_linear_free"]
-    assert f"a linear decay after it are {above('find_decay_linear_free')} where the search comes on top" in readme
-    assert f"at {searched.compute:.1f} times the compute" in readme
+    assert says("`LRTuner()`", "lr_tuner") and says("`AutoLRS()`", "autolrs")
+    assert says("`WeightedFactors()`", "weighted_factors") and says("`Schedule(", "wsd")
+    assert says("`find_lr`", "find_decay_linear_free") and says("*Prodigy, cosine*", "prodigy_cosine")
+    for beginning, method in (("`LRTuner.paper()`", "lr_tuner_paper"), ("*schedule-free*", "schedule_free")):
+        failed = f", {lines[method].failures} of {lines[method].runs} failed"
+        assert says(beginning, method) and failed in row(beginning)
+    assert says("`AutoLRS.paper()`", "autolrs_paper") and not lines["autolrs_paper"].failures
+    for method in ("lr_tuner", "autolrs", "weighted_factors", "wsd", "prodigy_cosine"):
+        assert not lines[method].failures
     spent = lines["find_decay_linear"]
-    assert f"nothing left to train with in {spent.failures} runs of {spent.runs}" in readme
-    assert lines["autolrs"].failures == 0 and f"`AutoLRS()` is {above('autolrs', 0)}, without a failed run" in readme
+    assert f"{spent.failures} of {spent.runs} runs had nothing left to train with" in row("`find_lr`")
