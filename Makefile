@@ -30,10 +30,11 @@ demo: $(STAMP) ## find an lr on real data and train with it, under a minute
 test: check ## the checks, then every test
 	$(BIN)/python -m pytest -n $(JOBS)
 
-check: $(STAMP) ## lint, format, types
+check: $(STAMP) ## lint, format, types, and what is longest
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python tests/longest.py
 
 format: $(STAMP) ## write the format
 	$(BIN)/ruff check --fix
