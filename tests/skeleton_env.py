@@ -330,7 +330,3 @@ def save(checkpoint: Path, model: nn.Module, optimizer: Any, pilot: Pilot, step:
     }  # fmt: skip
     torch.save(state, checkpoint.with_suffix(".new"))
     os.replace(checkpoint.with_suffix(".new"), checkpoint)
-
-
-if __name__ == "__main__":
-    killable_loop(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "")
