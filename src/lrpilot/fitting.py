@@ -17,10 +17,10 @@ from lrpilot.core.reason import Reason
 from lrpilot.errors import DataError, StateError, StepError
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
+from lrpilot.training.bound.bound_training import Training
 from lrpilot.training.interrupts import deferred_interrupt
-from lrpilot.training.rng import get_rng, set_rng
-from lrpilot.training.snapshot import Mark
-from lrpilot.training.training import Training
+from lrpilot.training.measure.snapshot import Mark
+from lrpilot.training.restore.rng import get_rng, set_rng
 
 OnStep = Callable[[Pilot, Tensor], None]
 

@@ -13,11 +13,11 @@ from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.errors import SettingError, StateError, StepError
 from lrpilot.flight.flight import Affords, Flight, Horizon
-from lrpilot.training.checks import check_loss, require_lines_possible
-from lrpilot.training.snapshot import Mark
-from lrpilot.training.substrate import LiveSubstrate
-from lrpilot.training.training import Training
-from lrpilot.training.trial import was_skipped
+from lrpilot.training.bound.bound_training import Training
+from lrpilot.training.bound.checks import check_loss, require_lines_possible
+from lrpilot.training.measure.snapshot import Mark
+from lrpilot.training.measure.step_counter import was_skipped
+from lrpilot.training.measure.substrate import LiveSubstrate
 
 logger = logging.getLogger("lrpilot")
 

@@ -18,7 +18,7 @@ from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import RanksDisagreeError
 from lrpilot.training.distributed import mean_over_ranks, require_same_action, together
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
     assert_equal,
     everything,

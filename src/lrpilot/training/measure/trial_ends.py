@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from lrpilot.core.codec import decode, encode
 from lrpilot.flight.substrate import TrialEnd
-from lrpilot.training.module_state import PlainAttributes
-from lrpilot.training.snapshot import Mark, named_modules
+from lrpilot.training.measure.snapshot import Mark, named_modules
+from lrpilot.training.restore.module_state import PlainAttributes
 
 if TYPE_CHECKING:
-    from lrpilot.training.training import Training
+    from lrpilot.training.bound.bound_training import Training
 
 
 @dataclass(frozen=True)

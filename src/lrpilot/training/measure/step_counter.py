@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrpilot.errors import StepError
-from lrpilot.training.training import Training
+from lrpilot.training.bound.bound_training import Training
 
 
 class StepCounter:

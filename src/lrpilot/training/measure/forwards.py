@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from lrpilot.training.interrupts import deferred_interrupt
-from lrpilot.training.module_state import ModuleState
-from lrpilot.training.rng import kept_rng, seed_rng
+from lrpilot.training.restore.module_state import ModuleState
+from lrpilot.training.restore.rng import kept_rng, seed_rng
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lrpilot.errors import DataError, LossError, StepError
-from lrpilot.training.checks import (
+from lrpilot.training.bound.checks import (
     check_extra_state,
     check_loss,
     check_model,
@@ -18,9 +18,9 @@ from lrpilot.training.checks import (
     explain_missing_gradients,
     require_loss_fn,
 )
-from lrpilot.training.data import ProbeData, to_device
-from lrpilot.training.param_groups import ParamGroupLRs, unwrap_optimizer
-from lrpilot.training.sources import BatchSource, Data
+from lrpilot.training.bound.param_groups import ParamGroupLRs, unwrap_optimizer
+from lrpilot.training.bound.probe_data import ProbeData, to_device
+from lrpilot.training.bound.sources import BatchSource, Data
 
 LossFn = Callable[[nn.Module, Any], Tensor]
 StepFn = Callable[[Any], Tensor]
@@ -199,7 +199,7 @@ class Training:
         The mean over ``val_data`` (at most ``eval_batches`` of it), or over the reserved training batches.
         """
         from lrpilot.core.actions import Evaluate
-        from lrpilot.training.substrate import LiveSubstrate
+        from lrpilot.training.measure.substrate import LiveSubstrate
 
         return LiveSubstrate(self).evaluate(Evaluate())
 
@@ -214,7 +214,7 @@ class Training:
             StepError: ``step_fn`` made another number of steps than one.
             OptimizerError: the optimizer refuses the gradients (sparse ones, say).
         """
-        from lrpilot.training.substrate import LiveSubstrate
+        from lrpilot.training.measure.substrate import LiveSubstrate
 
         LiveSubstrate(self).check()
 

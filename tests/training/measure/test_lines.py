@@ -14,8 +14,8 @@ from lrpilot import Training
 from lrpilot.core.actions import Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import NonlinearStepError, StepError
-from lrpilot.training.line import LineEndpoints
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.lines import LineEndpoints
+from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
     loop_step,
     loss_fn,

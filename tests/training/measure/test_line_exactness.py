@@ -14,7 +14,7 @@ from lrpilot.core.shape import constant
 from lrpilot.maths.line_fit import LineFit, fit_line, t_quantile
 from lrpilot.maths.trust_region import is_good_enough
 from lrpilot.policies.lr_tuner.policy import LRTuner
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import Listed
 
 THREE = (0.5, 1.0, 1.5)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lrpilot.errors import DataError
-from lrpilot.training.rng import SideStream
-from lrpilot.training.sources import BatchSource
-from lrpilot.training.tree import map_leaves, map_tensors, tensors_of
+from lrpilot.training.bound.sources import BatchSource
+from lrpilot.training.restore.rng import SideStream
+from lrpilot.training.restore.tree import map_leaves, map_tensors, tensors_of
 
 # Batches of a comparison are kept up to this size and read again from the twin beyond it.
 REPLAY_BYTES = 512 * 2**20

@@ -19,7 +19,7 @@ from lrpilot.errors import (
     SettingError,
     StepError,
 )
-from lrpilot.training.checks import check_loss
+from lrpilot.training.bound.checks import check_loss
 from small_training import (
     assert_equal,
     everything,

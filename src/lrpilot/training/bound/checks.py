@@ -21,7 +21,7 @@ from lrpilot.errors import (
 )
 
 if TYPE_CHECKING:
-    from lrpilot.training.training import Training
+    from lrpilot.training.bound.bound_training import Training
 
 _NONLINEAR = ("ASGD", "Rprop", "Adafactor")
 LINEAR_OPTIMIZERS = (

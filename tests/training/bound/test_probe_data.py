@@ -27,9 +27,9 @@ from lrpilot import Training
 from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import DataError
-from lrpilot.training.data import RESERVED_BATCHES, ProbeData, Replay, count_samples, to_device
-from lrpilot.training.sources import BatchSource
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.bound.probe_data import RESERVED_BATCHES, ProbeData, Replay, count_samples, to_device
+from lrpilot.training.bound.sources import BatchSource
+from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import BATCH, loss_fn, make_batches, make_model, make_samples, make_training, untouched
 
 COUNT = 40

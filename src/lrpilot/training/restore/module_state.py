@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lrpilot.training.held_generators import GENERATORS, HeldGenerators
-from lrpilot.training.tree import alias_tree, clone_tree, fits, map_leaves, tensors_of, write_tree
+from lrpilot.training.restore.held_generators import GENERATORS, HeldGenerators
+from lrpilot.training.restore.tree import alias_tree, clone_tree, fits, map_leaves, tensors_of, write_tree
 
 
 class ModuleState:

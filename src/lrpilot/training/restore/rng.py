@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lrpilot.training.held_generators import HeldGenerators
+from lrpilot.training.restore.held_generators import HeldGenerators
 
 
 def get_rng() -> dict[str, Any]:

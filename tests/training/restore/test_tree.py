@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from lrpilot.training.tree import alias_tree, clone_tree, map_tensors, tensors_of, write_tree
+from lrpilot.training.restore.tree import alias_tree, clone_tree, map_tensors, tensors_of, write_tree
 
 TENSORS = st.builds(
     lambda shape, dtype, seed: torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype),

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrpilot.errors import StateError
-from lrpilot.training.module_state import PlainAttributes, put_buffers
-from lrpilot.training.param_groups import optimizer_layers
-from lrpilot.training.rng import get_rng, set_rng
-from lrpilot.training.tree import alias_tree, clone_tree, write_tree
+from lrpilot.training.bound.param_groups import optimizer_layers
+from lrpilot.training.restore.module_state import PlainAttributes, put_buffers
+from lrpilot.training.restore.rng import get_rng, set_rng
+from lrpilot.training.restore.tree import alias_tree, clone_tree, write_tree
 
 if TYPE_CHECKING:
-    from lrpilot.training.training import Training
+    from lrpilot.training.bound.bound_training import Training
 
 
 def live_tree(training: "Training") -> dict[str, Any]:

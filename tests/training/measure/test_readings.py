@@ -10,7 +10,7 @@ from lrpilot import fit
 from lrpilot.core.actions import Continue, Train, Trial
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
     Listed,
     assert_equal,
@@ -121,7 +121,7 @@ def test_the_seconds_of_readings_are_a_measurements(monkeypatch: pytest.MonkeyPa
         now += 1.0 if model.training else 100.0
         return loss_fn(model, batch)
 
-    monkeypatch.setattr("lrpilot.training.substrate.time.perf_counter", lambda: now)
+    monkeypatch.setattr("lrpilot.training.measure.substrate.time.perf_counter", lambda: now)
     training = build(loss_fn=passing)
     substrate = LiveSubstrate(training)
     substrate.check()

@@ -13,9 +13,9 @@ from lrpilot import Training
 from lrpilot.core.actions import Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import StateError
-from lrpilot.training.rng import get_rng, kept_rng, seed_rng, set_rng
-from lrpilot.training.snapshot import Mark, Snapshot
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.snapshot import Mark, Snapshot
+from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.restore.rng import get_rng, kept_rng, seed_rng, set_rng
 from small_training import (
     assert_equal,
     everything,

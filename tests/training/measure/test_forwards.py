@@ -10,9 +10,15 @@ from torch import Tensor, nn
 from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import LossError
-from lrpilot.training import evaluation
-from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, pure_forwards, reestimate_batch_norm
-from lrpilot.training.substrate import BATCH_NORM_BATCHES, LiveSubstrate
+from lrpilot.training.measure import forwards
+from lrpilot.training.measure.forwards import (
+    live_batch_norms,
+    mean_loss,
+    pure_forward,
+    pure_forwards,
+    reestimate_batch_norm,
+)
+from lrpilot.training.measure.substrate import BATCH_NORM_BATCHES, LiveSubstrate
 from small_training import (
     assert_equal,
     everything,
@@ -156,13 +162,13 @@ def test_dropout_masks_are_the_same_for_every_candidate() -> None:
 
 def test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     model = norm()
-    restore = evaluation.ModuleState.restore
+    restore = forwards.ModuleState.restore
 
     def interrupted(self: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         restore(self)
 
-    monkeypatch.setattr(evaluation.ModuleState, "restore", interrupted)
+    monkeypatch.setattr(forwards.ModuleState, "restore", interrupted)
     with untouched(model), pytest.raises(KeyboardInterrupt), pure_forward(model, 0):
         loss_fn(model, make_batches()[0])
 

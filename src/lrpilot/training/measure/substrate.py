@@ -14,25 +14,31 @@ from lrpilot.core.stop import StopState, check_stop
 from lrpilot.errors import NonlinearStepError, StepError
 from lrpilot.flight.price import price
 from lrpilot.flight.substrate import TrialEnd, TrialSeen
-from lrpilot.training.checks import (
+from lrpilot.training.bound.bound_training import Training
+from lrpilot.training.bound.checks import (
     LINEAR_OPTIMIZERS,
     explain_refused_gradients,
     relative_nonlinearity,
     require_lines_possible,
     require_sound,
 )
-from lrpilot.training.data import copy_batch, count_samples
+from lrpilot.training.bound.param_groups import ParamGroupLRs
+from lrpilot.training.bound.probe_data import copy_batch, count_samples
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action, together
-from lrpilot.training.evaluation import live_batch_norms, mean_loss, pure_forward, pure_forwards, reestimate_batch_norm
 from lrpilot.training.interrupts import deferred_interrupt
-from lrpilot.training.line import LineEndpoints
-from lrpilot.training.meter import Meter
-from lrpilot.training.param_groups import ParamGroupLRs
-from lrpilot.training.rng import kept_rng, seed_rng
-from lrpilot.training.snapshot import Mark, Snapshot, clear_gradients
-from lrpilot.training.training import Training
-from lrpilot.training.trial import RunningAverage, StepCounter, copied_before_step, counted_steps
-from lrpilot.training.trial_ends import TrialEnds
+from lrpilot.training.measure.forwards import (
+    live_batch_norms,
+    mean_loss,
+    pure_forward,
+    pure_forwards,
+    reestimate_batch_norm,
+)
+from lrpilot.training.measure.lines import LineEndpoints
+from lrpilot.training.measure.meter import Meter
+from lrpilot.training.measure.snapshot import Mark, Snapshot, clear_gradients
+from lrpilot.training.measure.step_counter import RunningAverage, StepCounter, copied_before_step, counted_steps
+from lrpilot.training.measure.trial_ends import TrialEnds
+from lrpilot.training.restore.rng import kept_rng, seed_rng
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
 BATCH_NORM_BATCHES = 16
