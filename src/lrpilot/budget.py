@@ -9,9 +9,9 @@ from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
-from lrpilot.training.bound.bound_training import Training
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.training import Training
 
 NOTHING = Cost()
 CALIBRATION_STEPS = 10

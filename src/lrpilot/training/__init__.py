@@ -1,5 +1,5 @@
 """The training substrate: the only place that touches a live model."""
 
-from lrpilot.training.bound.bound_training import Training
+from lrpilot.training.training import Training
 
 __all__ = ["Training"]

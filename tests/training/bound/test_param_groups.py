@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lrpilot import apply_lr
 from lrpilot.errors import OptimizerError, SchedulerConflictError, SettingError
-from lrpilot.training.bound.param_groups import ParamGroupLRs, unwrap_optimizer
+from lrpilot.training.bound.optimizers import unwrap_optimizer
+from lrpilot.training.bound.param_groups import ParamGroupLRs
 
 LR = st.floats(1e-8, 1e3)
 

@@ -11,14 +11,10 @@ from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import LossError
 from lrpilot.training.measure import forwards
-from lrpilot.training.measure.forwards import (
-    live_batch_norms,
-    mean_loss,
-    pure_forward,
-    pure_forwards,
-    reestimate_batch_norm,
-)
-from lrpilot.training.measure.substrate import BATCH_NORM_BATCHES, LiveSubstrate
+from lrpilot.training.measure.batch_norm import live_batch_norms, reestimate_batch_norm
+from lrpilot.training.measure.evaluations import BATCH_NORM_BATCHES, mean_loss
+from lrpilot.training.measure.forwards import pure_forward, pure_forwards
+from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
     assert_equal,
     everything,

@@ -169,7 +169,7 @@ def test_weights_are_back_even_if_a_loss_fails_or_ctrl_c_comes() -> None:
         training = make_training()
         substrate = LiveSubstrate(training)
         taken_step(training, substrate, make_batches()[0])
-        substrate._line_checked = True
+        substrate.proofs.step_is_linear = True
         calls = 0
 
         def failing(model: Any, batch: Any, how: Any = how) -> Tensor:
@@ -327,14 +327,14 @@ def test_a_step_that_says_nothing_of_linearity_is_refused_for_what_it_is(scale: 
     model = make_model()
     training = make_training(model=model, loss_fn=lambda model, batch: scale * loss_fn(model, batch))
     with pytest.raises(NonlinearStepError, match=says):
-        LiveSubstrate(training)._require_linear_step()
+        LiveSubstrate(training).proofs.require_linear_step()
 
 
 def test_linearity_is_proven_at_an_lr_that_blows_the_weights_up() -> None:
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e9, momentum=0.9)
     with untouched(model, optimizer):
-        LiveSubstrate(make_training(model=model, optimizer=optimizer))._require_linear_step()
+        LiveSubstrate(make_training(model=model, optimizer=optimizer)).proofs.require_linear_step()
 
 
 def test_linearity_is_checked_once_and_charged() -> None:

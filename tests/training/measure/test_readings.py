@@ -11,6 +11,7 @@ from lrpilot.core.actions import Continue, Train, Trial
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason
 from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.restore.rng import seed_rng
 from small_training import (
     Listed,
     assert_equal,
@@ -51,8 +52,7 @@ def test_a_reading_is_the_loss_on_the_first_held_out_batch_in_eval_mode() -> Non
     """The slow reference: a model stepped by hand, its BatchNorm statistics as they are."""
     training, reference = build(), build()
     seen = LiveSubstrate(training).trial(Trial(constant(0.3), STEPS, read_every=3))
-    plain = LiveSubstrate(reference)
-    plain._prepare_trial()
+    seed_rng(reference.seed)
     expected = []
     for step, batch in enumerate(make_batches()[:STEPS] + make_batches()[: STEPS - 6]):
         reference.raw_optimizer.param_groups[0]["lr"] = 0.3
@@ -121,7 +121,7 @@ def test_the_seconds_of_readings_are_a_measurements(monkeypatch: pytest.MonkeyPa
         now += 1.0 if model.training else 100.0
         return loss_fn(model, batch)
 
-    monkeypatch.setattr("lrpilot.training.measure.substrate.time.perf_counter", lambda: now)
+    monkeypatch.setattr("time.perf_counter", lambda: now)
     training = build(loss_fn=passing)
     substrate = LiveSubstrate(training)
     substrate.check()

@@ -13,7 +13,8 @@ from lrpilot import Training
 from lrpilot.core.actions import Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import StateError
-from lrpilot.training.measure.snapshot import Mark, Snapshot
+from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.measure.snapshot import Snapshot
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.restore.rng import get_rng, kept_rng, seed_rng, set_rng
 from small_training import (
@@ -267,7 +268,7 @@ def test_a_mark_moves_weights_and_optimizer_and_nothing_else() -> None:
     model, optimizer = training.model, training.raw_optimizer
     batches = make_batches()
     loop_step(training, batches[0])
-    mark = Mark.take(training)
+    mark = SavedState.take(training)
     then = everything(model, optimizer)
     for batch in batches[1:4]:
         loop_step(training, batch)
@@ -285,10 +286,10 @@ def test_a_mark_moves_weights_and_optimizer_and_nothing_else() -> None:
 def test_a_mark_can_be_used_again_and_survives_a_file(tmp_path: Any) -> None:
     training = make_training()
     loop_step(training, make_batches()[0])
-    mark = Mark.take(training)
+    mark = SavedState.take(training)
     then = weights(training.model)
     torch.save(mark.saved, tmp_path / "mark.pt")
-    loaded = Mark(torch.load(tmp_path / "mark.pt", weights_only=True))
+    loaded = SavedState(torch.load(tmp_path / "mark.pt", weights_only=True))
     for one in (mark, loaded, mark):
         loop_step(training, make_batches()[1])
         one.rewind(training)
@@ -297,7 +298,7 @@ def test_a_mark_can_be_used_again_and_survives_a_file(tmp_path: Any) -> None:
 
 def test_a_mark_before_the_first_step_rewinds_to_no_optimizer_state() -> None:
     training = make_training()
-    mark = Mark.take(training)
+    mark = SavedState.take(training)
     loop_step(training, make_batches()[0])
     mark.rewind(training)
     assert not training.raw_optimizer.state
@@ -324,17 +325,17 @@ def with_generator() -> Training:
 
 @pytest.mark.parametrize("other", [wider, deeper, regrouped, with_generator])
 def test_a_mark_of_another_training_is_refused_and_nothing_is_written(other: Any) -> None:
-    mark = Mark.take(make_training())
+    mark = SavedState.take(make_training())
     training = other()
     with untouched(training.model, training.raw_optimizer), pytest.raises(StateError, match="same training"):
         mark.require_fits(training)
     with pytest.raises(StateError, match="lrpilot wrote"):
-        Mark({"weights": 3}).require_fits(training)
+        SavedState({"weights": 3}).require_fits(training)
 
 
 def test_a_mark_that_fits_is_accepted_whatever_the_optimizer_has_seen() -> None:
     training = make_training()
-    mark = Mark.take(training)
+    mark = SavedState.take(training)
     loop_step(training, make_batches()[0])
     mark.require_fits(training)
 

@@ -12,7 +12,8 @@ from lrpilot.core.actions import Evaluate, Trial
 from lrpilot.core.shape import annealed, constant
 from lrpilot.core.stop import Stop, StopReason
 from lrpilot.errors import SchedulerConflictError, StepError
-from lrpilot.training.measure.substrate import BATCH_NORM_BATCHES, LiveSubstrate
+from lrpilot.training.measure.evaluations import BATCH_NORM_BATCHES
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.restore.rng import seed_rng
 from small_training import (
     loop_step,

@@ -1,4 +1,4 @@
-"""Training: a model, its optimizer, its loss and its data, bound together so that they can be measured."""
+"""BoundTraining: a model, its optimizer, its loss, its step and its data, bound together and checked."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lrpilot.errors import DataError, LossError, StepError
+from lrpilot.training.bound.batches import to_device
 from lrpilot.training.bound.checks import (
     check_extra_state,
     check_loss,
@@ -18,42 +19,33 @@ from lrpilot.training.bound.checks import (
     explain_missing_gradients,
     require_loss_fn,
 )
-from lrpilot.training.bound.param_groups import ParamGroupLRs, unwrap_optimizer
-from lrpilot.training.bound.probe_data import ProbeData, to_device
+from lrpilot.training.bound.optimizers import unwrap_optimizer
+from lrpilot.training.bound.param_groups import ParamGroupLRs
+from lrpilot.training.bound.probe_data import ProbeData
 from lrpilot.training.bound.sources import BatchSource, Data
+from lrpilot.training.torch_private import has_stepped
 
 LossFn = Callable[[nn.Module, Any], Tensor]
 StepFn = Callable[[Any], Tensor]
 
 
-class Training:
-    """The one thing that is trained, measured and moved.
+class BoundTraining:
+    """All that a measurement needs of a training. Users construct :class:`lrpilot.Training`, which says the arguments.
 
-    Construction reads nothing and changes nothing: data is not iterated, no forward pass is made.
-
-    Args:
-        model: the module to train, on its device.
-        optimizer: its optimizer; wrappers (Accelerate, Lightning) are looked through.
-        loss_fn: ``loss_fn(model, batch)`` -> scalar tensor, the mean over the batch. None means
-            ``model(**batch).loss``.
-        train_data: re-iterable of batches (a list, a DataLoader), or a zero-argument callable
-            returning an iterable. Your own loop's iteration of it is never touched.
-        val_data: likewise. Without it held-out loss is read on reserved training batches that Trials
-            skip, and results say so.
-        step_fn: ``step_fn(batch)`` -> loss, exactly one optimizer step as your loop takes it (none if
-            the scaler skips): for AMP, clipping, accumulation, several losses.
-        state: further things that training changes, by name: scaler, EMA, scheduler; anything with
-            ``state_dict`` and ``load_state_dict``, or a ``torch.Generator``. Restored with the rest.
-        device: where batches go; None means the device of the first parameter.
-        seed: decides the batches and the randomness of probes. The same seed, the same answer.
-        eval_batches: most batches of an evaluation of held-out loss; None for all of ``val_data``.
-        snapshot_device: where Trials keep their copy of the state; None means where the state lives.
-
-    Raises:
-        ModelError: nothing trainable, or the optimizer steps another model.
-        OptimizerError: the optimizer needs a closure, or has no positive lr.
-        DataError: data that cannot be read a second time.
-        SettingError: any other argument out of its range.
+    Attributes:
+        model: the module that is trained.
+        optimizer: as the user handed it over, wrappers and all: what a step calls.
+        raw_optimizer: the torch optimizer inside it: what has the param groups and the state.
+        loss_fn: ``loss_fn(model, batch)`` -> scalar tensor, or None for ``model(**batch).loss``.
+        step_fn: the user's own step, or None.
+        extra_state: further things that training changes, by name.
+        train_source: opens the training data anew.
+        val_source: opens the validation data anew; None without.
+        device: where batches go.
+        seed: decides the batches and the randomness of probes.
+        eval_batches: most batches of an evaluation; None for all of them.
+        snapshot_device: where copies of the state are kept; None for where each lives.
+        probing: whether an optimizer step that is taken now belongs to a probe.
     """
 
     def __init__(
@@ -92,36 +84,6 @@ class Training:
         self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None
         self.train_source = BatchSource(train_data, seed=seed, name="train_data")
         self.val_source = None if val_data is None else BatchSource(val_data, seed=seed, name="val_data")
-
-    @classmethod
-    def from_criterion(
-        cls,
-        model: nn.Module,
-        optimizer: Any,
-        criterion: Callable[[Any, Any], Tensor],
-        train_data: Data,
-        val_data: Data | None = None,
-        **options: Any,
-    ) -> "Training":
-        """A training of ``criterion(model(inputs), targets)`` on batches of (inputs, targets).
-
-        Args:
-            model: as for :class:`Training`.
-            optimizer: as for :class:`Training`.
-            criterion: ``criterion(output, targets)`` -> scalar tensor. If it is a module with parameters or
-                buffers of its own, they are restored with the rest.
-            train_data: batches ``(inputs, targets)``.
-            val_data: likewise.
-            **options: the keyword arguments of :class:`Training`.
-        """
-
-        def loss_fn(model: nn.Module, batch: Any) -> Tensor:
-            inputs, targets = batch
-            return criterion(model(inputs), targets)
-
-        if isinstance(criterion, nn.Module) and criterion.state_dict():
-            options["state"] = {"criterion": criterion, **(options.get("state") or {})}
-        return cls(model, optimizer, loss_fn, train_data, val_data, **options)
 
     @property
     def extra_modules(self) -> list[nn.Module]:
@@ -193,31 +155,6 @@ class Training:
         self.optimizer.step()
         return loss.detach()
 
-    def evaluate(self) -> float:
-        """Held-out loss now, with the model in eval mode; nothing is changed.
-
-        The mean over ``val_data`` (at most ``eval_batches`` of it), or over the reserved training batches.
-        """
-        from lrpilot.core.actions import Evaluate
-        from lrpilot.training.measure.substrate import LiveSubstrate
-
-        return LiveSubstrate(self).evaluate(Evaluate())
-
-    def check(self) -> None:
-        """Prove on one batch that this training works, and put everything back.
-
-        One step is taken in a bracket: the loss is a finite scalar that depends on the parameters, the
-        step is one optimizer step, and the optimizer accepts the gradients.
-
-        Raises:
-            LossError: the loss is not what it must be.
-            StepError: ``step_fn`` made another number of steps than one.
-            OptimizerError: the optimizer refuses the gradients (sparse ones, say).
-        """
-        from lrpilot.training.measure.substrate import LiveSubstrate
-
-        LiveSubstrate(self).check()
-
     def require_scaler_idle(self) -> None:
         """Raise if a GradScaler stands between its ``step`` and its ``update``.
 
@@ -225,10 +162,12 @@ class Training:
             StepError: it does.
         """
         for name, thing in self.extra_state.items():
-            if isinstance(thing, torch.amp.GradScaler) and thing.is_enabled():
-                stage = thing._per_optimizer_states.get(id(self.raw_optimizer), {}).get("stage")
-                if stage is not None and getattr(stage, "name", "") == "STEPPED":
-                    raise StepError(
-                        f"pilot.step() must come after scaler.update(), but state[{name!r}] has stepped and not yet "
-                        "updated. Move pilot.step(loss) below scaler.update()."
-                    )
+            if (
+                isinstance(thing, torch.amp.GradScaler)
+                and thing.is_enabled()
+                and has_stepped(thing, self.raw_optimizer)
+            ):
+                raise StepError(
+                    f"pilot.step() must come after scaler.update(), but state[{name!r}] has stepped and not yet "
+                    "updated. Move pilot.step(loss) below scaler.update()."
+                )

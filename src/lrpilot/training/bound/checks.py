@@ -1,9 +1,8 @@
 """What must be true of model, optimizer and data before anything is measured."""
 
 import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +16,8 @@ from lrpilot.errors import (
     NonlinearStepError,
     OptimizerError,
     SettingError,
-    StepError,
 )
-
-if TYPE_CHECKING:
-    from lrpilot.training.bound.bound_training import Training
+from lrpilot.training.torch_private import Criterion
 
 _NONLINEAR = ("ASGD", "Rprop", "Adafactor")
 LINEAR_OPTIMIZERS = (
@@ -82,59 +78,6 @@ def require_lines_possible(optimizer: Optimizer) -> None:
             f"A Line needs a step that is linear in lr, but half the lr does not give half the step of {known}. "
             f"{LINEAR_OPTIMIZERS}"
         )
-
-
-def relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr: float) -> float:
-    """Relative deviation of twice a step at half the lr from one at the lr.
-
-    Args:
-        half: change of each parameter, in double precision.
-        full: likewise, at ``lr``.
-        lr: natural units; for errors.
-
-    Raises:
-        NonlinearStepError: the step moves nothing, or is not finite.
-    """
-    scale = math.sqrt(sum(float(d.square().sum()) for d in full))
-    off = math.sqrt(sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True)))
-    if scale == 0:
-        raise NonlinearStepError(
-            f"A Line needs a step that moves the weights, but a step at lr {lr:.3g} moved none. "
-            "Check that the gradients are not all zero, and that the weights' precision shows so small a step."
-        )
-    if not math.isfinite(scale):
-        raise NonlinearStepError(
-            f"A Line needs a step that is finite, but a step at lr {lr:.3g} was not. "
-            "Check the loss and its gradients for non-finite values, or lower the lr."
-        )
-    return off / scale
-
-
-def require_sound(training: "Training", loss: float, steps: int) -> None:
-    """Raise unless the first step of a probe shows that the training works.
-
-    Args:
-        training: after that step.
-        loss: of it.
-        steps: optimizer steps that it took.
-
-    Raises:
-        StepError: it took none.
-        LossError: the loss is not finite, or depends on no trainable parameter.
-    """
-    if steps == 0 and not any(isinstance(s, torch.amp.GradScaler) for s in training.extra_state.values()):
-        raise StepError(
-            "step_fn must take exactly one optimizer step, got none. Call optimizer.step() in it, on the optimizer "
-            'given to Training; if a GradScaler skipped the step, pass it as state={"scaler": scaler}.'
-        )
-    if not math.isfinite(loss):
-        raise LossError(
-            f"The loss must be finite at the start, got {loss}. Check the data for non-finite values and the "
-            "model's initialisation."
-        )
-    no_gradient = all(p.grad is None for p in training.trainable_parameters)
-    if no_gradient and training.step_fn is None:
-        raise LossError("The loss must depend on the trainable parameters, but none received a gradient.")
 
 
 def check_settings(*, seed: int, eval_batches: int | None) -> None:
@@ -203,7 +146,7 @@ def require_loss_fn(loss_fn: Callable[..., Any] | None) -> None:
     """
     if loss_fn is not None and not callable(loss_fn):
         raise SettingError(f"loss_fn must be callable as loss_fn(model, batch), got {type(loss_fn).__name__}.")
-    if isinstance(loss_fn, nn.modules.loss._Loss):
+    if isinstance(loss_fn, Criterion):
         raise SettingError(
             f"loss_fn is called as loss_fn(model, batch), got the criterion {type(loss_fn).__name__}, which takes "
             "(output, target). Use Training.from_criterion(model, optimizer, criterion, train_data, val_data)."

@@ -1,40 +1,13 @@
 """The learning rates of an optimizer's param groups, moved as one number."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lrpilot.errors import OptimizerError, SchedulerConflictError, SettingError
-
-
-def unwrap_optimizer(optimizer: Any) -> Optimizer:
-    """The torch optimizer inside wrappers such as AcceleratedOptimizer or LightningOptimizer.
-
-    Raises:
-        OptimizerError: there is none.
-    """
-    inner = optimizer_layers(optimizer)[-1]
-    if not isinstance(inner, Optimizer):
-        raise OptimizerError(
-            f"The optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}. "
-            "Pass the optimizer that your training loop steps."
-        )
-    return inner
-
-
-def optimizer_layers(optimizer: Any) -> list[Any]:
-    """An optimizer and the ones it wraps, outermost first."""
-    layers = [optimizer]
-    for _ in range(8):  # wrappers of wrappers exist, endless ones do not
-        inside = getattr(layers[-1], "__dict__", {})
-        wrapped = inside.get("optimizer", inside.get("_optimizer"))
-        if not isinstance(wrapped, Optimizer):
-            break
-        layers.append(wrapped)
-    return layers
+from lrpilot.training.bound.optimizers import unwrap_optimizer
 
 
 class ParamGroupLRs:

@@ -1,28 +1,34 @@
-"""What a Trial needs beside its steps: a count of them, and the mean of the weights they pass through."""
+"""How many optimizer steps a probe's own step took: exactly one, or none that a scaler skipped."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from lrpilot.errors import StepError
-from lrpilot.training.bound.bound_training import Training
+from lrpilot.training.bound.optimizers import was_skipped
 
 
 class StepCounter:
     """Counts optimizer steps of a probe.
 
     Attributes:
-        steps: calls of ``optimizer.step``.
+        steps: calls of ``optimizer.step`` since the last restart.
         skipped: of these, the ones that a fused optimizer skipped since a GradScaler had found inf.
     """
 
     def __init__(self) -> None:
-        self.steps = 0
-        self.skipped = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from none again."""
+        self.steps = self.skipped = 0
+
+    @property
+    def moved(self) -> bool:
+        """Whether a step was taken, and not skipped."""
+        return self.steps > self.skipped
 
     def require_at_most_one(self) -> None:
         """Raise if a step was more than one optimizer step.
@@ -38,7 +44,7 @@ class StepCounter:
 
 
 @contextmanager
-def counted_steps(training: Training) -> Iterator[StepCounter]:
+def counted_steps(optimizer: Optimizer) -> Iterator[StepCounter]:
     """Count calls of ``optimizer.step`` inside the block."""
     counter = StepCounter()
 
@@ -46,50 +52,8 @@ def counted_steps(training: Training) -> Iterator[StepCounter]:
         counter.steps += 1
         counter.skipped += was_skipped(stepped)
 
-    handle = training.raw_optimizer.register_step_post_hook(hook)
+    handle = optimizer.register_step_post_hook(hook)
     try:
         yield counter
-    finally:
-        handle.remove()
-
-
-def was_skipped(optimizer: Optimizer) -> bool:
-    """Whether a fused optimizer skipped its update inside the kernel (a GradScaler found inf)."""
-    found_inf = getattr(optimizer, "found_inf", None)
-    return isinstance(found_inf, Tensor) and bool(torch.count_nonzero(found_inf))
-
-
-class RunningAverage:
-    """Mean of the parameters over the added steps (one more copy of them, while a Trial runs)."""
-
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self._live = [p.detach() for p in parameters]
-        self._mean = [torch.zeros_like(p) for p in self._live]
-        self._count = 0
-
-    def add(self) -> None:
-        """Take the present parameters into the mean."""
-        self._count += 1
-        torch._foreach_lerp_(self._mean, self._live, 1.0 / self._count)
-
-    def apply(self) -> None:
-        """Write the mean into the parameters."""
-        torch._foreach_copy_(self._live, self._mean)
-
-
-@contextmanager
-def copied_before_step(training: Training) -> Iterator[list[Tensor]]:
-    """Copies of the trainable parameters, right before the last optimizer step inside.
-
-    Not from before its forward pass, which may write into weights too (an embedding with a ``max_norm``).
-    """
-    copies = [p.detach().clone() for p in training.trainable_parameters]
-
-    def copy_again(*_: Any) -> None:
-        torch._foreach_copy_(copies, [p.detach() for p in training.trainable_parameters])
-
-    handle = training.raw_optimizer.register_step_pre_hook(copy_again)
-    try:
-        yield copies
     finally:
         handle.remove()

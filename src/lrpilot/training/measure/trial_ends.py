@@ -1,15 +1,14 @@
 """The ends of Trials that a training may go on from."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lrpilot.core.codec import decode, encode
 from lrpilot.flight.substrate import TrialEnd
-from lrpilot.training.measure.snapshot import Mark, named_modules
-from lrpilot.training.restore.module_state import PlainAttributes
-
-if TYPE_CHECKING:
-    from lrpilot.training.bound.bound_training import Training
+from lrpilot.training.bound.bound_training import BoundTraining
+from lrpilot.training.bound.inventory import named_modules
+from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.restore.attributes import PlainAttributes
 
 
 @dataclass(frozen=True)
@@ -17,13 +16,13 @@ class HeldEnd:
     """The state at the end of a Trial.
 
     Attributes:
-        mark: parameters, buffers, optimizer and extra state.
+        state: parameters, buffers, optimizer and extra state.
         attributes: plain attributes of the modules; None where it comes from a checkpoint, which has none.
         end: what the training's record gets of it.
         passed: batches of the Trials' own data that continued Trials have trained on, this one among them.
     """
 
-    mark: Mark
+    state: SavedState
     attributes: list[PlainAttributes] | None
     end: TrialEnd
     passed: int
@@ -42,21 +41,21 @@ class TrialEnds:
         training: what is flown.
     """
 
-    def __init__(self, training: "Training") -> None:
+    def __init__(self, training: BoundTraining) -> None:
         self.passed = 0
         self._training = training
         self._held: dict[str, HeldEnd] = {}
 
     def hold(self, key: str, end: TrialEnd, batches: int) -> None:
         """Copy the present state, at the end of a Trial of so many batches; one copy of the training state each."""
-        mark = Mark.take(self._training, self._training.snapshot_device)
+        state = SavedState.take(self._training, self._training.snapshot_device)
         attributes = [PlainAttributes(module) for module in named_modules(self._training).values()]
-        self._held[key] = HeldEnd(mark, attributes, end, self.passed + batches)
+        self._held[key] = HeldEnd(state, attributes, end, self.passed + batches)
 
     def go_on(self, key: str) -> TrialEnd:
         """Make an end the present state; RNG, gradients and lrs do not move."""
         held = self._held[key]
-        held.mark.rewind(self._training)
+        held.state.rewind(self._training)
         for attributes in held.attributes or ():
             attributes.restore()
         self.passed = held.passed
@@ -79,7 +78,7 @@ class TrialEnds:
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors."""
         held = {
-            key: {"state": held.mark.saved, "end": encode(held.end), "passed": held.passed}
+            key: {"state": held.state.saved, "end": encode(held.end), "passed": held.passed}
             for key, held in self._held.items()
         }
         return {"passed": self.passed, "held": held}
@@ -88,6 +87,6 @@ class TrialEnds:
         """Inverse of :meth:`state_dict`."""
         self.passed = saved["passed"]
         self._held = {
-            key: HeldEnd(Mark(held["state"]), None, decode(held["end"]), held["passed"])
+            key: HeldEnd(SavedState(held["state"]), None, decode(held["end"]), held["passed"])
             for key, held in saved["held"].items()
         }

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrpilot.training.torch_private import copy_all
+
 
 def clone_tree(value: Any, device: torch.device | None = None) -> Any:
     """A copy of ``value`` that shares nothing with it.
@@ -20,22 +22,17 @@ def clone_tree(value: Any, device: torch.device | None = None) -> Any:
         value: nested dicts, lists and tuples of tensors and other values.
         device: where the tensors are kept; None keeps each where it is.
     """
-    return _map_tree(value, lambda t: _clone(t, device), copy.deepcopy)
+    return map_leaves(value, lambda t: _clone(t, device), copy.deepcopy)
 
 
 def alias_tree(value: Any) -> Any:
     """New containers around the very same leaves."""
-    return _map_tree(value, lambda t: t, lambda leaf: leaf)
-
-
-def map_leaves(value: Any, on_tensor: Callable[[Tensor], Tensor], on_leaf: Callable[[Any], Any]) -> Any:
-    """New containers, every tensor replaced by ``on_tensor(tensor)``, every other leaf by ``on_leaf(leaf)``."""
-    return _map_tree(value, on_tensor, on_leaf)
+    return map_leaves(value, lambda t: t, lambda leaf: leaf)
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """New containers, every tensor replaced by ``change(tensor)``, other leaves as they are."""
-    return _map_tree(value, change, lambda leaf: leaf)
+    return map_leaves(value, change, lambda leaf: leaf)
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:
@@ -50,16 +47,17 @@ def tensors_of(value: Any) -> Iterator[Tensor]:
             yield from tensors_of(item)
 
 
-def _map_tree(value: Any, on_tensor: Callable[[Tensor], Any], on_leaf: Callable[[Any], Any]) -> Any:
+def map_leaves(value: Any, on_tensor: Callable[[Tensor], Any], on_leaf: Callable[[Any], Any]) -> Any:
+    """New containers, every tensor replaced by ``on_tensor(tensor)``, every other leaf by ``on_leaf(leaf)``."""
     if isinstance(value, Tensor):
         return on_tensor(value)
     if isinstance(value, dict):
-        items = {k: _map_tree(v, on_tensor, on_leaf) for k, v in value.items()}
+        items = {k: map_leaves(v, on_tensor, on_leaf) for k, v in value.items()}
         return _same_mapping(value, items)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_map_tree(v, on_tensor, on_leaf) for v in value))
+        return type(value)(*(map_leaves(v, on_tensor, on_leaf) for v in value))
     if isinstance(value, (list, tuple)):
-        items_list = [_map_tree(v, on_tensor, on_leaf) for v in value]
+        items_list = [map_leaves(v, on_tensor, on_leaf) for v in value]
         return items_list if isinstance(value, list) else tuple(items_list)
     return on_leaf(value)
 
@@ -98,7 +96,7 @@ class _Copies:
 
     def run(self) -> None:
         if self._targets:
-            torch._foreach_copy_(self._targets, self._sources)
+            copy_all(self._targets, self._sources)
 
 
 def write_tree(live: Any, saved: Any, identity: Any = None) -> Any:
