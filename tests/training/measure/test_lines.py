@@ -16,6 +16,7 @@ from lrpilot.core.shape import constant
 from lrpilot.errors import NonlinearStepError, StepError
 from lrpilot.training.measure.lines import LineEndpoints
 from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.torch_private import copy_all
 from small_training import (
     loop_step,
     loss_fn,
@@ -183,6 +184,23 @@ def test_weights_are_back_even_if_a_loss_fails_or_ctrl_c_comes() -> None:
         training.loss_fn = failing
         with untouched(training.model, training.raw_optimizer), pytest.raises(how):
             substrate.line(Line((0.5, 2.0, 3.0)))
+
+
+def test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = make_training()
+    substrate = LiveSubstrate(training)
+    taken_step(training, substrate, make_batches()[0])
+
+    def interrupted(*tensors: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        copy_all(*tensors)
+
+    with untouched(training.model, training.raw_optimizer):
+        substrate.line(Line((0.5,)))
+        monkeypatch.setattr("lrpilot.training.measure.lines.copy_all", interrupted)
+        # The first comes on the way to s = 0, the second when the weights are put back.
+        with pytest.raises(KeyboardInterrupt):
+            substrate.line(Line((0.0,)))
 
 
 def test_a_loop_that_projects_its_weights_after_the_step_finds_them_projected() -> None:

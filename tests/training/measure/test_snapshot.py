@@ -1,10 +1,7 @@
-"""Snapshots and marks, in the corners that the continuation battery does not reach."""
+"""Snapshots, in the corners that the continuation battery does not reach."""
 
-import copy
-import random
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,14 +9,9 @@ from torch import Tensor, nn
 from lrpilot import Training
 from lrpilot.core.actions import Trial
 from lrpilot.core.shape import constant
-from lrpilot.errors import StateError
-from lrpilot.training.bound.saved_state import SavedState
 from lrpilot.training.measure.snapshot import Snapshot
 from lrpilot.training.measure.substrate import LiveSubstrate
-from lrpilot.training.restore.rng import get_rng, kept_rng, seed_rng, set_rng
 from small_training import (
-    assert_equal,
-    everything,
     loop_step,
     loss_fn,
     make_batches,
@@ -258,131 +250,6 @@ def test_lr_tensors_keep_their_identity() -> None:
     with untouched(model, optimizer):
         LiveSubstrate(training).trial(TRIAL)
     assert optimizer.param_groups[0]["lr"] is lr
-
-
-# ------------------------------------------------------------------- marks
-
-
-def test_a_mark_moves_weights_and_optimizer_and_nothing_else() -> None:
-    training = make_training(model=make_model(batch_norm=True, dropout=0.3))
-    model, optimizer = training.model, training.raw_optimizer
-    batches = make_batches()
-    loop_step(training, batches[0])
-    mark = SavedState.take(training)
-    then = everything(model, optimizer)
-    for batch in batches[1:4]:
-        loop_step(training, batch)
-    model.eval()
-    optimizer.param_groups[0]["lr"] = 0.025
-    now = everything(model, optimizer)
-    mark.rewind(training)
-    after = everything(model, optimizer)
-    assert_equal([after[k] for k in ("parameters", "buffers")], [then[k] for k in ("parameters", "buffers")])
-    assert_equal(after["optimizer"]["state"], then["optimizer"]["state"])
-    stays = ("grads", "grad_identity", "modes", "torch_rng", "numpy_rng", "python_rng", "groups")
-    assert_equal([after[k] for k in stays], [now[k] for k in stays])
-
-
-def test_a_mark_can_be_used_again_and_survives_a_file(tmp_path: Any) -> None:
-    training = make_training()
-    loop_step(training, make_batches()[0])
-    mark = SavedState.take(training)
-    then = weights(training.model)
-    torch.save(mark.saved, tmp_path / "mark.pt")
-    loaded = SavedState(torch.load(tmp_path / "mark.pt", weights_only=True))
-    for one in (mark, loaded, mark):
-        loop_step(training, make_batches()[1])
-        one.rewind(training)
-        assert same_tensors(weights(training.model), then)
-
-
-def test_a_mark_before_the_first_step_rewinds_to_no_optimizer_state() -> None:
-    training = make_training()
-    mark = SavedState.take(training)
-    loop_step(training, make_batches()[0])
-    mark.rewind(training)
-    assert not training.raw_optimizer.state
-
-
-def wider() -> Training:
-    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
-    return make_training(model=model)
-
-
-def deeper() -> Training:
-    return make_training(model=nn.Sequential(*make_model(), nn.Linear(3, 3)))
-
-
-def regrouped() -> Training:
-    model = make_model()
-    groups = [{"params": list(layer.parameters())} for layer in (model[0], model[2])]
-    return make_training(model=model, optimizer=torch.optim.SGD(groups, lr=0.1))
-
-
-def with_generator() -> Training:
-    return make_training(state={"generator": torch.Generator()})
-
-
-@pytest.mark.parametrize("other", [wider, deeper, regrouped, with_generator])
-def test_a_mark_of_another_training_is_refused_and_nothing_is_written(other: Any) -> None:
-    mark = SavedState.take(make_training())
-    training = other()
-    with untouched(training.model, training.raw_optimizer), pytest.raises(StateError, match="same training"):
-        mark.require_fits(training)
-    with pytest.raises(StateError, match="lrpilot wrote"):
-        SavedState({"weights": 3}).require_fits(training)
-
-
-def test_a_mark_that_fits_is_accepted_whatever_the_optimizer_has_seen() -> None:
-    training = make_training()
-    mark = SavedState.take(training)
-    loop_step(training, make_batches()[0])
-    mark.require_fits(training)
-
-
-# --------------------------------------------------------------------- rng
-
-
-def draws() -> list[float]:
-    numpy = [float(np.random.rand()), float(np.random.randn())]
-    return [random.random(), random.gauss(0, 1), *numpy, float(torch.rand(()))]
-
-
-def test_every_global_generator_goes_back() -> None:
-    random.gauss(0, 1), np.random.randn()  # both keep a second value for the next call
-    state = get_rng()
-    first = draws()
-    assert draws() != first
-    set_rng(state)
-    assert draws() == first
-
-
-def test_generator_states_survive_a_file(tmp_path: Any) -> None:
-    np.random.randn()
-    torch.save(get_rng(), tmp_path / "rng.pt")
-    first = draws()
-    set_rng(torch.load(tmp_path / "rng.pt", weights_only=True))
-    assert draws() == first
-
-
-def test_a_seed_is_what_it_is_to_torch() -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    seed_rng(5)
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_seeded_block_is_repeatable_and_leaves_no_trace() -> None:
-    seed_rng(3)
-    before = get_rng()
-    with kept_rng():
-        seed_rng(7)
-        first = draws()
-    with pytest.raises(BoomError), kept_rng():
-        seed_rng(7)
-        assert draws() == first
-        raise BoomError
-    assert_equal(copy.deepcopy(get_rng()), before)
 
 
 def test_a_snapshot_is_restored_as_often_as_needed() -> None:

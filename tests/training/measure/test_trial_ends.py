@@ -1,6 +1,7 @@
 """Going on from a Trial: bitwise what training on its batches gives, paid for once, saved and resumed."""
 
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from lrpilot.core.history import Event
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.policies.autolrs.state import LRStage
+from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
     CLASSES,
     FEATURES,
@@ -185,6 +188,23 @@ def test_steps_that_a_scaler_skips_are_no_kept_steps() -> None:
     assert steps.scaler.get_scale() < 2.0**127, "the scale is the Trial's"
     skipped = 12 - moved.step
     assert result.cost.trial_steps == skipped and steps.taken == 20, "each step once"
+
+
+def test_ctrl_c_while_going_on_waits_until_all_of_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = build("attributes")
+    substrate = LiveSubstrate(training)
+    before, rewind = weights(training.model), SavedState.rewind
+    substrate.trial(kept())
+
+    def interrupted(self: SavedState, training: Training) -> None:
+        signal.raise_signal(signal.SIGINT)
+        rewind(self, training)
+
+    monkeypatch.setattr(SavedState, "rewind", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        substrate.continue_trial("a")
+    assert not same_tensors(weights(training.model), before)
+    assert training.model.calls == STEPS == substrate.ends.passed
 
 
 # ------------------------------------------------------------------- the bill

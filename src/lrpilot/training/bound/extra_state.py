@@ -21,6 +21,7 @@ class ExtraState:
 
     def restore(self, saved: dict[str, Any] | None = None) -> None:
         """Load the copy (or ``saved``) back."""
+        # Scaler, EMA, scheduler, the user's own generators: test_continuation.py::test_extra_state_goes_back
         for name, state in (self.saved if saved is None else saved).items():
             _set_state(self._objects[name], state)
 
@@ -28,6 +29,7 @@ class ExtraState:
 def _get_state(thing: Any) -> Any:
     if isinstance(thing, torch.Generator):
         return thing.get_state()
+    # Copied, for a state_dict may hand out live tensors: test_snapshot.py::test_extra_state_is_restored_and_not_aliased
     return copy.deepcopy(thing.state_dict())
 
 
@@ -35,4 +37,5 @@ def _set_state(thing: Any, state: Any) -> None:
     if isinstance(thing, torch.Generator):
         thing.set_state(state)
     else:
+        # And copied again, for load_state_dict may keep what it is given (same test).
         thing.load_state_dict(copy.deepcopy(state))

@@ -42,8 +42,11 @@ def named_modules(training: BoundTraining) -> dict[str, nn.Module]:
 def all_parameters(training: BoundTraining) -> list[Tensor]:
     """Every parameter once: of the modules, then those only the optimizers know (a criterion's, say)."""
     modules = named_modules(training).values()
+    # Frozen ones too, for a step may write them:
+    # test_snapshot.py::test_gradients_of_parameters_that_the_optimizer_does_not_step
     candidates: list[Tensor] = [p for m in modules for p in parameters_of(m).values() if p is not None]
     for optimizer in optimizers_of(training).values():
+        # A criterion's that nobody named, or another optimizer's: test_continuation.py::test_extra_state_goes_back
         candidates += stepped_parameters(optimizer)
     return list({id(p): p for p in candidates}.values())
 
@@ -51,7 +54,8 @@ def all_parameters(training: BoundTraining) -> list[Tensor]:
 def optimizers_of(training: BoundTraining) -> dict[str, Optimizer]:
     """The training's optimizer, wrappers with state of their own, and optimizers among the extra state, by name."""
     extras = {f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, Optimizer)}
-    # A wrapper may keep state of its own (Lookahead's slow weights) beside that of the optimizer inside.
+    # A wrapper may keep state of its own (Lookahead's slow weights) beside that of the optimizer inside:
+    # test_continuation.py::test_a_probe_leaves_no_trace
     known = {id(training.raw_optimizer.state)}
     wrappers = {
         f"wrapper.{i}": layer
@@ -64,7 +68,8 @@ def optimizers_of(training: BoundTraining) -> dict[str, Optimizer]:
 def clear_gradients(training: BoundTraining) -> None:
     """Forget the gradients of every parameter, as a probe must before its first step.
 
-    Also of those that the optimizer does not step: backward would add to them in place.
+    Also of those that the optimizer does not step: backward would add to them in place
+    (test_snapshot.py::test_gradients_of_parameters_that_the_optimizer_does_not_step).
     """
     for parameter in all_parameters(training):
         parameter.grad = None

@@ -42,11 +42,15 @@ class SavedState:
 
     def rewind(self, training: BoundTraining) -> None:
         """Put it back in place. RNG, data order, gradients, train/eval modes and lrs do not move."""
-        groups = [[g["lr"] for g in o.param_groups] for o in optimizers_of(training).values()]
-        groups = clone_tree(groups)
+        # The lr is the flight's to write, not the past's: copied before, for a tensor lr is written in place.
+        optimizers = optimizers_of(training).values()
+        groups = clone_tree([[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers])
+        # In place, so that compiled steps and other holders of a tensor go on with it. Without identities: the
+        # tensors of now are as good as those of then, and after a resume the only ones.
         write_live(training, self.saved["tree"])
         ExtraState(training).restore(self.saved["extra"])
-        for optimizer, lrs in zip(optimizers_of(training).values(), groups, strict=True):
+        # test_saved_state.py::test_it_moves_weights_and_optimizer_and_nothing_else
+        for optimizer, lrs in zip(optimizers, groups, strict=True):
             for group, lr in zip(optimizer.param_groups, lrs, strict=True):
                 group["lr"] = write_tree(group["lr"], lr)
 

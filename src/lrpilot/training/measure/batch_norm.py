@@ -11,7 +11,10 @@ from lrpilot.training.torch_private import BatchNorm
 
 
 def live_batch_norms(model: nn.Module) -> list[BatchNorm]:
-    """BatchNorm layers that collect running statistics in training; frozen ones (eval mode) are left out."""
+    """BatchNorm layers that collect running statistics in training; frozen ones (eval mode) are left out.
+
+    test_forwards.py::test_frozen_batch_norm_stays_frozen_in_mode_and_statistics
+    """
     return [m for m in model.modules() if isinstance(m, BatchNorm) and m.training and m.track_running_stats]
 
 

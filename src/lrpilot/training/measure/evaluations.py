@@ -12,7 +12,6 @@ from lrpilot.training.distributed import together
 from lrpilot.training.measure.batch_norm import live_batch_norms, reestimate_batch_norm
 from lrpilot.training.measure.forwards import pure_forward
 from lrpilot.training.measure.meter import Meter
-from lrpilot.training.restore.rng import kept_rng
 
 # Batches over which BatchNorm statistics are re-estimated before a Trial is judged.
 BATCH_NORM_BATCHES = 16
@@ -41,9 +40,8 @@ class Evaluations:
         return together(lambda: [self._held_out_loss(reestimate=reestimate, batches=batches)])[0]
 
     def shares(self) -> list[float]:
-        """Samples of each held-out batch ÷ those of a training batch; reading them leaves no trace."""
-        with self._training.as_probe(), kept_rng():
-            return self._training.probe_data.held_out_shares
+        """Samples of each held-out batch ÷ those of a training batch."""
+        return self._training.probe_data.held_out_shares
 
     @property
     def reestimation_price(self) -> float:

@@ -31,20 +31,28 @@ def pure_forwards(model: nn.Module, beside: Iterable[nn.Module] = ()) -> Iterato
     begun = False
 
     def put_back() -> None:
+        # test_forwards.py::test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end
         with deferred_interrupt(), torch.no_grad():
+            # BatchNorm and spectral norm buffers, modes, hidden states:
+            # test_forwards.py::test_forward_passes_leave_no_trace; of a criterion too:
+            # test_continuation.py::test_buffers_of_a_criterion_go_back
             for state in before:
                 state.restore()
+            # test_forwards.py::test_an_embedding_with_a_largest_norm_is_left_as_it_was
             for table, content in zip(tables, contents, strict=True):
                 table.copy_(content)
 
     def begin(seed: int) -> None:
         nonlocal begun
+        # Every pass begins where the first did: test_forwards.py::test_every_pass_begins_where_the_first_did
         if begun:
             put_back()
         begun = True
+        # The same masks for every candidate: test_forwards.py::test_dropout_masks_are_the_same_for_every_candidate
         seed_rng(seed)
 
     try:
+        # test_forwards.py::test_forward_passes_leave_no_trace
         with kept_rng(), torch.no_grad():
             yield begin
     finally:

@@ -80,6 +80,8 @@ class Lines:
         with pure_forwards(training.model, training.extra_modules) as begin:
             for i, batch in enumerate(batches, start=first):
                 own = training.move(copy_batch(batch))
+                # The same masks at every factor:
+                # test_lines.py::test_several_batches_are_paired_and_the_same_for_every_factor
                 begin(training.seed + i)
                 losses.append(training.loss(own).detach())
                 self._meter.add(count_samples(batch), forwards=1)
@@ -144,7 +146,8 @@ class LineEndpoints:
         if not self._stepped:
             raise StepError("A Line is read after a step, but no step has been taken since it was armed.")
         if self._after is None:
-            # Not copied inside optimizer.step(): a loop may project or clip the weights after it.
+            # Not copied inside optimizer.step(), for a loop may project or clip the weights after it:
+            # test_lines.py::test_a_loop_that_projects_its_weights_after_the_step_finds_them_projected
             self._after = [p.clone() for p in self._live]
         after = self._after
         columns = []
@@ -153,12 +156,16 @@ class LineEndpoints:
                 self._move(factor, after)
                 columns.append(losses())
         finally:
+            # From the copy and not by another step back, which would round; whatever a loss has raised, and before
+            # Ctrl-C: test_lines.py::test_weights_are_back_even_if_a_loss_fails_or_ctrl_c_comes,
+            # test_lines.py::test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end
             with deferred_interrupt(), torch.no_grad():
                 copy_all(self._live, after)
         return tuple(zip(*columns, strict=True))
 
     def _move(self, factor: float, after: list[Tensor]) -> None:
         with torch.no_grad():
+            # Bitwise at both ends: test_lines.py::test_a_line_equals_the_slow_reference
             if factor == 1.0:
                 copy_all(self._live, after)
                 return

@@ -46,13 +46,18 @@ class Probe:
         if self._snapshot is None:
             self._snapshot = Snapshot(self.training, self.training.snapshot_device)
         reference = self.lrs.reference
+        # A pilot that flies this training does not count these steps:
+        # test_pilot.py::test_probes_of_others_do_not_count_as_steps
         with self.training.as_probe():
             try:
                 with self.meter.timed():
                     yield
             finally:
+                # Ctrl-C waits until all is back:
+                # test_probe.py::test_ctrl_c_in_the_middle_of_a_restore_waits_for_its_end
                 with deferred_interrupt():
                     self._snapshot.restore()
+                    # What was written last is no longer what stands there: test_probe.py::test_lrs_are_known_again
                     self.lrs.rebind(reference)
 
     def forget_snapshot(self) -> None:
@@ -71,9 +76,13 @@ class Probe:
         """
         training = self.training
         if not training.model.training:
-            # Handed over in eval mode (transformers' from_pretrained does): a loop would call train() first.
+            # Handed over in eval mode (transformers' from_pretrained does): a loop would call train() first:
+            # test_forwards.py::test_a_model_handed_over_in_eval_mode_is_trained_in_train_mode_and_handed_back
             training.model.train()
+        # Else a step_fn that does not zero them would begin with the loop's, and write into them:
+        # test_snapshot.py::test_a_step_that_zeroes_gradients_in_place
         clear_gradients(training)
+        # The same dropout masks in every Trial: test_substrate.py::test_trials_are_paired
         seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
         with counted_steps(training.raw_optimizer) as counter:
@@ -88,7 +97,8 @@ class Probe:
         """This rank's part of a step; the loss as a number."""
         samples = count_samples(batch)  # before the step, which may empty the batch
         try:
-            # A loop may call pilot.step() where gradients are off (a callback under no_grad).
+            # A loop may call pilot.step() where gradients are off (a callback under no_grad):
+            # test_substrate.py::test_a_probe_started_where_gradients_are_off_is_the_same
             with torch.enable_grad():
                 loss = float(self.training.step(batch))
         except RuntimeError as error:

@@ -32,13 +32,24 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put everything back: values, identities, absences and random generators."""
+        # Parameters, buffers, optimizer state and groups, those of an EMA or a second optimizer too, all in place:
+        # other holders of a tensor (captured graphs, compiled steps) keep it.
+        # test_continuation.py::test_a_probe_leaves_no_trace
         write_live(self._training, self._saved, self._identity)
+        # test_continuation.py::test_a_probe_leaves_no_trace, identity included
         self._gradients.restore()
+        # Train/eval modes
+        # (test_forwards.py::test_a_model_handed_over_in_eval_mode_is_trained_in_train_mode_and_handed_back) and what
+        # stateful modules keep (test_continuation.py::test_a_probe_leaves_no_trace)
         for attributes in self._attributes:
             attributes.restore()
         try:
+            # The user's own code: it may raise, and may draw random numbers.
             self._extra.restore()
         finally:
+            # After the scaler's own state, which knows nothing of how far it had come:
+            # test_snapshot.py::test_a_scaler_goes_back_wherever_a_probe_raised
             for scaler in self._scalers:
                 scaler.restore()
+            # Last, and in any case: test_snapshot.py::test_extra_state_that_fails_to_load_does_not_keep_the_generators
             set_rng(self._rng)

@@ -56,8 +56,11 @@ class TrialEnds:
         """Make an end the present state; RNG, gradients and lrs do not move."""
         held = self._held[key]
         held.state.rewind(self._training)
+        # Counters and hidden states of the Trial go on too:
+        # test_trial_ends.py::test_it_is_bitwise_what_training_on_the_trials_batches_gives
         for attributes in held.attributes or ():
             attributes.restore()
+        # test_trial_ends.py::test_two_in_a_row_are_what_training_on_the_batches_of_both_gives
         self.passed = held.passed
         return held.end
 

@@ -45,14 +45,21 @@ class PlainAttributes:
     def restore(self) -> None:
         """Put the attributes back; those born since go."""
         attributes = vars(self._module)
+        # Modes, counters, hidden states, and lists that a pass has replaced by others:
+        # test_forwards.py::test_what_a_forward_pass_puts_in_place_of_a_list_is_taken_back
         attributes.update(self._values)
         if len(attributes) != len(self._names):
+            # An attribute that is there now may be asked for (hasattr):
+            # test_attributes.py::test_born_attributes_are_gone
             for born in [k for k in attributes.keys() - self._names if _is_plain(attributes[k])]:
                 del attributes[born]
+        # Lists and dicts that a pass appends to, in place: test_continuation.py::test_a_probe_leaves_no_trace
         for container, identity, saved in self._containers:
             write_tree(container, saved, identity)
+        # A module's own noise: test_continuation.py::test_a_probe_leaves_no_trace
         if self._generators is not None:
             self._generators.set(self._generators.start)
+        # A hidden state that is written in place: test_attributes.py::test_a_tensor_that_is_written_in_place_goes_back
         for name, content in self._contents.items():
             if times_written(self._values[name]) != self._versions[name]:
                 self._values[name].detach().copy_(content)

@@ -17,6 +17,9 @@ def put_buffers(modules: Mapping[str, nn.Module], tree: Mapping[str, dict[str, A
     """Make these the buffers of the modules; others were born since and go."""
     for name, module in modules.items():
         live, buffers = buffers_of(module), tree.get(name, {})
+        # A buffer that a probe's forward pass registered is deleted, for a forward pass may ask whether it is there:
+        # test_snapshot.py::test_buffers_born_in_a_probe_are_gone_after_it
         for born in [key for key in live if key not in buffers]:
             del live[born]
+        # Also those that are None, or that the probe has put other tensors in the place of (same test).
         live.update(buffers)

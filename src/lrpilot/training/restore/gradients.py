@@ -16,8 +16,12 @@ class Gradients:
         """Put them back."""
         with torch.no_grad():
             for parameter, grad, value in zip(self._parameters, self._grads, self._values, strict=True):
+                # DistributedDataParallel's buckets are written by every backward pass, through the views that gradients
+                # are: test_snapshot.py::test_gradients_that_are_views_into_a_bucket_go_back_by_value
                 if grad is not None and value is not None:
                     grad.copy_(value)
+                # The very object, or None again, for a loop may be accumulating into it:
+                # test_continuation.py::test_a_probe_leaves_no_trace
                 if parameter.grad is not grad:
                     parameter.grad = grad
 

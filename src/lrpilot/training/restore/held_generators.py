@@ -32,7 +32,10 @@ class HeldGenerators:
         return [_get_state(generator) for generator in self._generators]
 
     def set(self, states: Sequence[Any]) -> None:
-        """Put back what :meth:`get` returned."""
+        """Put back what :meth:`get` returned.
+
+        Each kind: test_probe_data.py::test_generators_that_a_data_set_holds_are_left_as_they_were
+        """
         for generator, state in zip(self._generators, states, strict=True):
             _set_state(generator, state)
 

@@ -30,10 +30,14 @@ class ModuleState:
         """Put everything back, in place."""
         live = buffer_tree(self._modules)
         if not self._holds_the_same(live):
+            # Swapped, resized, sparse or born ones: test_forwards.py::test_odd_buffers_are_put_back
             put_buffers(self._modules, write_tree(live, self._saved, self._identity))
         elif self._tensors:
+            # Running statistics and power iterations are written in place, by one call for all of them:
+            # test_forwards.py::test_forward_passes_leave_no_trace
             with torch.no_grad():
                 copy_all(self._tensors, self._contents)
+        # Train/eval modes, and what stateful modules keep: test_forwards.py::test_forward_passes_leave_no_trace
         for attributes in self._attributes:
             attributes.restore()
 

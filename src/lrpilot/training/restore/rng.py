@@ -13,12 +13,16 @@ from lrpilot.training.restore.held_generators import HeldGenerators
 
 def get_rng() -> dict[str, Any]:
     """The state of every global generator, as data that ``torch.load(weights_only=True)`` accepts."""
+    # The model draws from torch's, data sets and augmentations from any:
+    # test_rng.py::test_every_global_generator_goes_back
     kind, keys, position, has_gauss, cached = np.random.get_state()
     state = {
         "python": random.getstate(),
         "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached),
         "torch": torch.random.get_rng_state(),
     }
+    # Dropout on a device draws there; one that nobody uses is not woken:
+    # test_rng.py::test_generators_of_devices_go_back, test_rng.py::test_a_device_that_nobody_uses_is_not_woken
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         state["cuda"] = torch.cuda.get_rng_state_all()
     if torch.backends.mps.is_available():
@@ -56,6 +60,7 @@ def kept_rng() -> Iterator[None]:
     try:
         yield
     finally:
+        # Also after an error: test_rng.py::test_a_seeded_block_is_repeatable_and_leaves_no_trace
         set_rng(before)
 
 
@@ -84,10 +89,14 @@ class SideStream:
             seed_rng(self._seed)
         else:
             set_rng(self._state)
+        # Every reading begins where the first did, however far the loop has moved them:
+        # test_probe_data.py::test_a_source_reads_alike_however_far_the_loop_has_moved_the_generators_of_its_data
         self._held.set(self._held_state)
         try:
             yield
         finally:
             self._state, self._held_state = get_rng(), self._held.get()
+            # Order and crops of the loop: test_probe_data.py::test_a_loop_in_flight_goes_on_as_if_nobody_had_read
             set_rng(before)
+            # test_probe_data.py::test_generators_that_a_data_set_holds_are_left_as_they_were
             self._held.set(held_before)

@@ -7,7 +7,10 @@ from lrpilot.training.torch_private import scaler_states
 
 
 class ScalerStages:
-    """How far a GradScaler has come with each optimizer: not in its state_dict, and left half way by an exception."""
+    """How far a GradScaler has come with each optimizer: not in its state_dict, and left half way by an exception.
+
+    Without it the loop's next ``scaler.step`` raises: test_snapshot.py::test_a_scaler_goes_back_wherever_a_probe_raised
+    """
 
     def __init__(self, scaler: torch.amp.GradScaler) -> None:
         self._scaler = scaler

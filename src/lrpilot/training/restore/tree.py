@@ -92,7 +92,9 @@ class _Copies:
             self._targets.append(target.detach())
             self._sources.append(source)
         else:
-            target.copy_(source)  # a detached sparse tensor would take new indices of its own
+            # A detached sparse tensor would take new indices of its own:
+            # test_forwards.py::test_odd_buffers_are_put_back
+            target.copy_(source)
 
     def run(self) -> None:
         if self._targets:
@@ -120,12 +122,16 @@ def write_tree(live: Any, saved: Any, identity: Any = None) -> Any:
 
 def _write(live: Any, saved: Any, identity: Any, copies: _Copies) -> Any:
     if isinstance(saved, Tensor):
+        # The object that others may hold, even where a step has put another in its place:
+        # test_tree.py::test_a_tensor_that_changed_its_kind_is_replaced_by_the_original_object
         target = identity if isinstance(identity, Tensor) else live
         if target is saved:
             return saved  # kept by reference
         if isinstance(target, Tensor) and fits(target, saved):
             copies.add(target, saved)
             return target
+        # A copy, so that what is saved can be written again:
+        # test_tree.py::test_writing_back_undoes_any_change_and_keeps_identities
         return saved.clone() if not isinstance(target, Tensor) else saved.to(target.device, copy=True)
     if isinstance(saved, dict):
         return _write_dict(live, saved, identity if isinstance(identity, dict) else {}, copies)
@@ -136,6 +142,7 @@ def _write(live: Any, saved: Any, identity: Any, copies: _Copies) -> Any:
 
 def _write_dict(live: Any, saved: dict[Any, Any], identity: dict[Any, Any], copies: _Copies) -> dict[Any, Any]:
     target: dict[Any, Any] = live if isinstance(live, dict) else {}
+    # Deleted, not zeroed: test_tree.py::test_born_keys_are_deleted_and_lost_ones_come_back
     for key in [k for k in target if k not in saved]:
         del target[key]
     for key, value in saved.items():
@@ -166,4 +173,5 @@ def fits(target: Tensor, saved: Tensor) -> bool:
 def _overlaps_itself(tensor: Tensor) -> bool:
     if tensor.layout is not torch.strided or tensor.is_contiguous():
         return False
+    # torch refuses to write into an expanded one: test_tree.py::test_sparse_and_overlapping_tensors_come_back
     return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
