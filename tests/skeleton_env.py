@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lrpilot import Pilot, Training
-from lrpilot.training.rng import get_rng, set_rng
+from lrpilot.training.restore.rng import get_rng, set_rng
 
 sys.path.insert(0, str(Path(__file__).parent))
 from skeleton_policy import Script

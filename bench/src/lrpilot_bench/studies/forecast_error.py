@@ -24,7 +24,7 @@ from lrpilot.core.actions import Trial
 from lrpilot.core.codec import record
 from lrpilot.core.shape import constant
 from lrpilot.maths.forecast import Forecast, forecast
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import Job, Record, run_missing
 from lrpilot_bench.studies.checkout import RECORDS

@@ -28,8 +28,8 @@ from lrpilot import Pilot, Training, fit
 from lrpilot.core.actions import Line, Rewind
 from lrpilot.policies.lr_tuner.policy import LRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
-from lrpilot.training.substrate import LiveSubstrate
-from lrpilot.training.tree import tensors_of
+from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.restore.tree import tensors_of
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import machine_facts
 from lrpilot_bench.studies.checkout import RECORDS

@@ -23,7 +23,7 @@ from lrpilot.maths.trust_region import TrustRegion
 from lrpilot.policies.lr_tuner.policy import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import Job, Record, run_missing
 from lrpilot_bench.studies.checkout import RECORDS
