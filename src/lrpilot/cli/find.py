@@ -8,7 +8,7 @@ import typer
 from lrpilot.cli.loading import guarded, load_training
 from lrpilot.cli.options import Factory, Force, Json, Out
 from lrpilot.cli.report import cost_text, found_plain, lr_text, say, say_json, table
-from lrpilot.cli.runs import RunFolder, run_folder, save_picture
+from lrpilot.cli.run_folder import RunFolder, run_folder, save_picture
 
 if TYPE_CHECKING:
     from lrpilot.found import FoundLR

@@ -15,7 +15,7 @@ DIGITS_STEPS, FASHION_STEPS = 1600, 2500
 
 
 @dataclass(frozen=True)
-class Task:
+class Demo:
     """What the demo trains.
 
     Attributes:
@@ -31,8 +31,8 @@ class Task:
     steps: int
 
 
-def demo_task(data: str) -> Task:
-    """The task on "digits" or "fashion-mnist".
+def demo_on(data: str) -> Demo:
+    """What is trained on "digits" or "fashion-mnist".
 
     Raises:
         MissingDependencyError: Fashion-MNIST is not there; the message says how to get it.
@@ -63,8 +63,8 @@ def _conv_net() -> "Module":
 
 def _classification(
     title: str, data: "Data", fresh: Callable[[], "Module"], *, batch_size: int, steps: int, jitter: float = 0.0
-) -> Task:
-    """A task from a data set and a model; ``jitter`` is the deviation of noise added to inputs in training."""
+) -> Demo:
+    """A demo from a data set and a model; ``jitter`` is the deviation of noise added to inputs in training."""
     import torch
 
     from lrpilot.training import Training
@@ -86,4 +86,4 @@ def _classification(
             right = training.model.eval()(data.val_inputs).argmax(1) == data.val_targets
         return float(right.float().mean())
 
-    return Task(title, make, accuracy, steps)
+    return Demo(title, make, accuracy, steps)
