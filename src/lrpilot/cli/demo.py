@@ -5,12 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, geometric_mean, stdev
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lrpilot.cli.demos import Demo, demo_on
-from lrpilot.cli.options import Force, Json, Out
+from lrpilot.cli.demos import DATA, Demo, demo_on
+from lrpilot.cli.options import Force, Json, Out, among
 from lrpilot.cli.report import found_plain, lr_text, note, say, say_json, table
 from lrpilot.cli.run_folder import RunFolder, run_folder, save_picture
 from lrpilot.errors import SettingError
@@ -56,7 +56,8 @@ class Run:
 def demo(
     *,
     data: Annotated[
-        Literal["digits", "fashion-mnist"], typer.Option(help="fashion-mnist takes some minutes.")
+        str,
+        typer.Option(metavar="|".join(DATA), callback=among("--data", DATA), help="fashion-mnist takes some minutes."),
     ] = "digits",
     seeds: Annotated[
         int, typer.Option(metavar="NUMBER", help="Repetitions with other weights and batches.", min=1)

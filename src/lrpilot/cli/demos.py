@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lrpilot.cli.demo_data import Data
     from lrpilot.training import Training
 
+DATA = ("digits", "fashion-mnist")
 # Optimizer steps of a run: 43 epochs of the digits (three seeds take half a minute on one core), 3 of Fashion-MNIST.
 DIGITS_STEPS, FASHION_STEPS = 1600, 2500
 
