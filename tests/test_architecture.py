@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import lrpilot
+from lrpilot.core import actions
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "lrpilot"
@@ -31,6 +33,7 @@ MAY_IMPORT = {
     "pictures": WORDS | {"maths"},
     "found": WORDS | {"maths", "pictures"},
     "policies": RULES,
+    "policy": WORDS | {"found"},
     "flight": LOOP,
     "progress": set(),
     "training": LOOP,
@@ -130,7 +133,7 @@ def test_a_planted_circle_is_found(tmp_path: Path, way: str) -> None:
     assert circle_in(graph_of(house)) == []
 
 
-@pytest.mark.parametrize("path", named([p for p in MODULES if part_of(p) in (*RULES, "policies", "flight")]))
+@pytest.mark.parametrize("path", named([p for p in MODULES if part_of(p) in (*RULES, "policies", "policy", "flight")]))
 def test_the_deciding_half_is_free_of_torch(path: Path) -> None:
     assert not {i.split(".")[0] for i in imports(path)} & ({"torch"} | FRAMEWORKS)
 
@@ -147,7 +150,7 @@ def test_import_lrpilot_loads_nothing() -> None:
 
 
 def test_policies_and_simulation_run_without_torch() -> None:
-    rooms = ("core", "maths", "pictures", "policies", "flight")
+    rooms = ("core", "maths", "pictures", "policies", "policy", "flight")
     torch_free = [name for name in graph_of(SOURCE) if name.split(".")[1:2] and name.split(".")[1] in rooms]
     assert "lrpilot.policies.schedules.schedule" in torch_free
     assert not loaded_by(*torch_free) & ({"torch"} | FRAMEWORKS)
@@ -156,6 +159,14 @@ def test_policies_and_simulation_run_without_torch() -> None:
 def test_the_face_loads_no_pictures_no_frameworks_no_command_line() -> None:
     homes = sorted(set(lrpilot._HOMES.values()))
     assert not loaded_by(*homes) & (HEAVY - {"torch", "numpy"})
+
+
+def test_a_method_of_ones_own_finds_what_it_needs() -> None:
+    from lrpilot import policy
+
+    spoken = {*get_args(actions.Action), *get_args(actions.Observation)}
+    assert {word.__name__ for word in spoken} <= set(policy.__all__), "every action and every observation"
+    assert sorted(set(policy.__all__)) == sorted(policy.__all__) and all(hasattr(policy, n) for n in policy.__all__)
 
 
 def test_every_public_name_resolves() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from lrpilot.cli.options import Json
 from lrpilot.cli.report import note, say, say_json
-from lrpilot.cli.runs import run_folder
+from lrpilot.cli.run_folder import run_folder
 from lrpilot.errors import SettingError
 from lrpilot_bench.cli.lists import data, list_, status
 from lrpilot_bench.cli.options import (

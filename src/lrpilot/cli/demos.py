@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from lrpilot.cli.demo_data import Data
     from lrpilot.training import Training
 
+DATA = ("digits", "fashion-mnist")
 # Optimizer steps of a run: 43 epochs of the digits (three seeds take half a minute on one core), 3 of Fashion-MNIST.
 DIGITS_STEPS, FASHION_STEPS = 1600, 2500
 
 
 @dataclass(frozen=True)
-class Task:
+class Demo:
     """What the demo trains.
 
     Attributes:
@@ -31,8 +32,8 @@ class Task:
     steps: int
 
 
-def demo_task(data: str) -> Task:
-    """The task on "digits" or "fashion-mnist".
+def demo_on(data: str) -> Demo:
+    """What is trained on "digits" or "fashion-mnist".
 
     Raises:
         MissingDependencyError: Fashion-MNIST is not there; the message says how to get it.
@@ -63,8 +64,8 @@ def _conv_net() -> "Module":
 
 def _classification(
     title: str, data: "Data", fresh: Callable[[], "Module"], *, batch_size: int, steps: int, jitter: float = 0.0
-) -> Task:
-    """A task from a data set and a model; ``jitter`` is the deviation of noise added to inputs in training."""
+) -> Demo:
+    """A demo from a data set and a model; ``jitter`` is the deviation of noise added to inputs in training."""
     import torch
 
     from lrpilot.training import Training
@@ -86,4 +87,4 @@ def _classification(
             right = training.model.eval()(data.val_inputs).argmax(1) == data.val_targets
         return float(right.float().mean())
 
-    return Task(title, make, accuracy, steps)
+    return Demo(title, make, accuracy, steps)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lrpilot.cli.runs import RunFolder, open_run, run_folder
+from lrpilot.cli.run_folder import RunFolder, open_run, run_folder
 from lrpilot.core.actions import Evaluate, HeldOut, Progress
 from lrpilot.core.history import Event, History
 from lrpilot.errors import SettingError
