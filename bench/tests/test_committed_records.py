@@ -7,9 +7,9 @@ import pytest
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.compare import all_rows, headlines
 from lrpilot_bench.analysis.runs import load
-from lrpilot_bench.protocol.jobs import Job, plan
+from lrpilot_bench.protocol.jobs import Job, plan, run_of
 from lrpilot_bench.store.records import read_records
-from lrpilot_bench.store.schema import ORACLE_KINDS, run_of
+from lrpilot_bench.store.schema import ORACLE_KINDS
 from lrpilot_bench.tasks.registry import tasks
 
 ROOT = Path(__file__).parents[2]

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
-from lrpilot_bench.store.schema import family_of
+from lrpilot_bench.store.schema import FINDER_GROUP, family_of
 
 if TYPE_CHECKING:
     from lrpilot_bench.methods.method import Method
     from lrpilot_bench.protocol.jobs import Job
     from lrpilot_bench.tasks.task import Task
-
-FINDER_GROUP = "finder"  # methods that pick an lr and train nothing: finder table only
 
 
 @dataclass(frozen=True)

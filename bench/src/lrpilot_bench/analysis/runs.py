@@ -177,7 +177,7 @@ def load(
     Args:
         records: in the order of their file, oldest first.
         catalogue: records of tasks and methods that it lacks are left out.
-        current_run: what run a record's job would be today (``schema.run_of``); records of other
+        current_run: what run a record's job would be today (``jobs.run_of``); records of other
             runs, made by an earlier version of their task or method, are left out. None keeps, of each
             method on each task, the newest version and settings, and of each job the newest run.
     """

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lrpilot.errors import DataError, SettingError
-from lrpilot_bench.protocol.jobs import Job, Plan, plan
+from lrpilot_bench.protocol.jobs import Job, Plan, plan, run_of
 from lrpilot_bench.store.records import read_records
-from lrpilot_bench.store.schema import NO_RECORD, SCHEMA, by_run, run_of, trained_nothing, unfit
+from lrpilot_bench.store.schema import FINDER_GROUP, NO_RECORD, SCHEMA, by_run, trained_nothing, unfit
 
 Record = Mapping[str, Any]
 
@@ -187,7 +187,6 @@ def status_of(record: Record) -> str:
     "finished", "diverged", "crashed", or "no step taken": a method that is to train and did not has failed, whatever
     the loss of its untrained weights.
     """
-    from lrpilot_bench.analysis.catalogue import FINDER_GROUP
     from lrpilot_bench.methods.registry import get_method
 
     return (

@@ -23,6 +23,7 @@ FIELDS = (
 
 ORACLE_KINDS = ("linear", "cosine", "wsd")  # schedules whose sweeps make the oracle; the first of equals wins
 REFERENCE_KINDS = ("constant", "fit_one_cycle")  # swept too, to judge the finders that are meant for them
+FINDER_GROUP = "finder"  # methods that pick an lr and train nothing
 HORIZON_KINDS = ("linear",)  # all that is swept with another budget than the task's
 LR_FACTORS = (1 / 30, 1.0, 30.0)  # of the start-lr sweep; 1 is the plain run
 
@@ -61,17 +62,3 @@ def by_run(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
         records: of this schema, oldest first.
     """
     return {str(record["run"]): record for record in records}
-
-
-def run_of(record: Mapping[str, Any]) -> str | None:
-    """The run that the registered task and method would make of a record's job today (loads torch).
-
-    None where the task or the method is gone, or cannot be combined any more. A record is current where this
-    is the run that it names.
-    """
-    from lrpilot_bench.protocol.jobs import Job, plan
-
-    try:
-        return plan(Job(**{name: record[name] for name in JOB_FIELDS})).run
-    except (SettingError, KeyError):
-        return None
