@@ -14,7 +14,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__in
 # data, tasks -> session -> methods -> protocol -> run; and read by analysis, report and studies.
 GROUND = {"store", "data", "stats", "plugins", "counting"}  # import no other room
 MAY_IMPORT = {
-    **dict.fromkeys(GROUND, set[str]()),
+    **{ground: set[str]() for ground in GROUND},
     "tasks": {"store", "data", "plugins"},
     "session": {"store", "data", "counting", "tasks"},
     "methods": {"store", "data", "plugins", "tasks", "session"},

@@ -274,15 +274,25 @@ def test_a_bench_that_wrote_nothing_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     with pytest.raises(KeyboardInterrupt), locked(path):
         raise KeyboardInterrupt
-    assert not path.exists()
+    assert not list(tmp_path.iterdir())
     with locked(path):
         append_record(path, {"whole": 1})
+        assert read_records(path) == [{"whole": 1}], "a reader does not wait"
     assert read_records(path) == [{"whole": 1}]
+    assert list(tmp_path.iterdir()) == [path], "no lock is left"
     empty = tmp_path / "empty.jsonl"
     empty.touch()
     with locked(empty):
         pass
     assert empty.exists(), "what was there before stays"
+
+
+def test_a_lock_that_a_killed_bench_left_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    (tmp_path / "records.jsonl.lock").touch()
+    with locked(path):
+        append_record(path, {"whole": 1})
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
