@@ -503,6 +503,19 @@ def test_a_plugins_entries_come_after_lrpilots_own_and_only_while_asked_for() ->
     assert list(tasks())[-1] == "fake_large" and next(iter(tasks())) == "digits"
 
 
+def test_an_installed_plugin_needs_no_naming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "somebody-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[lrpilot_bench.plugins]\nmine = fake_bench\n")
+    assert plugins() == ()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert plugins() == ("fake_bench",)
+    assert "fake" in tasks()
+    use_plugins(["fake_bench"])
+    assert plugins() == ("fake_bench",), "named besides, it is there once"
+
+
 def test_a_plugin_beside_the_records_is_found_and_must_not_take_a_name(tmp_path: Path) -> None:
     Path("my_tasks_of_this_test.py").write_text(
         "from dataclasses import replace\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lrpilot.errors import LRPilotError, MissingDependencyError, SettingError
-from lrpilot_bench.plugins import PLUGINS_VARIABLE, plugins
+from lrpilot_bench.plugins import PLUGINS_VARIABLE, named_plugins
 from lrpilot_bench.protocol.jobs import Job
 from lrpilot_bench.run.workers import Outcome, attempt
 
@@ -62,7 +62,7 @@ class RayPool:
 
     def submit(self, job: Job) -> None:
         """Start a job as a Ray task."""
-        self._jobs[self._task.remote(job, self._device, plugins(), sys.path)] = (job, time.perf_counter())
+        self._jobs[self._task.remote(job, self._device, named_plugins(), sys.path)] = (job, time.perf_counter())
 
     def collect(self, timeout: float) -> list[Outcome]:
         """What has ended; waits ``timeout`` seconds at most for the first."""
