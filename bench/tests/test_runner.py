@@ -374,9 +374,11 @@ def test_a_sweeps_record_is_current_though_its_lr_was_a_factor(path: Path) -> No
 
 
 def test_a_finder_that_takes_no_step_has_finished() -> None:
-    record = {"kept_steps": 0, "status": "finished", "method": "pick_range_test"}
+    measured = {"kept_steps": 0, "steps": 10, "compute": 0.2, "final": {"val_loss": 2.3}}
+    record = {**measured, "status": "finished", "method": "pick_range_test"}
     assert status_of(record) == "finished"
-    assert status_of(record | {"method": "linear"}) == "no step taken"
+    assert status_of(record | {"method": "linear"}) == "took no step"
+    assert status_of(record | {"method": "linear", "compute": 1.0}) == "spent before training"
     assert status_of(record | {"method": "linear", "status": "crashed"}) == "crashed"
     assert status_of(record | {"method": "linear", "kept_steps": 1}) == "finished"
 

@@ -209,8 +209,8 @@ def test_a_method_that_takes_no_step_has_failed_for_the_terminal_too(monkeypatch
     monkeypatch.setattr(Inline, "collect", attempted)
     asked = (*FAKE, "--suite", "methods", "--method", "fake_idle", "--records", "r.jsonl")
     result = call("run", *asked, "--seeds", "0")
-    assert "fake fake_idle seed 0, no step taken, " in result.stderr and "val loss" not in result.stderr
-    assert result.stdout.startswith("1 runs done, 0 were there: 1 no step taken.")
+    assert "fake fake_idle seed 0, took no step, " in result.stderr and "val loss" not in result.stderr
+    assert result.stdout.startswith("1 runs done, 0 were there: 1 took no step.")
     (row,) = document("status", *asked, "--seeds", "0")["suites"]
     assert (row["done"], row["failed"]) == (1, 1)
 

@@ -33,6 +33,7 @@ from lrpilot_bench.cli.options import (
     tell_uncounted,
 )
 from lrpilot_bench.cli.report import report, write_report
+from lrpilot_bench.store.schema import CRASHED
 
 if TYPE_CHECKING:
     from lrpilot_bench.protocol.ledger import Ledger
@@ -253,7 +254,7 @@ def _plain(summary: "Summary") -> dict[str, Any]:
 def _tell(summary: "Summary", records: Path) -> None:
     statuses = ", ".join(f"{many} {status}" for status, many in sorted(summary.statuses.items()))
     say(f"{summary.done} runs done, {summary.present} were there: {statuses or 'none'}. Records: {records}")
-    if summary.statuses["crashed"]:
+    if summary.statuses[CRASHED]:
         say("Crashed runs are kept; raise the method's version to run them again, or pass --retry-crashed.")
         say("'lrpilot --debug bench run ... --retry-crashed' shows the traceback, too.")
     if summary.all_crashed:

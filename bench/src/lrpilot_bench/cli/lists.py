@@ -24,6 +24,7 @@ from lrpilot_bench.cli.options import (
     tell_torn,
     tell_uncounted,
 )
+from lrpilot_bench.store.schema import FINISHED
 
 if TYPE_CHECKING:
     from lrpilot_bench.protocol.ledger import Account
@@ -122,7 +123,7 @@ def _counts(account: "Account", pace: Any) -> dict[str, Any]:
 
     return {
         "done": len(account.done),
-        "failed": sum(status_of(record) != "finished" for record in account.done),
+        "failed": sum(status_of(record) != FINISHED for record in account.done),
         "left": len(account.missing),
         "cannot_run": len(account.refused),
         "core_seconds_left": pace.total(account.missing),

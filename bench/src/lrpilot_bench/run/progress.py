@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from lrpilot_bench.protocol.jobs import Plan
+from lrpilot_bench.store.schema import CRASHED, DIVERGED, FINISHED, NO_BETTER
 
 Record = Mapping[str, Any]
 
 
-RESULTS = ("finished", "diverged")  # ends whose loss is a method's doing
+RESULTS = (FINISHED, DIVERGED, NO_BETTER)  # ends whose loss is a method's doing
 
 
 class Pace:
@@ -25,7 +26,7 @@ class Pace:
 
     def learn(self, record: Record, *, seconds: float | None = None) -> None:
         """Take in a record; ``seconds`` are those that it really took, evaluations included."""
-        if record["status"] == "crashed":
+        if record["status"] == CRASHED:
             return
         taken = record["seconds"] if seconds is None else seconds
         for key in _keys(record["task"], record["method"]):
@@ -150,7 +151,7 @@ def latest_line(plan: Plan, record: Record, status: str) -> str:
     parts = [job.task, job.method, "" if plan.lr is None else f"lr {plan.lr:g}", f"seed {job.seed}"]
     parts += [f"x{job.horizon:g} steps" if job.horizon != 1 else "", f"repeat {job.repeat}" if job.repeat else ""]
     results = [] if status not in RESULTS else [f"val loss {loss:.4g}" if loss is not None else "no loss"]
-    results += [status] if status != "finished" else []
+    results += [status] if status != FINISHED else []
     return ", ".join([" ".join(part for part in parts if part), *results, f"{record['seconds']:.1f} s"])
 
 
