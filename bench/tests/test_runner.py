@@ -16,9 +16,11 @@ from lrpilot_bench.plugins import PLUGINS_VARIABLE
 from lrpilot_bench.protocol.jobs import Job, plan
 from lrpilot_bench.protocol.ledger import Ledger, device_of, is_current, read_runs, require_device, status_of
 from lrpilot_bench.protocol.wanted import scope, suites, wanted
+from lrpilot_bench.run.pool import Outcome
 from lrpilot_bench.run.progress import Pace, duration
-from lrpilot_bench.run.runner import Bench, Summary
-from lrpilot_bench.run.workers import Outcome, ProcessPool, attempt, recordable
+from lrpilot_bench.run.recording import plain
+from lrpilot_bench.run.runner import Runner, Summary
+from lrpilot_bench.run.workers import ProcessPool, attempt
 from lrpilot_bench.store import records as records_module
 from lrpilot_bench.store.locking import locked
 from lrpilot_bench.store.records import append_record, read_records
@@ -78,7 +80,7 @@ def jobs(*methods: str, task: str = "fake", seeds: Sequence[int] = (0,)) -> list
 
 
 def run(path: Path, wants: Sequence[Job], pool: Any, watch: Any = None) -> Summary:
-    return Bench(path, lambda lookup: list(wants), pool, watch=watch).run()
+    return Runner(path, lambda lookup: list(wants), pool, watch=watch).run()
 
 
 # ---------------------------------------------------------------------- resuming
@@ -110,7 +112,7 @@ def test_the_suite_is_asked_again_until_it_wants_nothing_more(path: Path) -> Non
 
     within = scope(task_names=["fake"])
     pool = Inline(lowest_in_the_middle)
-    summary = Bench(path, lambda lookup: wanted(suites(["oracle"]), within, lookup), pool).run()
+    summary = Runner(path, lambda lookup: wanted(suites(["oracle"]), within, lookup), pool).run()
 
     assert summary.done == len(pool.seen) == 33 + 4
     further = [job for job in pool.seen if job.seed > 0]
@@ -160,7 +162,7 @@ def test_notes_that_are_no_json_do_not_stop_the_bench(path: Path) -> None:
 
 def test_notes_keep_what_is_plain() -> None:
     notes = {"a": [1, True, None, "b"], "c": {"d": 0.5}}
-    assert recordable({"notes": notes, "status": "finished"}) == {"notes": notes, "status": "finished"}
+    assert plain(notes) == notes
 
 
 def test_a_worker_with_other_code_is_found_out(path: Path) -> None:
@@ -325,7 +327,7 @@ def test_records_of_two_devices_do_not_share_a_file(path: Path) -> None:
         machine = {"device": "cuda", "gpu": "a GPU"}
         return Outcome(job, record=fake_attempts.seeming_record(job, plan(job).run, machine=machine))
 
-    assert Bench(path, lambda lookup: jobs("fake_plain"), Inline(on_gpu), device="cuda:1").run().done == 1
+    assert Runner(path, lambda lookup: jobs("fake_plain"), Inline(on_gpu), device="cuda:1").run().done == 1
     assert [device_of(record) for record in read_records(path)] == ["cuda"]
     with pytest.raises(DataError, match=r"got runs on cuda in .* and --device cpu\. Name another file"):
         run(path, jobs("fake_plain", seeds=(1,)), Inline(fine))

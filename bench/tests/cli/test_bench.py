@@ -20,7 +20,8 @@ from lrpilot_bench.cli.options import parse_seeds
 from lrpilot_bench.plugins import PLUGINS_VARIABLE, plugins, use_plugins
 from lrpilot_bench.protocol.jobs import Job, plan
 from lrpilot_bench.protocol.wanted import SUITES
-from lrpilot_bench.run.workers import Outcome, attempt
+from lrpilot_bench.run.pool import Outcome
+from lrpilot_bench.run.workers import attempt
 from lrpilot_bench.store.locking import locked
 from lrpilot_bench.store.records import append_record, read_records
 from lrpilot_bench.tasks.registry import tasks
