@@ -15,7 +15,6 @@ from lrpilot_bench.store.records import (
     finite,
     machine_facts,
     read_records,
-    thinned,
     torn_path,
     torn_warning,
 )
@@ -117,15 +116,3 @@ def test_non_finite_numbers_never_reach_a_file(tmp_path: Path) -> None:
 
     assert not (tmp_path / "records.jsonl").exists()
     assert [finite(x) for x in (1.5, float("nan"), float("inf"), None)] == [1.5, None, None, None]
-
-
-@given(st.integers(0, 400), st.integers(2, 60))
-def test_thinning_keeps_both_ends_and_the_order(count: int, at_most: int) -> None:
-    kept = thinned([float(i) for i in range(count)], at_most)
-
-    assert len(kept) == min(count, at_most)
-    assert all(value == index for index, value in kept)
-    assert [i for i, _ in kept] == sorted({i for i, _ in kept})
-    if count:
-        assert kept[0][0] == 0 and kept[-1][0] == count - 1
-    json.dumps(kept, allow_nan=False)

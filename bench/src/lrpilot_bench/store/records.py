@@ -5,13 +5,12 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lrpilot.errors import DataError
-from lrpilot_bench.store.curves import compact
 
 Record = dict[str, Any]
 
@@ -163,16 +162,6 @@ def _shown(line: bytes) -> str:
 def finite(value: float | None) -> float | None:
     """The number itself, or None (JSON's null) where it is not finite."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def thinned(values: Sequence[float], at_most: int = 50) -> list[tuple[int, float | None]]:
-    """At most ``at_most`` (index, value) pairs, evenly spaced, first and last included; values as in a curve."""
-    last = len(values) - 1
-    if last < at_most:
-        picks: Iterable[int] = range(last + 1)
-    else:
-        picks = sorted({round(i * last / (at_most - 1)) for i in range(at_most)})
-    return [(i, compact(values[i])) for i in picks]
 
 
 def machine_facts(device: str = "cpu") -> dict[str, Any]:
