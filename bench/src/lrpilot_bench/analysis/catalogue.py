@@ -148,7 +148,7 @@ def method_facts(method: "Method") -> MethodFacts:
     """What the analysis must know of a method."""
     finder = None
     if method.group == FINDER_GROUP:
-        from lrpilot_bench.methods.finder_picks import PICKERS
+        from lrpilot_bench.methods.pickers import PICKERS
 
         picker = PICKERS.get(method.settings.get("picker", ""))
         finder = None if picker is None else FinderFacts(picker.schedule, tuple(picker.rows), picker.own)

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from lrpilot.progress import drawn_bar
 from lrpilot_bench.protocol.jobs import Plan
 from lrpilot_bench.store.schema import CRASHED, DIVERGED, FINISHED, NO_BETTER
 
@@ -94,31 +95,19 @@ class Lines:
 
 
 class Bar:
-    """A bar on stderr, for a terminal."""
+    """The bar of the library on stderr, for a terminal: its total grows with what is wanted."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-        from rich.table import Column
+        from rich.progress import TextColumn
 
-        latest = TextColumn(
-            "{task.fields[latest]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
-        )
-        self._progress = Progress(
-            BarColumn(16),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("{task.fields[time]}"),
-            latest,
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("", total=None, time="", latest="starting")
+        self._progress = drawn_bar(TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[time]}"))
+        self._task = self._progress.add_task("bench", total=None, time="", note="starting")
         self._progress.start()
 
     def update(self, *, done: int, left: int, seconds: float | None, latest: str) -> None:
         """Draw it."""
         self._progress.update(
-            self._task, completed=done, total=done + left, time=f"{duration(seconds)} left", latest=latest
+            self._task, completed=done, total=done + left, time=f"{duration(seconds)} left", note=latest
         )
 
     def warn(self, message: str) -> None:
