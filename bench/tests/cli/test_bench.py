@@ -17,6 +17,7 @@ from lrpilot_bench import data
 from lrpilot_bench.analysis.runs import LeftOut
 from lrpilot_bench.cli import commands as command
 from lrpilot_bench.cli.options import parse_seeds
+from lrpilot_bench.data.fetch import DATA_SETS
 from lrpilot_bench.plugins import PLUGINS_VARIABLE, plugins, use_plugins
 from lrpilot_bench.protocol.jobs import Job, plan
 from lrpilot_bench.protocol.wanted import SUITES
@@ -350,6 +351,23 @@ def test_data_fetches_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[1] == (None, None)
     place = {"name": "king-james", "licence": "public domain", "place": "there"}
     assert document("data", "king-james") == {"data": [place]}
+
+
+def test_data_lists_every_data_set_and_fetches_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("lrpilot_bench.data.fetch.fetch_all", None)
+    monkeypatch.setenv("LRPILOT_DATA", str(tmp_path))
+    (tmp_path / "diamonds.csv").touch()
+    made = document("data", "--list")
+    states = {row["name"]: row for row in made["data"]}
+    assert list(states) == [data.name for data in DATA_SETS]
+    assert made["folder"] == str(tmp_path) and states["diamonds"]["place"] == str(tmp_path)
+    assert states["minilm"] == {"name": "minilm", "megabytes": 83.0, "licence": "Apache-2.0", "place": None}
+    said = call("data", "--list", "minilm", "diamonds").stdout
+    assert "missing (83 MB)" in said and str(tmp_path) in said and "king-james" not in said
+    assert "'lrpilot bench data minilm' fetches what is missing" in said
+    assert "Did you mean 'minilm'?" in call("data", "--list", "minilmm").stderr
+    elsewhere = tmp_path / "elsewhere"
+    assert document("data", "--list", "diamonds", "--folder", str(elsewhere))["data"][0]["place"] is None
 
 
 def test_help_comes_without_torch() -> None:
