@@ -126,6 +126,11 @@ def plan(job: Job) -> Plan:
     return Plan(job, family.kind, _start_lr(job, method.lr_for(family.kind)), steps)
 
 
+def job_of(record: Mapping[str, Any]) -> Job:
+    """The job that a record is of, its lr written out."""
+    return Job(**{name: record[name] for name in JOB_FIELDS})
+
+
 def run_of(record: Mapping[str, Any]) -> str | None:
     """The run that the registered task and method would make of a record's job today.
 
@@ -133,7 +138,7 @@ def run_of(record: Mapping[str, Any]) -> str | None:
     is the run that it names.
     """
     try:
-        return plan(Job(**{name: record[name] for name in JOB_FIELDS})).run
+        return plan(job_of(record)).run
     except (SettingError, KeyError):
         return None
 
