@@ -9,7 +9,7 @@ from lrpilot.maths.forecast import forecast
 from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
 from lrpilot_bench.studies.forecast_error import LEVEL, PREDICTORS, TRUTHS
-from lrpilot_bench.studies.line_cost_page import Row, table, verdict
+from lrpilot_bench.studies.markdown import Row, table, verdict
 from lrpilot_bench.studies.search_cost_page import search_section
 
 PAGE = DOCS / "forecasts.md"

@@ -6,7 +6,7 @@ from typing import Any
 
 from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import RECORDS
-from lrpilot_bench.studies.line_cost_page import Row, table, verdict
+from lrpilot_bench.studies.markdown import Row, table, verdict
 
 BUSY = 1.2  # wall time of a plain step ÷ its processor time, above which something else was running
 COLUMNS = (
