@@ -42,7 +42,9 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_same_code_makes_the_same_weights_and_bill(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(path)]) == 0
+    out = path.with_name("again.jsonl")
+    assert main(["--out", str(out), str(path)]) == 0
+    assert {one["weights"] for one in read_records(out)} == {one["weights"] for one in read_records(path)}
     said = capsys.readouterr().out
     assert "2 of 2 committed records are current" in said
     assert "2 of 2 runs came to the same weights and the same bill" in said

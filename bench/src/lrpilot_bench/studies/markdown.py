@@ -29,8 +29,13 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         trim_blocks=True,
     )
-    made.filters |= {"fmt": format, "percent": percent, "table": lambda rows, *header: table(header, rows)}
+    made.filters |= {"fmt": format, "percent": percent, "table": _under}
     return made
+
+
+def _under(rows: Iterable[Row], *header: str | Iterable[str]) -> str:
+    """Rows under a header of words and of lists of words: the filter of templates."""
+    return table(tuple(word for words in header for word in ([words] if isinstance(words, str) else words)), rows)
 
 
 def table(header: Row, rows: Iterable[Row]) -> str:

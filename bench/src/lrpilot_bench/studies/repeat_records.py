@@ -4,8 +4,11 @@
     python -m lrpilot_bench.studies.repeat_records            # 30 runs, a quarter of an hour on one core
 
 Which runs is a fixed rule: every task in turn gives the cheapest run of a method that no run before was of, or, once it
-has none, of one that it has not given itself; of those that finished, trained, and took no longer than a limit. Weights
-can only be the same on a machine like the one that they were recorded on: same processor architecture, same torch.
+has none, of one that it has not given itself; of those that finished, trained, and took no longer than a limit.
+
+Weights can only be the same on a machine like the one that they were recorded on: the same torch, and a processor for
+which it picks the same kernels. On another kind of processor two versions of the code are compared with each other:
+the earlier one makes the runs with ``--out FILE``, and the later one is given that FILE.
 
 Ends with status 1 where a run differs or could not be made, or where a committed record is not current.
 """
@@ -23,7 +26,7 @@ from lrpilot_bench.run.pool import Outcome
 from lrpilot_bench.run.progress import duration
 from lrpilot_bench.run.resume import run_missing
 from lrpilot_bench.run.workers import ProcessPool, attempt
-from lrpilot_bench.store.records import Record
+from lrpilot_bench.store.records import Record, append_record
 from lrpilot_bench.store.schema import FINISHED
 from lrpilot_bench.studies.checkout import RECORDS
 
@@ -80,15 +83,19 @@ class Repeat:
         """In words: "same", or what is not."""
         if self.again is None:
             return f"not made: {self.reason}"
-        return "same" if not self.differs else f"differs: {', '.join(self.differs)}"
+        if not self.differs:
+            return "same"
+        losses = " and ".join(f"{one['final']['val_loss']:.5g}" for one in (self.committed, self.again))
+        return f"differs: {', '.join(self.differs)}; final losses {losses}"
 
 
-def repeat(records: Sequence[Record], pool: Any) -> Iterator[Repeat]:
+def repeat(records: Sequence[Record], pool: Any, *, out: Path | None = None) -> Iterator[Repeat]:
     """Make the runs of these records again.
 
     Args:
         records: current ones.
         pool: where; see :class:`lrpilot_bench.run.pool.Pool`.
+        out: file that the records of today are added to; None for none.
 
     Returns:
         One each, in the order of ``records``.
@@ -98,6 +105,8 @@ def repeat(records: Sequence[Record], pool: Any) -> Iterator[Repeat]:
 
     def take(one: Plan, outcome: Outcome[Job]) -> None:
         ended[one.run] = outcome
+        if out is not None and outcome.record is not None:
+            append_record(out, outcome.record)
         print(f"{len(ended)}/{len(records)} made again: {one.job.task} {one.job.method}", flush=True)
 
     run_missing(lambda: [one for run, one in plans.items() if run not in ended], pool, take)
@@ -122,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--many", type=int, default=MANY, metavar="N", help=f"how many runs (default {MANY})")
     parser.add_argument("--longest", type=float, default=LONGEST, metavar="SECONDS", help="of a run (default 60)")
     parser.add_argument("--list", action="store_true", help="only say which")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file that gets the records of today, too")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="runs at a time (default 1)")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[RECORDS / name for name in FILES])
     options = parser.parse_args(arguments)
@@ -135,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(len(current) < len(records))
     pool = ProcessPool(options.processes, partial(attempt, device="cpu"))
     try:
-        repeats = list(repeat(picks, pool))
+        repeats = list(repeat(picks, pool, out=options.out))
     finally:
         pool.close()
     print(HEADER, *(f"{row(one.committed)}  {one.verdict}" for one in repeats), sep="\n")
