@@ -58,7 +58,6 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 	$(MAKE) docs
 
 docs: $(STAMP) ## write the tables of docs/ from the committed records
-	$(STUDY)fashion_finders --table
 	$(STUDY)evidence_page
 	$(STUDY)forecast_page
 	$(STUDY)line_experiments

@@ -1,6 +1,6 @@
 """Prints the ten longest classes and functions of the house: a list to look at, and no limit.
 
-    python tests/longest.py
+python tests/longest.py
 """
 
 import ast

@@ -24,8 +24,9 @@ from lrpilot.policies.lr_tuner.policy import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
 from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot_bench.run.sweep import Settings, sweep
 from lrpilot_bench.session import Session
-from lrpilot_bench.store.records import Job, Record, run_missing
+from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import RECORDS
 from lrpilot_bench.tasks.registry import get_task
 
@@ -167,7 +168,7 @@ class Recorder:
         return seen
 
 
-def record_training(job: Job) -> Record:
+def record_training(job: Settings) -> Record:
     """The Lines of one training."""
     task = get_task(job["task"])
     family = task.family(job["family"])
@@ -192,7 +193,7 @@ def record_all() -> list[Record]:
         for task, family in TASKS
         for share in SHARES
     ]
-    return run_missing(DECISIONS, jobs, record_training, say=lambda text: print(text, flush=True))
+    return sweep(DECISIONS, jobs, record_training, say=lambda text: print(text, flush=True))
 
 
 # --------------------------------------------------------------------------- counting

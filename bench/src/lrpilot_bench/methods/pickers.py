@@ -7,7 +7,7 @@ from typing import Any
 
 from lrpilot.find import find_lr
 from lrpilot.policies.finders.step_sampling import PICKS
-from lrpilot_bench.methods.picks import Pick
+from lrpilot_bench.methods.pick import Pick
 from lrpilot_bench.methods.range_tests import pick_lightning, pick_torch_lr_finder
 from lrpilot_bench.methods.valley import pick_fastai_valley
 from lrpilot_bench.session import Session
