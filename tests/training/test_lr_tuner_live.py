@@ -6,7 +6,7 @@ import pytest
 
 from lrpilot import Pilot, fit
 from lrpilot.core.actions import Rewind
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner.default import LRTuner
 from small_training import (
     assert_resumes_bit_for_bit,
     own_loop,

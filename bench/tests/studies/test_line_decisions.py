@@ -7,7 +7,7 @@ import pytest
 
 from lrpilot.core.actions import Line, Progress
 from lrpilot.core.policy import Context
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner.default import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
 from lrpilot_bench.studies.line_decisions import (

@@ -29,7 +29,7 @@ from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simulate
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner.default import LRTuner
 from lrpilot.policies.lr_tuner.recovery import undone
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS, LossDrop
 from lrpilot.policies.lr_tuner.state import LRChange, LRTunerState

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.policies.lr_tuner.line import LineReading, full_rows, next_block, region, three_factors, weigh
+from lrpilot.policies.lr_tuner.reading import LineReading, full_rows, next_block, region, three_factors, weigh
 from lrpilot.policies.lr_tuner.rules import (
     BOUNDS,
     PAPER_FACTORS,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner.default import LRTuner
 from lrpilot_bench.methods.flying import fly_policy
 from lrpilot_bench.methods.lr_entry import lr_method
 from lrpilot_bench.methods.method import Notes

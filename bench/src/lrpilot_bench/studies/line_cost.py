@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from lrpilot import Pilot, Training, fit
 from lrpilot.core.actions import Line, Rewind
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner.default import LRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
 from lrpilot.training.substrate import LiveSubstrate
 from lrpilot.training.tree import tensors_of

@@ -20,7 +20,7 @@ from lrpilot.core.actions import Line, LineLosses, Progress
 from lrpilot.core.policy import Context
 from lrpilot.maths.line_fit import fit_line, is_usable, t_quantile
 from lrpilot.maths.trust_region import TrustRegion
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner.default import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
 from lrpilot.training.substrate import LiveSubstrate

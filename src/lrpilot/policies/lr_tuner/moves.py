@@ -8,7 +8,8 @@ from lrpilot.core.actions import LineLosses, Trained
 from lrpilot.maths.line_fit import fit_line, is_usable
 from lrpilot.maths.trust_region import is_good_enough
 from lrpilot.policies.guard import FIRST_ALARM, Health
-from lrpilot.policies.lr_tuner.line import (
+from lrpilot.policies.lr_tuner.plan import FIRST_COST, can_afford, go_on, has_left, is_exploring
+from lrpilot.policies.lr_tuner.reading import (
     MAX_ATTEMPTS,
     Direction,
     LineReading,
@@ -19,7 +20,6 @@ from lrpilot.policies.lr_tuner.line import (
     three_factors,
     weigh,
 )
-from lrpilot.policies.lr_tuner.plan import FIRST_COST, can_afford, go_on, has_left, is_exploring
 from lrpilot.policies.lr_tuner.recovery import diverged, no_number, undone
 from lrpilot.policies.lr_tuner.rules import (
     BOUNDS,
@@ -34,7 +34,7 @@ from lrpilot.policies.lr_tuner.rules import (
 from lrpilot.policies.lr_tuner.state import DecisionCode, LRChange, LRTunerState, SuperbatchLevel
 
 if TYPE_CHECKING:
-    from lrpilot.policies.lr_tuner.policy import LRTuner
+    from lrpilot.policies.lr_tuner.default import LRTuner
 
 # Less room than this below an lr that failed is not worth a Line.
 ROOM = 1.05

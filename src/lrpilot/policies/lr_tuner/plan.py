@@ -19,12 +19,12 @@ from lrpilot.core.settings import (
     steps_of,
 )
 from lrpilot.errors import SettingError
-from lrpilot.policies.lr_tuner.line import FIRST_BATCHES
+from lrpilot.policies.lr_tuner.reading import FIRST_BATCHES
 from lrpilot.policies.lr_tuner.rules import affordable_step
 from lrpilot.policies.lr_tuner.state import LRTunerState
 
 if TYPE_CHECKING:
-    from lrpilot.policies.lr_tuner.policy import LRTuner
+    from lrpilot.policies.lr_tuner.default import LRTuner
 
 # A window is a Train and the step of a Line.
 SHORTEST_WINDOW = 2

@@ -9,7 +9,7 @@ from lrpilot.policies.lr_tuner.rules import recent_rate
 from lrpilot.policies.lr_tuner.state import DecisionCode, LRTunerState
 
 if TYPE_CHECKING:
-    from lrpilot.policies.lr_tuner.policy import LRTuner
+    from lrpilot.policies.lr_tuner.default import LRTuner
 
 _WHY: dict[DecisionCode, str] = {
     "minimiser": "the minimum of the loss along the step",

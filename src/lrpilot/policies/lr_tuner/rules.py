@@ -1,4 +1,4 @@
-"""The rules of LRTuner, each a function of numbers. Their order is in :mod:`lrpilot.policies.lr_tuner.policy`.
+"""The rules of LRTuner, each a function of numbers. Their order is in :mod:`lrpilot.policies.lr_tuner.default`.
 
 A drop rate is the fall of a superbatch's loss per step over one window.
 """

@@ -7,7 +7,7 @@ from lrpilot.core.codec import record
 from lrpilot.maths.line_fit import is_usable
 from lrpilot.maths.trust_region import TrustRegion
 from lrpilot.policies.guard import Blame, Health
-from lrpilot.policies.lr_tuner.line import LineReading
+from lrpilot.policies.lr_tuner.reading import LineReading
 from lrpilot.policies.lr_tuner.rules import LossDrop
 
 # What is asked for now, or being done:

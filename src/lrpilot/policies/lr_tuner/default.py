@@ -31,9 +31,9 @@ from lrpilot.core.reason import Reason
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.policies.lr_tuner import moves
-from lrpilot.policies.lr_tuner.line import next_block, three_factors
 from lrpilot.policies.lr_tuner.paper import paper_row, seed_lr
 from lrpilot.policies.lr_tuner.plan import check_settings, explore_end, go_on, open_flight
+from lrpilot.policies.lr_tuner.reading import next_block, three_factors
 from lrpilot.policies.lr_tuner.reasons import explain
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import LRTunerState
