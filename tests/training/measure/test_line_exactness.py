@@ -13,7 +13,7 @@ from lrpilot.core.actions import Line, LineLosses, Train
 from lrpilot.core.shape import constant
 from lrpilot.maths.line_fit import LineFit, fit_line, t_quantile
 from lrpilot.maths.trust_region import is_good_enough
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import Listed
 

@@ -3,34 +3,17 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from lrpilot.core.codec import record
 from lrpilot.maths.line_fit import fit_line
-from lrpilot.policies.lr_tuner.rules import BOUNDS
-
-Direction = Literal["up", "down"]
+from lrpilot.policies.lr_tuner.rules import BOUNDS, allowed
+from lrpilot.policies.lr_tuner.state import Direction
 
 FIRST_BATCHES = 2
+# What the first block of a decision costs, in forwards: no decision is begun that cannot pay for it.
+FIRST_COST = 3 * FIRST_BATCHES
 # Two ends of an interval whose ratio is smaller lead to the same training, as far as anyone can tell.
 SAME_SIZE = 1.5
 # Lines of shrinking width for one decision before the lr is held.
 MAX_ATTEMPTS = 3
-
-
-@record
-class LineReading:
-    """What has been read for one decision.
-
-    Attributes:
-        rows: losses at the three factors, batches x 3; batch i in row i.
-        target: factor at which the prediction is being checked; None before.
-        attempts: widths that failed.
-        forwards: read for this decision.
-    """
-
-    rows: tuple[tuple[float, ...], ...] = ()
-    target: float | None = None
-    attempts: int = 0
-    forwards: int = 0
 
 
 class Block(NamedTuple):
@@ -97,7 +80,7 @@ def region(radius: float, room: float) -> tuple[float, float]:
 
 
 def weigh(
-    reading: LineReading,
+    rows: Sequence[Sequence[float]],
     factors: Sequence[float],
     within: tuple[float, float],
     direction: Direction,
@@ -108,8 +91,8 @@ def weigh(
     """What the batches read so far say.
 
     Args:
-        reading: at least one row, all finite.
-        factors: of its columns.
+        rows: losses, batches x factors, at least one row, all finite.
+        factors: of the columns.
         within: smallest and largest factor allowed.
         direction: the only one in which the lr may move.
         step_factor: σ; the lr aims at σ times the line's minimiser.
@@ -120,7 +103,7 @@ def weigh(
         no more can be had. Where not even the sign is certain, an increase is not made; a decrease is asked for only
         when the lr has served its purpose, and then the estimate is followed.
     """
-    fit = fit_line(factors, reading.rows)
+    fit = fit_line(factors, rows)
     if fit.flat:
         return Verdict("hold")
     low, high = within
@@ -136,8 +119,3 @@ def weigh(
     certain = max(near, far) <= SAME_SIZE * min(near, far)
     beyond = near == far if fit.minimiser is None else not low <= wanted <= high
     return Verdict("go" if certain else "more", factor, limited=beyond)
-
-
-def allowed(factor: float, direction: Direction) -> float:
-    """The factor, or 1 where the phase does not accept it."""
-    return max(1.0, factor) if direction == "up" else min(1.0, factor)
