@@ -1,4 +1,4 @@
-"""Records (frozen dataclasses) to plain data and back.
+"""Records, the frozen dataclasses of every state and result: how they are declared, and made plain data and back.
 
 A checkpoint must load with ``torch.load(weights_only=True)`` and a history must be JSON, so nothing but
 dicts, lists, strings, numbers, booleans and None may leave a policy. ``@record`` declares a frozen
