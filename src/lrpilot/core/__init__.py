@@ -1,1 +1,1 @@
-"""The vocabulary, free of torch: what a policy may ask, what it is told, and the records, rules and names they share."""
+"""The vocabulary, free of torch: what a policy may ask, what it is told, and the records and rules they share."""
