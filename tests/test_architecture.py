@@ -5,19 +5,18 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
 import lrpilot
+from import_graph import circle_in, graph_of, imports
 from lrpilot.core import actions
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "lrpilot"
-BENCH = ROOT / "bench" / "src" / "lrpilot_bench"  # not in a source distribution of the library
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 # Each part of the package, and the parts it may import besides itself.
@@ -51,39 +50,6 @@ FRAMEWORKS = {"accelerate", "lightning", "pytorch_lightning", "transformers", "r
 HEAVY = {"torch", "scipy", "sklearn", "matplotlib", "numpy", "rich", "typer"} | FRAMEWORKS
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Absolute names of everything a file imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}:{node.lineno}: imports are written absolutely"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def graph_of(source: Path) -> dict[str, set[str]]:
-    """Modules of a package, each with those that it imports: inside functions and under TYPE_CHECKING too."""
-    package = source.name
-    names = {
-        ".".join((package, *path.relative_to(source).with_suffix("").parts)): path for path in source.rglob("*.py")
-    }
-    modules = {name.removesuffix(".__init__"): path for name, path in names.items()}
-    graph: dict[str, set[str]] = {}
-    for name, path in modules.items():
-        used = (i if i in modules else i.rpartition(".")[0] for i in imports(path))
-        graph[name] = {module for module in used if module in modules and module != name}
-    return graph
-
-
-def circle_in(graph: Mapping[str, set[str]]) -> list[str]:
-    """Names along a circle of a graph, the first one again at the end; none where there is no circle."""
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return list(error.args[1])
-    return []
-
-
 def part_of(path: Path) -> str:
     """The part of the package a file belongs to: "core", "pilot", ..."""
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
@@ -115,9 +81,8 @@ def test_imports_go_one_way(path: Path) -> None:
     assert {i.partition(".")[2].split(".")[0] for i in inside} <= allowed
 
 
-@pytest.mark.parametrize("package", [path for path in (SOURCE, BENCH) if path.is_dir()], ids=lambda path: path.name)
-def test_no_circle(package: Path) -> None:
-    assert circle_in(graph_of(package)) == []
+def test_no_circle() -> None:
+    assert circle_in(graph_of(SOURCE)) == []
 
 
 @pytest.mark.parametrize("way", ["", "if TYPE_CHECKING:\n    ", "def late():\n    "])

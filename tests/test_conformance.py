@@ -21,7 +21,7 @@ from lrpilot.policies.beam_search import BeamSearch
 from lrpilot.policies.finders.annealed_search import AnnealedSearch
 from lrpilot.policies.finders.range_test import RangeTest
 from lrpilot.policies.finders.step_sampling import StepSampling
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.schedules.schedule import Schedule
 from lrpilot.policies.weighted_factors import WeightedFactors
 from lrpilot.testing import CHECKS, bad_settings

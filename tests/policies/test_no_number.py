@@ -10,14 +10,14 @@ from lrpilot import AutoLRS, LRTuner, WeightedFactors, simulate
 from lrpilot.core.policy import Policy
 from lrpilot.flight.landscape import NoisyQuadratic, QuadraticState
 from lrpilot.flight.simulation import SimulationResult
-from lrpilot.policies.guard import is_alarming
+from lrpilot.policies.lr_tuner import PublishedLRTuner
 
 NAN = float("nan")
 STEPS = 400
 LR = 0.02
 POLICIES = {
     "lr_tuner": LRTuner(overhead=None, exploit="linear"),
-    "lr_tuner_paper": LRTuner(0.2, lr=LR, window=20, superbatch=4, clip=1e-3, overhead=None, exploit="saturation"),
+    "lr_tuner_paper": PublishedLRTuner(0.2, lr=LR, window=20, superbatch=4, saturation=10.0, clip=1e-3),
     "weighted_factors": WeightedFactors(),
     "autolrs": AutoLRS(1e-3, 1.0, overhead=1.0),
     "autolrs_own_interval": AutoLRS(),
@@ -117,7 +117,3 @@ def test_an_lr_that_is_really_too_large_is_still_lowered() -> None:
     for policy in (LRTuner(overhead=None, window=40), WeightedFactors()):
         result = simulate(policy, quadratic, lr=1e4, total_steps=STEPS)
         assert result.history.lrs[-1] < 10.0, policy.name
-
-
-def test_alarms_by_hand() -> None:
-    assert [times for times in range(50) if is_alarming(times)] == [3, 6, 12, 24, 48]
