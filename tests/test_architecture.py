@@ -161,7 +161,9 @@ def test_no_module_hides_a_public_name() -> None:
 def texts() -> Iterator[Path]:
     """Every text file of the project, wherever it is checked out."""
     folders = [ROOT / name for name in ("src", "tests", "examples", "docs", "bench", ".ci") if (ROOT / name).exists()]
-    files = [p for p in ROOT.iterdir() if p.is_file()] + [p for folder in folders for p in folder.rglob("*")]
+    files = [p for p in ROOT.iterdir() if p.is_file() and p.name != ".git"] + [
+        p for folder in folders for p in folder.rglob("*")
+    ]
     yield from (p for p in files if p.is_file() and p.suffix not in (".png", ".pyc", ".svg", ".gz", ".pt"))
 
 

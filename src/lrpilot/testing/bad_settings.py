@@ -28,9 +28,7 @@ def check_refuses_bad_settings(policy: Policy, *, bad: Mapping[str, Iterable[obj
         policy: a sound one, of which one setting at a time is changed.
         bad: more values that the class must refuse, by name of the setting: ``{"factors": [(), (0.5, -1.0)]}``.
     """
-    assert is_dataclass(policy), "a policy is a @record that holds its settings"
-    hints = get_type_hints(type(policy))
-    declared = {field.name: _members(hints[field.name]) for field in fields(policy) if field.init}
+    declared = _declared(policy)
     numbers = [name for name, members in declared.items() if _is_number(members)]
     never = [(name, value) for name in numbers for value in NEVER]
     never += [(name, WORD) for name, members in declared.items() if _is_choice(members)]
@@ -42,6 +40,13 @@ def check_refuses_bad_settings(policy: Policy, *, bad: Mapping[str, Iterable[obj
             changed = _changed(policy, name, value)
             if changed is not None:
                 _require_sound(changed, f"{name}={value!r} is neither refused with a SettingError nor flown soundly")
+
+
+def _declared(policy: Any) -> dict[str, tuple[Any, ...]]:
+    """What each setting may be, as its class declares it."""
+    assert is_dataclass(policy), "a policy is a @record that holds its settings"
+    hints = get_type_hints(type(policy))
+    return {field.name: _members(hints[field.name]) for field in fields(policy) if field.init}
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

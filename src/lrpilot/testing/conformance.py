@@ -1,4 +1,4 @@
-"""One battery that every policy must pass, for third parties too. No torch.
+"""The checks that every policy must pass, a stranger's too: the contract of a policy, one check a clause. No torch.
 
     from lrpilot.testing import CHECKS
 
