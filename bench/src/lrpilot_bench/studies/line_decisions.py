@@ -175,7 +175,7 @@ def record_training(job: Settings) -> Record:
     lr = job["lr_share"] * family.oracle_lrs[len(family.oracle_lrs) // 2]
     session = Session(task, family, seed=0, steps=job["steps"])
     recorder, every = Recorder(session, lr), job["steps"] // job["points"]
-    lines = []
+    lines: list[Record] = []
     for step, batch in enumerate(session.batches(), start=1):
         if step % every:
             recorder.training.step(batch)

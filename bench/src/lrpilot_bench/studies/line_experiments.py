@@ -8,7 +8,7 @@ from pathlib import Path
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.oracle import oracle
 from lrpilot_bench.analysis.runs import Bench, Run, load
-from lrpilot_bench.methods.lr_tuner import HELD
+from lrpilot_bench.methods.lr_tuner import HELD, STEP_FACTORS
 from lrpilot_bench.methods.schedules import UNWARMED
 from lrpilot_bench.methods.weighted_factors import BATCHES, NUM_FACTORS
 from lrpilot_bench.protocol.experiments import (
@@ -22,7 +22,6 @@ from lrpilot_bench.protocol.experiments import (
     SEED_LRS,
     START_LR,
     STEP_FACTOR_TASKS,
-    STEP_FACTORS,
     TUNER_FAMILIES,
     TUNER_METHODS,
     TUNER_TASK,

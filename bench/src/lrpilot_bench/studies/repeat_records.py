@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="runs at a time (default 1)")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[RECORDS / name for name in FILES])
     options = parser.parse_args(arguments)
-    records = [one for path in options.files for one in read_runs(path).values()]
+    records = [one for path in options.files for one in map(dict, read_runs(path).values())]
     current = [one for one in records if is_current(one)]
     print(f"{len(current)} of {len(records)} committed records are current")
     picks = chosen(current, options.many, longest=options.longest)
