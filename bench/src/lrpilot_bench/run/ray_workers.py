@@ -107,7 +107,7 @@ def _import_ray() -> Any:
         import ray.exceptions
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "--ray needs the package 'ray', found none. Get it with 'pip install ray', or 'pip install lrpilot-bench[ray]'."
+            "--ray needs the package 'ray', found none. Get it with 'pip install ray'."
         ) from error
     return ray
 

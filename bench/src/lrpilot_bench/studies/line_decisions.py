@@ -24,7 +24,7 @@ from lrpilot.policies.lr_tuner.policy import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
 from lrpilot.training.substrate import LiveSubstrate
-from lrpilot_bench.run.sweep import Settings, sweep
+from lrpilot_bench.run.measurements import Settings, measure_missing
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import RECORDS
@@ -193,7 +193,7 @@ def record_all() -> list[Record]:
         for task, family in TASKS
         for share in SHARES
     ]
-    return sweep(DECISIONS, jobs, record_training, say=lambda text: print(text, flush=True))
+    return measure_missing(DECISIONS, jobs, record_training, say=lambda text: print(text, flush=True))
 
 
 # --------------------------------------------------------------------------- counting
