@@ -42,7 +42,7 @@ from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simu
 from lrpilot.maths.forecast import ForecastCode, forecast
 from lrpilot.maths.surrogate import fit_surrogate
 from lrpilot.policies.autolrs import search as autolrs_search
-from lrpilot.policies.autolrs.policy import AutoLRS
+from lrpilot.policies.autolrs.default import AutoLRS
 from lrpilot.policies.autolrs.search import reading_interval
 from lrpilot.policies.autolrs.state import AutoLRSState, LRStage, StageCode
 from lrpilot.policies.finders.step_sampling import StepSampling

@@ -16,7 +16,7 @@ from lrpilot.maths.forecast import forecast
 from lrpilot.maths.surrogate import fit_surrogate
 from lrpilot.policies.autolrs import search as autolrs_search
 from lrpilot.policies.autolrs.continuing import KEYS, NEAR, held_lr, kept_after
-from lrpilot.policies.autolrs.policy import AutoLRS
+from lrpilot.policies.autolrs.default import AutoLRS
 from lrpilot.policies.autolrs.state import AutoLRSState, KeptTrial, LRStage, StageCode
 
 EXACT = NoisyQuadratic.log_spaced(10, condition=100.0, momentum=0.5)  # no noise: a Trial is the training to come

@@ -13,9 +13,9 @@ from lrpilot.core.policy import Context
 from lrpilot.core.stop import StopReason
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import simulate
-from lrpilot.policies.autolrs.guard import MOST_REWINDS
-from lrpilot.policies.autolrs.policy import AutoLRS
+from lrpilot.policies.autolrs.default import AutoLRS
 from lrpilot.policies.autolrs.state import AutoLRSState, StageCode
+from lrpilot.policies.autolrs.watch import MOST_REWINDS
 from lrpilot.policies.guard import Health
 
 TOTAL = 1000

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lrpilot.core.actions import Trial, TrialLosses
-from lrpilot.policies.autolrs.plan import stage_steps, warmup_steps
+from lrpilot.policies.autolrs.price import stage_steps, warmup_steps
 from lrpilot.policies.autolrs.state import AutoLRSState, KeptTrial
 
 if TYPE_CHECKING:
-    from lrpilot.policies.autolrs.policy import AutoLRS
+    from lrpilot.policies.autolrs.default import AutoLRS
 
 # The Trial that the stage would go on from is held under one, and the next is flown under the other.
 KEYS = ("one trial", "the other")

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from lrpilot.core.actions import HeldOut, Trained, TrialLosses
 from lrpilot.policies.autolrs.continuing import gone_on, held_lr, kept_after, to_go_on_from
-from lrpilot.policies.autolrs.guard import Look, after_no_number, is_wreck, marked_again, sound, take_back
-from lrpilot.policies.autolrs.plan import bounds, plan_longer, plan_search, stage_steps
+from lrpilot.policies.autolrs.price import bounds, plan_longer, plan_search, stage_steps
 from lrpilot.policies.autolrs.search import choose, go_on, open_search, past_bad_batch, read_candidate
 from lrpilot.policies.autolrs.state import AutoLRSState, LRSearch, LRStage, Phase, StageCode
+from lrpilot.policies.autolrs.watch import Look, after_no_number, is_wreck, marked_again, sound, take_back
 from lrpilot.policies.finders.step_sampling import StepSampling, StepSamplingState
 
 if TYPE_CHECKING:
-    from lrpilot.policies.autolrs.policy import AutoLRS
+    from lrpilot.policies.autolrs.default import AutoLRS
 
 # Where step sampling has no suggestion: decades below and above the optimizer's own lr.
 BELOW, ABOVE = 2.0, 1.0

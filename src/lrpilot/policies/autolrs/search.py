@@ -13,11 +13,11 @@ from lrpilot.core.trials import ERRORS, Tried, best_of, gained_nothing, give_up,
 from lrpilot.maths.forecast import Forecast, forecast
 from lrpilot.maths.peak import KILL_MARGIN
 from lrpilot.maths.surrogate import BRACKET, SPACING, fit_surrogate, smaller_lr, start_lrs
-from lrpilot.policies.autolrs.plan import SearchPlan, bounds
+from lrpilot.policies.autolrs.price import SearchPlan, bounds
 from lrpilot.policies.autolrs.state import AutoLRSState, LRCandidate, LRSearch, StageCode
 
 if TYPE_CHECKING:
-    from lrpilot.policies.autolrs.policy import AutoLRS
+    from lrpilot.policies.autolrs.default import AutoLRS
 
 # A later search of the default looks this many decades to each side of the present lr ...
 REACH = 0.5

@@ -54,11 +54,11 @@ from lrpilot.policies.autolrs.flight import (
     trained,
     tried,
 )
-from lrpilot.policies.autolrs.guard import part_steps, taken_back
-from lrpilot.policies.autolrs.plan import check_settings, make_finder, require_horizon, warmup_steps
+from lrpilot.policies.autolrs.price import check_settings, make_finder, require_horizon, warmup_steps
 from lrpilot.policies.autolrs.reasons import explain
 from lrpilot.policies.autolrs.search import ask_trial
 from lrpilot.policies.autolrs.state import AutoLRSState
+from lrpilot.policies.autolrs.watch import part_steps, taken_back
 
 PLACE = "stage"
 

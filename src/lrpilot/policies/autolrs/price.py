@@ -24,7 +24,7 @@ from lrpilot.policies.autolrs.state import AutoLRSState, LRSearch
 from lrpilot.policies.finders.step_sampling import StepSampling
 
 if TYPE_CHECKING:
-    from lrpilot.policies.autolrs.policy import AutoLRS
+    from lrpilot.policies.autolrs.default import AutoLRS
 
 # The lrs that are searched where no interval is given.
 LOWEST, HIGHEST = 1e-7, 10.0
