@@ -1,4 +1,4 @@
-"""Health: what is a wreck, and what is only noise."""
+"""The guard: what is a wreck and what is only noise, who is to blame, and what is said of it."""
 
 import math
 
@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpilot.core.codec import decode, encode
-from lrpilot.policies.guard import Health, mean_and_spread
+from lrpilot.core.reason import Reason
+from lrpilot.policies.guard import (
+    Blame,
+    Guard,
+    Health,
+    half_way,
+    is_alarming,
+    mean_and_spread,
+    no_number_reason,
+    wreck_reason,
+)
 
 NAN, INF = math.nan, math.inf
 losses = st.lists(st.floats(-100, 100), min_size=1, max_size=6)
@@ -79,3 +89,57 @@ def test_the_place_just_read_is_sound_unless_it_lost_the_gain(first: list[float]
     assert not health.is_wreck(health.start)
     health = health.after(then)
     assert health.lowest <= health.limit and decode(encode(health)) == health
+
+
+# ----------------------------------------------------------------- who is to blame
+
+
+def test_a_guard_knows_no_wreck_before_a_sound_place() -> None:
+    guard = Guard()
+    assert not guard.is_wreck(INF) and guard.after_sound((2.0, 2.1)) == guard
+    opened = guard.opened((2.2, 2.4))
+    assert opened.health == Health.at_start((2.2, 2.4)) and opened.opened((1.0, 1.0)) == opened
+    assert not opened.is_wreck(2.58) and opened.is_wreck(2.59)
+    assert opened.after_sound((0.3, 0.3)).health == Health.at_start((2.2, 2.4)).after((0.3, 0.3))
+
+
+def test_the_lr_is_lowered_until_it_moves_nothing_and_given_back_then() -> None:
+    guard, verdicts = Guard(ceiling=0.5), []
+    for lr in (1.0, 1e-2, 1e-4, 1e-6):
+        guard, verdict = guard.no_number(lr, suspect=True, top=10.0)
+        verdicts.append(verdict)
+    assert verdicts == ["lower", "lower", "lower", "give_back"], "a millionth of the lr that failed first"
+    assert guard == Guard(None, 10.0, 4, Blame(1.0, blameless=True))
+    assert guard.no_number(1.0, suspect=True) == (guard.lost_again(), "leave")
+
+
+def test_where_the_lr_cannot_be_the_cause_it_is_left_and_nothing_is_learned_of_it() -> None:
+    guard = Guard(ceiling=0.5)
+    assert guard.no_number(1.0, suspect=False) == (Guard(ceiling=0.5, lost=1), "leave")
+    assert guard.lost_again().lost_again().calmed() == guard
+    assert guard.exonerated().no_number(1.0, suspect=True)[1] == "leave"
+
+
+def test_the_ceiling_by_hand() -> None:
+    assert half_way(0.1, 0.4) == pytest.approx(0.2)
+    guard = Guard().capped(0.2)
+    assert guard.ceiling == 0.2 and guard.capped(0.3) == guard
+    assert [guard.lifted(2.0, top=0.5).ceiling, guard.lifted(4.0, top=0.5).ceiling] == [0.4, 0.5]
+
+
+# ------------------------------------------------------------------ what is said
+
+
+def test_what_is_said_of_a_loss_that_is_no_number() -> None:
+    assert no_number_reason(0.4, 0.1, 1) == Reason("no_number", "lr 0.4 to 0.1: a loss was no finite number")
+    said = no_number_reason(0.4, 0.4, 3, loss="the loss", excuse="for a reason", back="; back")
+    look = "3 times in a row: look for such values in the data and the model"
+    assert said == Reason(
+        "bad_data", f"lr stays 0.4: the loss was no finite number, for a reason, {look}; back", alarms=True
+    )
+    lost = Reason("wrecked", "lr 0.4 to 0.2: most of what had been gained was lost; back")
+    assert wreck_reason(0.4, 0.2, back="; back") == lost
+
+
+def test_alarms_by_hand() -> None:
+    assert [times for times in range(50) if is_alarming(times)] == [3, 6, 12, 24, 48]

@@ -10,7 +10,6 @@ from lrpilot import AutoLRS, LRTuner, WeightedFactors, simulate
 from lrpilot.core.policy import Policy
 from lrpilot.flight.landscape import NoisyQuadratic, QuadraticState
 from lrpilot.flight.simulation import SimulationResult
-from lrpilot.policies.guard import is_alarming
 
 NAN = float("nan")
 STEPS = 400
@@ -117,7 +116,3 @@ def test_an_lr_that_is_really_too_large_is_still_lowered() -> None:
     for policy in (LRTuner(overhead=None, window=40), WeightedFactors()):
         result = simulate(policy, quadratic, lr=1e4, total_steps=STEPS)
         assert result.history.lrs[-1] < 10.0, policy.name
-
-
-def test_alarms_by_hand() -> None:
-    assert [times for times in range(50) if is_alarming(times)] == [3, 6, 12, 24, 48]

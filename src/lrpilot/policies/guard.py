@@ -1,10 +1,16 @@
-"""Health: whether a loss, read on a few batches now and then, says that a training is wrecked."""
+"""The guard of a training: what is lost, who is to blame for it, and which lrs are left afterwards.
+
+Every method that comes back from a bad lr keeps one :class:`Guard` in its state. What the methods differ in (by how
+much they lower an lr, where the ceiling then is, which losses cannot be the lr's fault) they say in arguments.
+"""
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from lrpilot.core.codec import record
+from lrpilot.core.reason import Reason, lr_from_to
 from lrpilot.maths.peak import wrecked_above
 
 # Share of the gain whose loss is a wreck. At a half networks died in instalments, a window at a time (digits, SGD with
@@ -19,6 +25,15 @@ ROUNDING = 1e-12
 NEARLY_ZERO = 1e-6
 # Losses in a row that are no number, before anybody is told.
 FIRST_ALARM = 3
+
+# What a loss that is no number asks for:
+#   lower      the lr: it is to blame, as far as anyone can tell
+#   give_back  the lr that was lowered for such losses: they are the data's fault
+#   leave      the lr as it is: this loss is not its fault
+Verdict = Literal["lower", "give_back", "leave"]
+
+
+# ------------------------------------------------------------------ what is lost
 
 
 @record
@@ -72,6 +87,18 @@ class Health:
         return replace(self, lowest=lowest, noise=spread)
 
 
+def mean_and_spread(losses: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation (divisor n - 1); 0 for a single loss, and where the mean is not finite."""
+    mean = sum(loss / len(losses) for loss in losses)
+    if len(losses) == 1 or not math.isfinite(mean):
+        return mean, 0.0
+    # hypot, which does not overflow where a sum of squares does.
+    return mean, math.hypot(*(loss - mean for loss in losses)) / math.sqrt(len(losses) - 1)
+
+
+# --------------------------------------------------------------- who is to blame
+
+
 @record
 class Blame:
     """Losses that were no number: whether the lr can be their cause.
@@ -93,6 +120,89 @@ class Blame:
         return Blame(failed, self.blameless or lr <= NEARLY_ZERO * failed)
 
 
+@record
+class Guard:
+    """What a flight remembers of losses that went well, and of those that did not. Lrs are in natural units.
+
+    Attributes:
+        health: losses of the sound training; None before the first.
+        ceiling: largest lr allowed, since one above it did damage.
+        lost: losses in a row that were no number, without a sound one between them.
+        blame: what is known of such losses.
+    """
+
+    health: Health | None = None
+    ceiling: float = math.inf
+    lost: int = 0
+    blame: Blame = Blame()
+
+    # -------------------------------------------------------- what went well
+
+    def opened(self, losses: Sequence[float]) -> "Guard":
+        """With the losses of the place where the training began, one per batch; as it is where these are known."""
+        return self if self.health is not None else replace(self, health=Health.at_start(losses))
+
+    def after_sound(self, losses: Sequence[float]) -> "Guard":
+        """With the losses of one more sound place, one per batch; nothing is noted before the training was opened."""
+        return self if self.health is None else replace(self, health=self.health.after(losses))
+
+    def calmed(self) -> "Guard":
+        """A loss was sound: those that are no number are counted anew."""
+        return replace(self, lost=0)
+
+    # ---------------------------------------------------- what did not go well
+
+    def is_wreck(self, loss: float) -> bool:
+        """Whether a mean loss says that the training is lost; not before a sound one is known."""
+        return self.health is not None and self.health.is_wreck(loss)
+
+    def lost_again(self) -> "Guard":
+        """One more loss was no number."""
+        return replace(self, lost=self.lost + 1)
+
+    def no_number(self, lr: float, *, suspect: bool, top: float = math.inf) -> tuple["Guard", Verdict]:
+        """A loss of the training is no number.
+
+        Args:
+            lr: at which it was.
+            suspect: whether the lr can be the cause at all; not where the loss is that of weights known to be sound.
+            top: the ceiling where the lr is given back: no damage is the lr's then.
+
+        Returns:
+            The guard afterwards, and what is to become of the lr. The lr to give back is ``blame.failed_lr``; who
+            lowers it says with :meth:`capped` what the ceiling is from then on.
+        """
+        guard = self.lost_again()
+        if not suspect or self.blame.blameless:
+            return guard, "leave"
+        blame = self.blame.after(lr)
+        if not blame.blameless:
+            return replace(guard, blame=blame), "lower"
+        return replace(guard, blame=blame, ceiling=top), "give_back"
+
+    def exonerated(self) -> "Guard":
+        """Losses that are no number are known not to be the lr's fault."""
+        return replace(self, blame=replace(self.blame, blameless=True))
+
+    # ------------------------------------------------------------ the ceiling
+
+    def capped(self, limit: float) -> "Guard":
+        """An lr above ``limit`` did damage: none is allowed any more, until the ceiling is lifted."""
+        return replace(self, ceiling=min(self.ceiling, limit))
+
+    def lifted(self, factor: float, *, top: float) -> "Guard":
+        """The ceiling times ``factor``, at most ``top``: what was too much once may be right later."""
+        return replace(self, ceiling=min(top, factor * self.ceiling))
+
+
+def half_way(sound_lr: float, failed_lr: float) -> float:
+    """Half way, in log lr, from an lr that failed to one that did not: a ceiling that leaves room to be right."""
+    return math.sqrt(sound_lr * failed_lr)
+
+
+# -------------------------------------------------------------- what is said of it
+
+
 def is_alarming(times: int) -> bool:
     """Whether so many losses in a row that are no number are to be told of: the 3rd, the 6th, the 12th, ..."""
     doubled = times // FIRST_ALARM
@@ -104,10 +214,30 @@ def alarm(times: int) -> str:
     return f", {times} times in a row: look for such values in the data and the model" if is_alarming(times) else ""
 
 
-def mean_and_spread(losses: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (divisor n - 1); 0 for a single loss, and where the mean is not finite."""
-    mean = sum(loss / len(losses) for loss in losses)
-    if len(losses) == 1 or not math.isfinite(mean):
-        return mean, 0.0
-    # hypot, which does not overflow where a sum of squares does.
-    return mean, math.hypot(*(loss - mean for loss in losses)) / math.sqrt(len(losses) - 1)
+def no_number_reason(
+    before: float,
+    after: float,
+    lost: int,
+    *,
+    loss: str = "a loss",
+    excuse: str = "and would not be at any lr",
+    back: str = "",
+) -> Reason:
+    """What is said of a loss that was no number: the lr was lowered for it, or it is the data's fault.
+
+    Args:
+        before: the lr until then.
+        after: the lr from then on.
+        lost: such losses in a row, this one included.
+        loss: what was no number.
+        excuse: why the lr was not lowered.
+        back: where the weights go, with a semicolon before it; nothing where they stay.
+    """
+    code, why = ("no_number", "") if after < before else ("bad_data", f", {excuse}")
+    sentence = f"{lr_from_to(before, after)}: {loss} was no finite number{why}{alarm(lost)}{back}"
+    return Reason(code, sentence, is_alarming(lost))
+
+
+def wreck_reason(before: float, after: float, *, back: str) -> Reason:
+    """What is said of a training that was lost; ``back`` as in :func:`no_number_reason`."""
+    return Reason("wrecked", f"{lr_from_to(before, after)}: most of what had been gained was lost{back}")

@@ -9,18 +9,17 @@ At the defaults these are 12, the work of 4 training steps, and 20 decisions a t
 
 import math
 from dataclasses import KW_ONLY, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, not_asked_for
-from lrpilot.core.reason import Reason
+from lrpilot.core.reason import Reason, lr_from_to
 from lrpilot.core.settings import check_range, check_start, check_whole, is_window, steps_of
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
 from lrpilot.maths.weighting import Candidates, combine_factors, powers_of_two
-from lrpilot.policies.guard import Health
-from lrpilot.policies.weighted_factors_state import Stage, WeightedFactorsState, explain
+from lrpilot.policies.guard import Guard, no_number_reason
 
 PLACE = "good"
 # New scoring batches are taken in turn from this many: a long training need not keep or read ever more of them.
@@ -34,6 +33,37 @@ WRECK_MARGIN = 0.25
 LIFT = 2.0**0.125
 # The window after a wreck is this many times shorter: its lr is the least certain of all.
 AFTER_WRECK = 4
+
+Stage = Literal["mark", "line", "shrink", "rewind", "train"]
+
+
+@record
+class WeightedFactorsState:
+    """Where the flight stands.
+
+    Attributes:
+        stage: what is asked for now.
+        lr: of the next Train, natural units.
+        window: kept steps from one decision to the next.
+        to_train: of these, steps still to be trained before the next Line.
+        remaining: kept steps left in all; None for an open horizon.
+        guard: losses of a sound training (none in the paper's setting), and the largest lr allowed at present.
+        batch: index of the first scoring batch of this decision.
+        candidates: what has been read of a step that wrecked the weights; None otherwise.
+        shrinks: Lines of smaller factors read of that step.
+        fresh: whether no step has been trained since the last Mark or Rewind.
+    """
+
+    stage: Stage
+    lr: float
+    window: int
+    to_train: int
+    remaining: int | None
+    guard: Guard
+    batch: int = 0
+    candidates: Candidates | None = None
+    shrinks: int = 0
+    fresh: bool = False
 
 
 @record
@@ -129,7 +159,7 @@ class WeightedFactors(Policy):
         remaining = context.progress.remaining
         window = window_steps(self.window, remaining)
         stage: Stage = "mark" if self.recover else "line"
-        return WeightedFactorsState(stage, context.lr, window, window - 1, remaining, ceiling=self.max_lr)
+        return WeightedFactorsState(stage, context.lr, window, window - 1, remaining, Guard(ceiling=self.max_lr))
 
     def ask(self, state: WeightedFactorsState) -> Action:
         """A Line, or more of it; the Mark or Rewind that its losses call for; a Train up to the next Line."""
@@ -151,7 +181,7 @@ class WeightedFactors(Policy):
         state = replace(state, remaining=observation.progress.remaining)
         match observation:
             case Moved():
-                begins = state.stage == "mark" and state.health is None
+                begins = state.stage == "mark" and state.guard.health is None
                 return replace(state, stage="line" if begins else "train", fresh=True)
             case Trained():
                 return self._after_train(state, observation) if observation.finished else state
@@ -166,7 +196,19 @@ class WeightedFactors(Policy):
         self, state: WeightedFactorsState, observation: Observation, after: WeightedFactorsState
     ) -> Reason | None:
         """From which lr to which, and why."""
-        return explain(state, observation, after)
+        change = lr_from_to(state.lr, after.lr)
+        if after.guard.lost > state.guard.lost:
+            return no_number_reason(state.lr, after.lr, after.guard.lost)
+        if after.stage == "shrink":
+            return Reason("searched", f"the step at lr {state.lr:.3g} wrecked the weights: smaller ones are read")
+        if after.stage == "rewind" and state.stage != "rewind":
+            return Reason("taken_back", f"{change}: the weights were wrecked, and go back to the last mark")
+        if isinstance(observation, LineLosses) and after.stage in ("mark", "train") and after.remaining != 0:
+            factor = after.lr / state.lr
+            return Reason(
+                "weighted", f"{change}: the losses along the step weigh its factors to a mean of {factor:.3g}"
+            )
+        return None
 
     # --------------------------------------------------------------- factors
 
@@ -192,17 +234,17 @@ class WeightedFactors(Policy):
         no_step, *losses = mean_losses(seen)
         candidates = Candidates(no_step, seen.factors[1:], tuple(losses))
         before = [row[0] for row in seen.losses]
-        health = state.health or Health.at_start(before)
-        if health.is_wreck(no_step):
+        guard = state.guard.opened(before)
+        if guard.is_wreck(no_step):
             return self._take_back_wreck(state, no_step)
-        state = replace(state, health=health, lost=0)
-        wrecked = health.is_wreck(candidates.loss_at(1.0))
+        state = replace(state, guard=guard.calmed())
+        wrecked = guard.is_wreck(candidates.loss_at(1.0))
         if state.remaining == 0:
             return replace(state, stage="rewind" if wrecked else "train")
         if wrecked:
             return self._shrink_on(replace(state, candidates=candidates))
         # Only where a mark follows: a low loss that is taken back is no longer there to be lost.
-        state = replace(state, health=health.after(before))
+        state = replace(state, guard=state.guard.after_sound(before))
         return self._begin_window(state, candidates.combine(), "mark")
 
     def _after_shrunk(self, state: WeightedFactorsState, seen: LineLosses) -> WeightedFactorsState:
@@ -227,42 +269,40 @@ class WeightedFactors(Policy):
 
     def _take_back(self, state: WeightedFactorsState, factor: float) -> WeightedFactorsState:
         """The present lr has wrecked the weights: back to the mark, at ``factor`` of it and below the ceiling."""
-        state = replace(state, ceiling=max(self.min_lr, WRECK_MARGIN * state.lr / LIFT))
-        state = self._begin_window(state, factor, "rewind")
+        limit = max(self.min_lr, WRECK_MARGIN * state.lr / LIFT)
+        state = self._begin_window(replace(state, guard=state.guard.capped(limit)), factor, "rewind")
         return replace(state, to_train=max(1, state.window // AFTER_WRECK - 1))
 
     def _take_back_wreck(self, state: WeightedFactorsState, no_step: float) -> WeightedFactorsState:
         """The weights were wrecked before the step of this Line."""
         if math.isfinite(no_step):
             return self._take_back(state, self.factors[0])
-        first = state.health is None and state.lost == 0
-        state = replace(state, lost=state.lost + 1)
-        if first or (state.health is None and state.blame.blameless):
+        before, guard = state.guard, state.guard.lost_again()
+        if before.health is None and (before.lost == 0 or before.blame.blameless):
             # The scoring batches give no number at the weights that the training began with: nothing can be measured.
-            blame = replace(state.blame, blameless=True)
-            return replace(state, stage="train", to_train=max(1, state.window - 1), blame=blame)
-        return self._take_back(state, self.factors[0])
+            return replace(state, stage="train", to_train=max(1, state.window - 1), guard=guard.exonerated())
+        return self._take_back(replace(state, guard=guard), self.factors[0])
 
     def _after_no_number(self, state: WeightedFactorsState, seen: Trained) -> WeightedFactorsState:
         """A training loss is no number: the lr's fault, unless it would be none at any lr."""
         # The first loss after a Mark or a Rewind is that of weights no step has touched.
         untouched = state.fresh and len(seen.losses) == 1
-        state = replace(state, lost=state.lost + 1)
-        if not untouched and not state.blame.blameless:
-            state = replace(state, blame=state.blame.after(state.lr))
-            if not state.blame.blameless:
-                return self._take_back(state, self.factors[0])
-            state = replace(state, lr=state.blame.failed_lr, ceiling=self.max_lr)
+        guard, verdict = state.guard.no_number(state.lr, suspect=not untouched, top=self.max_lr)
+        state = replace(state, guard=guard)
+        if verdict == "lower":
+            return self._take_back(state, self.factors[0])
+        if verdict == "give_back":
+            state = replace(state, lr=guard.blame.failed_lr)
         return replace(state, stage="rewind", to_train=max(1, state.window - 1), candidates=None, shrinks=0)
 
     def _begin_window(self, state: WeightedFactorsState, factor: float, stage: Stage) -> WeightedFactorsState:
-        ceiling = min(self.max_lr, LIFT * state.ceiling)
+        guard = state.guard.lifted(LIFT, top=self.max_lr)
         return replace(
             state,
             stage=stage,
-            lr=min(max(state.lr * factor, self.min_lr), ceiling),
+            lr=min(max(state.lr * factor, self.min_lr), guard.ceiling),
             to_train=state.window - 1,
-            ceiling=ceiling,
+            guard=guard,
             batch=0 if self.recover else (state.batch + self.batches) % (POOL // self.batches * self.batches),
             candidates=None,
             shrinks=0,
