@@ -1,26 +1,13 @@
-"""AutoLRS: the lr of each stage of the training, found by Bayesian optimisation over short Trials.
+"""AutoLRS, the default: what the published method does, at a price, on scores that foresee a decay, and with a guard.
 
-Source: "AutoLRS: Automatic Learning-Rate Schedule by Bayesian Optimization on the Fly" (Jin et al.), and for what it
-leaves open its authors' public code. Training is cut into stages of τ steps at one lr each. Before a stage k lrs are
-tried: from the same state, τ′ = τ/10 steps each; the loss at τ is forecast from those τ′ losses, a Gaussian process
-over log lr chooses the next lr, and in the end the stage is trained at the lr with the lowest forecast. k = 10, so
-that searching takes as many steps as training. τ doubles from 1,000 to 8,000; from the second stage of the greatest
-length on held-out losses take the place of training losses.
-
-What differs from the public code, in the published setting too:
-
-* Trials are paired: all of a search see the same batches and draw the same dropout masks. Theirs see successive
-  batches. An action cannot ask for that, and it would only add noise.
-* The first lr of a search is the middle of the interval; theirs is random.
-* The small fixed subset on which a held-out loss is read every τ′/16 steps is the first batch of the held-out data.
-  BatchNorm statistics are taken as they are then, and the losses of a Trial are those it has without readings.
-* A Trial whose loss is no number ends at once. Where all diverged, smaller lrs are tried, and then a safe one is kept.
-* The last stage, and its Trials with it, is as long as what remains.
+The method is that of :mod:`lrpilot.policies.autolrs.published`: stages of τ steps, k lrs tried before each by Trials of
+τ′ steps from the same state, a Gaussian process over log lr through their scores, the stage at the lr that it finds.
+What is done otherwise, and why, is in the table of :class:`AutoLRS` and in docs/trial-methods.md.
 """
 
-from dataclasses import KW_ONLY, replace
+from dataclasses import KW_ONLY, fields, replace
 from math import isfinite
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, final
 
 from lrpilot.core.actions import (
     Action,
@@ -34,35 +21,67 @@ from lrpilot.core.actions import (
     Rewind,
     Train,
     Trained,
+    Trial,
     TrialLosses,
 )
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, not_asked_for
 from lrpilot.core.reason import Reason
-from lrpilot.core.settings import steps_of
-from lrpilot.core.shape import Shape, constant, ramp
-from lrpilot.found import FoundLR
-from lrpilot.policies.autolrs.continuing import to_be_kept
-from lrpilot.policies.autolrs.flight import (
-    begin_search,
-    charged,
-    continued,
-    finding,
-    first_interval,
-    first_phase,
-    found_interval,
-    trained,
-    tried,
-)
-from lrpilot.policies.autolrs.price import check_settings, make_finder, require_horizon, warmup_steps
+from lrpilot.core.settings import check_range, require_each
+from lrpilot.core.shape import Shape, annealed, constant, ramp
+from lrpilot.policies.autolrs.candidates import from_held_out, from_losses
+from lrpilot.policies.autolrs.continuing import gone_on, held_lr, key_of_next, nearer
+from lrpilot.policies.autolrs.interval import HIGHEST, LOWEST, Ends, sampled
+from lrpilot.policies.autolrs.price import PlanSettings, plan_longer, plan_search, stage_steps
+from lrpilot.policies.autolrs.published import PublishedAutoLRS
 from lrpilot.policies.autolrs.reasons import explain
-from lrpilot.policies.autolrs.search import ask_trial
-from lrpilot.policies.autolrs.state import AutoLRSState
-from lrpilot.policies.autolrs.watch import part_steps, taken_back
+from lrpilot.policies.autolrs.search import (
+    choice,
+    first_search,
+    later_search,
+    longer_search,
+    past_bad_batch,
+    when_to_stop,
+    with_next_lr,
+)
+from lrpilot.policies.autolrs.settings import RULES, check_order, require_horizon, warmup_steps
+from lrpilot.policies.autolrs.stage import LRStage, StageCode
+from lrpilot.policies.autolrs.state import (
+    AutoLRSState,
+    ContinuingTrial,
+    FindingInterval,
+    MarkingStage,
+    Phase,
+    ReadingLevel,
+    RewindingStage,
+    Searching,
+    StagesDone,
+    TrainingStage,
+    moved_on,
+    with_first_loss,
+)
+from lrpilot.policies.autolrs.watch import (
+    Look,
+    looked_at,
+    part_steps,
+    steps_left,
+    with_first_high,
+    with_first_train,
+)
+from lrpilot.policies.finders.step_sampling import StepSampling
 
 PLACE = "stage"
+# What a held-out loss is taken to cost, in steps, where none was read yet: 16 batches, forward only.
+EVALUATION = 5.0
+# Step sampling on its first grid alone, and the part of a training that it may cost.
+GRID_TRIALS = 17
+FINDER_STEPS = 20
+FINDER_PART = 0.03
+# An lr to hold is up to this many decades too small for one that decays.
+DECAY_ROOM = 1.0
 
 
+@final
 @record
 class AutoLRS(Policy):
     """Searches an lr before each stage, and trains the stage with it.
@@ -79,22 +98,22 @@ class AutoLRS(Policy):
     | cost of searches, of training | 100 % | at most 30 % |
     | a stage that wrecks the model | trained on | taken back, and repeated at a third of the lr |
 
-    Where no interval is given it is the window of step sampling, in the default from 14,200 steps on (425 are 3 % of
-    them) and a decade beyond it. A shorter training begins with the optimizer's own lr and a decade to each side, and
+    Where no interval is given it is the window of step sampling, from 14,200 steps on (425 are 3 % of them), and a
+    decade beyond it. A shorter training begins with the optimizer's own lr and a decade to each side, and
     goes on wherever the best lr is at the edge. Too high an lr looks best in a short Trial, and the fewer steps the
-    higher. So the first search of the default tries short ones, to find the order of magnitude, and then longer ones
+    higher. So the first search tries short ones, to find the order of magnitude, and then longer ones
     about and below what these found; how far the best lr fell from the one to the other it is taken to fall once more,
     by a quarter of a decade at most. What is found is in the state, and in the result
-    of ``Done`` at the end of the training: a tuple of :class:`~lrpilot.policies.autolrs.state.LRStage`.
+    of ``Done`` at the end of the training: a tuple of :class:`~lrpilot.policies.autolrs.stage.LRStage`.
 
     Under a total budget (``fit(budget=...)``) a search shortens the training that follows: stages are laid out anew
     after each.
 
     Where Trials may be continued (``fit(continue_trials=True)``), a stage that begins at the lr of a Trial, and holds
-    it, goes on from that Trial: its steps are the stage's first, and are not trained anew. That is every stage of the
-    published rules; of the default the middle one, where the choice is within 0.02 decades of the lr of the Trial that
-    is held (it takes that lr then): its first stage begins with a ramp, and its last falls to zero. At most two ends
-    are held, of the Trial nearest to the choice so far and of the next.
+    it, goes on from that Trial: its steps are the stage's first, and are not trained anew. That is the middle stage,
+    where the choice is within 0.02 decades of the lr of the Trial that is held (it takes that lr then): the first
+    begins with a ramp, and the last falls to zero. At most two ends are held, of the Trial nearest to the choice so far
+    and of the next.
 
     Attributes:
         min_lr: smallest lr of a search, natural units; None for step sampling's.
@@ -102,17 +121,14 @@ class AutoLRS(Policy):
         num_trials: k, most candidates of a search, and of the short ones before it.
         stage: τ of the first stage: steps (an int), or a part of the training (a float).
         max_stage: τ at which doubling ends, likewise; None for no end.
-        trial: τ′/τ, at most; the default's Trials are shorter, so that ``overhead`` holds.
+        trial: τ′/τ, at most; Trials are shorter, so that ``overhead`` holds.
         kappa: of the lower confidence bound.
         score: "raw" forecasts from a Trial at constant lr, "annealed" reads the held-out loss after one whose lr falls
             to zero, "average" reads it on the averaged weights of one at constant lr. None for "average", and for
             "raw" where ``final`` is None.
-        warmup: steps, or a part of the training, of a straight ramp; published: before the first search, default:
-            at the beginning of the first stage.
-        warmup_lr: published: lr at the ramp's end; None for the (logarithmic) middle of the interval.
+        warmup: steps, or a part of the training, of a straight ramp at the beginning of the first stage.
         final: "linear": the last stage falls to zero; None: it does not.
         overhead: largest part of the training's own steps that all searches may cost; None for no limit.
-        rules: "paper" for the published rules, see the table.
 
     Raises:
         SettingError: a setting is out of range; from ``init``, when the horizon is open and a setting needs it.
@@ -131,10 +147,8 @@ class AutoLRS(Policy):
     kappa: float = 2.0
     score: Literal["raw", "annealed", "average"] | None = None
     warmup: int | float = 0.05
-    warmup_lr: float | None = None
     final: Literal["linear"] | None = "linear"
     overhead: float | None = 0.3
-    rules: Literal["default", "paper"] = "default"
 
     @classmethod
     def paper(
@@ -146,8 +160,8 @@ class AutoLRS(Policy):
         max_tau: int | float = 8000,
         warmup: int | float = 0,
         warmup_lr: float | None = None,
-    ) -> "AutoLRS":
-        """The published setting.
+    ) -> PublishedAutoLRS:
+        """The published setting, by the published rules.
 
         Args:
             min_lr: smallest lr of a search, natural units; None for step sampling's.
@@ -158,163 +172,250 @@ class AutoLRS(Policy):
             warmup: steps, or a part of the training, before the first search.
             warmup_lr: lr at the end of it.
         """
-        return cls(
-            min_lr,
-            max_lr,
-            num_trials=10,
-            stage=tau,
-            max_stage=max_tau,
-            trial=0.1,
-            kappa=1e6,
-            score="raw",
-            warmup=warmup,
-            warmup_lr=warmup_lr,
-            final=None,
-            overhead=None,
-            rules="paper",
-        )
+        return PublishedAutoLRS(min_lr, max_lr, stage=tau, max_stage=max_tau, warmup=warmup, warmup_lr=warmup_lr)
 
     def __post_init__(self) -> None:
-        check_settings(self)
-
-    @property
-    def published(self) -> bool:
-        """Whether the published rules hold."""
-        return self.rules == "paper"
+        require_each(self, {field.name: RULES[field.name] for field in fields(self)})
+        check_range(*self._ends.bounds)
+        check_order(self.stage, self.max_stage)
 
     @property
     def name(self) -> str:
         """Name in histories and reports."""
-        return "autolrs_paper" if self.published else "autolrs"
+        return "autolrs"
 
     @property
     def scoring(self) -> Literal["raw", "annealed", "average"]:
         """The score in force: the stage that is to end at its own lr must not be judged by what a decay would gain."""
         return self.score or ("raw" if self.final is None else "average")
 
-    def is_longest(self, doublings: int, total: int | None) -> bool:
-        """Whether a stage after so many doublings is of the greatest length; False where there is none.
+    @property
+    def _judges(self) -> bool:
+        """Whether the score of a Trial is a held-out loss."""
+        return self.scoring != "raw"
 
-        Args:
-            doublings: of τ, since the first stage.
-            total: kept steps of the training; a number where one of both lengths is a part of it.
-        """
-        stage, longest = self.stage, self.max_stage
-        if longest is None:
-            return False
-        if isinstance(stage, float) != isinstance(longest, float):
-            stage, longest = steps_of(stage, total), steps_of(longest, total)
-        # Parts are compared as they are given: in whole steps 0.075, doubled twice, may be less than 0.3.
-        return stage * 2.0 ** min(doublings, 60) >= longest * (1 - 1e-9)
+    @property
+    def _ends(self) -> Ends:
+        return Ends(self.min_lr, self.max_lr)
 
-    # ------------------------------------------------------------ the policy
+    @property
+    def _plans(self) -> PlanSettings:
+        return PlanSettings(self.stage, self.max_stage, self.num_trials, self.trial, self.overhead, self._judges)
+
+    # ------------------------------------------------------------- the policy
 
     def init(self, context: Context) -> AutoLRSState:
-        """The default begins with a held-out loss. The interval comes next, then the search for the first stage."""
-        require_horizon(self, context)
-        progress = context.progress
-        state = AutoLRSState("level", context.lr, progress.step, progress.remaining, interval=None)
-        state = replace(state, continues=context.continues)
-        judged = not self.published and self.scoring != "raw"
-        return state if judged else self._look_for_interval(state)
-
-    def _look_for_interval(self, state: AutoLRSState) -> AutoLRSState:
-        finder = make_finder(self, state)
-        if finder is None:
-            return self._after_interval(replace(state, interval=first_interval(self, state.lr)))
-        found = finder.init(Context(state.lr, Progress(state.step, state.remaining), state.continues))
-        return replace(state, phase="find", finder=finder, found=found)
-
-    def _after_interval(self, state: AutoLRSState) -> AutoLRSState:
-        steps = warmup_steps(self, state.remaining) if self.published else 0
-        if steps < 1:
-            return begin_search(self, state)
-        assert state.interval is not None  # it has just been found
-        low, high = state.interval
-        return replace(state, phase="warmup", lr=self.warmup_lr or (low * high) ** 0.5, train_steps=steps)
+        """First a held-out loss, where scores are such; then the interval, then the search for the first stage."""
+        here = context.progress
+        lengths = {"stage": self.stage, "max_stage": self.max_stage, "warmup": self.warmup}
+        require_horizon(here.remaining, lengths, falls=self.final is not None)
+        state = AutoLRSState(ReadingLevel(), context.lr, here.step, here.remaining, continues=context.continues)
+        return state if self._judges else self._look_for_interval(state)
 
     def ask(self, state: AutoLRSState) -> Action:
         """A Trial of the next candidate, or the stage."""
         match state.phase:
-            case "find":
-                finder, found = finding(state)
-                return finder.ask(found)
-            case "warmup":
-                return Train(
-                    ramp(state.lr / state.train_steps, state.lr, state.train_steps - 1 or 1), state.train_steps
-                )
-            case "level":
+            case ReadingLevel():
                 return Evaluate(reestimate=True)
-            case "search":
-                assert state.search is not None  # the phase begins with one
-                return to_be_kept(self, state, ask_trial(self, state.search))
-            case "mark":
+            case FindingInterval(finder, found):
+                return finder.ask(found)
+            case Searching() as searching:
+                return self._trial(state, searching)
+            case MarkingStage():
                 return Mark(PLACE)
-            case "continue":
-                assert state.kept is not None  # the phase begins with one
-                return Continue(state.kept.key)
-            case "rewind":
+            case ContinuingTrial(kept):
+                return Continue(kept.key)
+            case TrainingStage(steps) as training:
+                every = part_steps(state.watch, steps)
+                return Train(self._shape(state, training), steps, observe_every=every)
+            case RewindingStage():
                 return Rewind(PLACE)
-            case "done":
-                return Done(state.stages)
-        return self._train(state)
+        return Done(state.stages)
 
     def tell(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
         """Note what was seen, and decide."""
-        progress, asked = observation.progress, state
-        if state.phase in ("find", "level", "search") and isinstance(observation, (TrialLosses, HeldOut)):
-            state = charged(state, observation)
-        state = replace(state, step=progress.step, remaining=progress.remaining)
+        here, cost = moved_on(state, observation)
         match state.phase, observation:
-            case "find", _:
-                return self._sampled(state, observation)
-            case "warmup", Trained():
-                return begin_search(self, state) if observation.finished else state
-            case "level", HeldOut():
-                first = observation.loss if isfinite(observation.loss) else None
-                return self._look_for_interval(replace(state, first_loss=first, evaluation=state.spent))
-            case "search", TrialLosses():
-                return tried(self, asked, state, observation)
-            case "mark", _:
-                return replace(state, phase=first_phase(state))
-            case "continue", _:
-                return continued(self, asked, state)
-            case "rewind", _:
-                return taken_back(state)
-            case "train", Trained():
-                return trained(self, state, observation)
+            case ReadingLevel(), HeldOut(loss=loss):
+                bill = replace(here.bill, evaluation=here.bill.spent)
+                first = loss if isfinite(loss) else None
+                return self._look_for_interval(replace(here, bill=bill, first_loss=first))
+            case FindingInterval() as finding, _:
+                found = sampled(finding, observation)
+                if isinstance(found, FindingInterval):
+                    return replace(here, phase=found)
+                room = DECAY_ROOM if self._judges else 0.0
+                interval = self._ends.within(found.window, here.lr, room=room)
+                return self._search(replace(here, interval=interval))
+            case Searching() as searching, TrialLosses():
+                key = self._key(state, searching)
+                return self._tried(here, searching, observation, cost=cost, key=key)
+            case MarkingStage(steps, warming, kept), _:
+                begins: Phase = TrainingStage(steps, warming) if kept is None else ContinuingTrial(kept)
+                return replace(here, phase=begins)
+            case ContinuingTrial(), _:
+                here, rest = gone_on(state, here)
+                return replace(here, phase=TrainingStage(rest)) if rest else self._search(here)
+            case TrainingStage() as training, Trained():
+                return self._trained(here, training, observation)
+            case RewindingStage(), _:
+                goes_on: Phase = StagesDone() if here.remaining == 0 else TrainingStage(steps_left(here))
+                return replace(here, phase=goes_on)
         raise not_asked_for(self.name, observation)
 
     def explain(self, state: AutoLRSState, observation: Observation, after: AutoLRSState) -> Reason | None:
         """From which lr to which, and why."""
         return explain(state, after)
 
-    def _sampled(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
-        """One more measurement of step sampling; its window where it is done."""
-        finder, found = finding(state)
-        found = finder.tell(found, observation)
-        state, action = replace(state, found=found), finder.ask(found)
-        if not isinstance(action, Done):
-            return state
-        result: FoundLR = action.result
-        return self._after_interval(found_interval(self, state, result.window))
+    # ---------------------------------------------------------------- interval
 
-    # -------------------------------------------------------------- training
+    def _look_for_interval(self, state: AutoLRSState) -> AutoLRSState:
+        """Step sampling for what is not given, or the first search about the optimizer's own lr."""
+        if not self._ends.are_given and self._samples(state):
+            finder = StepSampling(LOWEST, HIGHEST, num_steps=FINDER_STEPS, tolerance=0.5, max_trials=GRID_TRIALS)
+            here = Context(state.lr, Progress(state.step, state.remaining), state.continues)
+            return replace(state, phase=FindingInterval(finder, finder.init(here)))
+        return self._search(replace(state, interval=self._ends.around(state.lr)), guessed=not self._ends.are_given)
 
-    def _train(self, state: AutoLRSState) -> Train:
-        steps, shape = state.train_steps, self._shape(state)
-        if self.published:
-            return Train(shape, steps)
-        return Train(shape, steps, observe_every=part_steps(state))
+    def _samples(self, state: AutoLRSState) -> bool:
+        """Whether the training is long enough to pay for step sampling."""
+        if state.total is None:
+            return True
+        costs = GRID_TRIALS * (FINDER_STEPS + (state.bill.evaluation or EVALUATION))
+        return self.overhead is None or costs <= min(FINDER_PART, self.overhead / 2) * state.total
 
-    def _shape(self, state: AutoLRSState) -> Shape:
+    # ------------------------------------------------------------------ search
+
+    def _search(self, state: AutoLRSState, *, guessed: bool = False) -> AutoLRSState:
+        """The search for the next stage, or the stage itself where that cannot be paid for; nothing at the end.
+
+        Args:
+            state: before it.
+            guessed: whether the interval of the first search is but a guess about the optimizer's own lr.
+        """
+        if state.remaining == 0:
+            return replace(state, phase=StagesDone())
+        plan, bounds = plan_search(self._plans, state), self._ends.bounds
+        if plan is None:
+            low, high = bounds
+            return self._begin_stage(state, min(max(state.lr, low), high), StageCode.NOT_SEARCHED, None)
+        if state.stages:
+            return replace(state, phase=Searching(later_search(state, plan, bounds)))
+        return replace(state, phase=Searching(first_search(state, plan, bounds, guessed=guessed)))
+
+    def _trial(self, state: AutoLRSState, searching: Searching) -> Trial:
+        """Of the next lr, as the score needs it."""
+        search, keep = searching.search, self._key(state, searching)
+        lr, steps, stop = search.queue[0], search.steps, when_to_stop(search)
+        match self.scoring:
+            case "annealed":
+                return Trial(annealed(lr, steps), steps, evaluate="end", stop=stop, keep=keep, first=search.first)
+            case "average":
+                return Trial(constant(lr), steps, evaluate="average", stop=stop, keep=keep, first=search.first)
+            case "raw":
+                return Trial(constant(lr), steps, stop=stop, keep=keep, first=search.first)
+
+    def _tried(
+        self, state: AutoLRSState, searching: Searching, seen: TrialLosses, *, cost: float, key: str | None
+    ) -> AutoLRSState:
+        """One candidate more, and the next lr; longer Trials, or the stage, where it was the last.
+
+        Args:
+            state: with what its Trial has cost.
+            searching: the search before it.
+            seen: in its Trial.
+            cost: of that, in steps.
+            key: that its end is held under; None where it is not.
+        """
+        search = replace(searching.search, spent=searching.search.spent + cost)
+        state = replace(with_first_loss(state, seen), watch=with_first_train(state.watch, seen))
+        later = past_bad_batch(search, seen)
+        if later is not None:
+            watch = replace(state.watch, first=later.first)
+            return replace(state, phase=replace(searching, search=later), watch=watch)
+        candidate = from_held_out(search, seen) if self._judges else from_losses(search, seen, form="default")
+        if not state.stages:
+            state = replace(state, watch=with_first_high(state.watch, search, candidate))
+        search = replace(search, candidates=(*search.candidates, candidate))
+        searching = with_next_lr(
+            replace(searching, search=search), state, self._ends.bounds, kappa=self.kappa, judges=self._judges
+        )
+        lr, code = choice(searching, state, self._ends.bounds)
+        kept = nearer(searching.kept, key, seen, lr=candidate.lr, choice=lr)
+        searching = replace(searching, kept=kept)
+        return replace(state, phase=searching) if searching.search.queue else self._found(state, searching, lr, code)
+
+    def _found(self, state: AutoLRSState, searching: Searching, lr: float, code: StageCode) -> AutoLRSState:
+        """A search has ended with this lr: longer Trials about and below it, or the stage."""
+        search = searching.search
+        if search.scouting and code not in (StageCode.ALL_DIVERGED, StageCode.NO_NUMBER):
+            longer = plan_longer(self._plans, state, search)
+            if longer is not None:
+                state = replace(state, lr=lr)
+                return replace(state, phase=Searching(longer_search(state, longer, self._ends.bounds), scouts=search))
+        return self._begin_stage(state, held_lr(searching.kept, lr), code, searching)
+
+    # ------------------------------------------------------- continued Trials
+
+    def _key(self, state: AutoLRSState, searching: Searching) -> str | None:
+        """That the end of the next Trial is held under; None where the stage cannot go on from it."""
+        if not self._goes_on(state, stage_steps(self._plans, state)):
+            return None
+        return key_of_next(searching.search, searching.kept, state.remaining)
+
+    def _goes_on(self, state: AutoLRSState, steps: int) -> bool:
+        """Whether the stage that comes, of so many steps, begins as its Trials train: at its lr, held."""
+        if not state.continues or self.scoring == "annealed":
+            return False
+        falls = self.final == "linear" and steps == state.remaining
+        rises = not state.stages and warmup_steps(self.warmup, state.total) >= 1
+        return not falls and not rises
+
+    # ------------------------------------------------------------------- stage
+
+    def _begin_stage(self, state: AutoLRSState, lr: float, code: StageCode, searched: Searching | None) -> AutoLRSState:
+        """A stage at ``lr``; ``searched`` is what chose it, None where there was no search. Its place is marked."""
+        if state.remaining == 0:
+            return replace(state, phase=StagesDone())
+        steps = stage_steps(self._plans, state)
+        kept = None if searched is None else searched.kept
+        if kept is not None and (kept.lr != lr or not self._goes_on(state, steps)):
+            kept = None
+        stage = LRStage(
+            begin=state.step,
+            steps=steps,
+            lr=lr,
+            code=code,
+            decays=self.final == "linear" and steps == state.remaining,
+            search=None if searched is None else searched.search,
+            scouts=None if searched is None else searched.scouts,
+        )
+        return replace(
+            state,
+            phase=MarkingStage(steps, warming=not state.stages, kept=kept),
+            lr=lr,
+            stages=(*state.stages, stage),
+            watch=replace(state.watch, safe=state.watch.guard.health, part=None),
+        )
+
+    def _shape(self, state: AutoLRSState, training: TrainingStage) -> Shape:
         """The present lr, or its way to zero; the first stage may begin with a ramp."""
-        lr, steps = state.lr, state.train_steps
+        lr, steps = state.lr, training.steps
         decays = state.stages[-1].decays
-        warmup = min(warmup_steps(self, state.total), steps - 1) if state.warming else 0
+        warmup = min(warmup_steps(self.warmup, state.total), steps - 1) if training.warming else 0
         if warmup < 1:
             return ramp(lr, 0.0, steps) if decays else constant(lr)
         knots = (0.0, float(warmup), float(steps))
         if decays:
             return Shape(knots, (lr / (warmup + 1), lr, 0.0), ("linear", "linear"))
         return Shape(knots, (lr / (warmup + 1), lr, lr), ("linear", "hold"))
+
+    def _trained(self, state: AutoLRSState, training: TrainingStage, seen: Trained) -> AutoLRSState:
+        """A part of the stage, or all of it, has been trained: is it sound? Then the next stage is searched for."""
+        look = Look.of(seen)
+        if look.held_out:  # read because the loop gives no losses, and charged
+            bill = replace(state.bill, spent=state.bill.spent + state.bill.evaluation)
+            state = replace(state, bill=bill)
+        state = looked_at(state, training, look)
+        sound = state.phase == training
+        return self._search(state) if sound and look.finished else state
