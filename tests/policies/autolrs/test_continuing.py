@@ -15,8 +15,9 @@ from lrpilot.flight.simulation import SimulationResult, simulate
 from lrpilot.maths.forecast import forecast
 from lrpilot.maths.surrogate import fit_surrogate
 from lrpilot.policies.autolrs import AutoLRS, LRStage, PublishedAutoLRS, StageCode, candidates
-from lrpilot.policies.autolrs.continuing import KEYS, NEAR, held_lr, key_of_next, nearer
 from lrpilot.policies.autolrs.state import (
+    KEYS,
+    NEAR,
     AutoLRSState,
     ContinuingTrial,
     KeptTrial,
@@ -174,20 +175,23 @@ def test_of_two_trials_the_one_nearer_to_the_choice_is_held(choice: float, kept_
     here, held = Progress(0, 280), KeptTrial(KEYS[0], 0.1)
     searching = POLICIES["default_held"].init(Context(0.1, here, continues=True)).phase
     assert isinstance(searching, Searching)
-    key = key_of_next(searching.search, held, here.remaining)
+    searching = replace(searching, kept=held)
+    key = searching.key(here.remaining)
     seen = TrialLosses(here, (1.0, 0.9), 0.9, None)
-    kept = nearer(held, key, seen, lr=0.2, choice=choice)
+    kept = searching.keeping(key, seen, lr=0.2, choice=choice).kept
     assert kept == (held if kept_lr == 0.1 else KeptTrial(KEYS[1], 0.2))
     stopped = replace(seen, stop=StopReason.NON_FINITE)
-    assert nearer(held, key, stopped, lr=0.2, choice=0.2) == held, "which was not held at all"
-    assert nearer(held, None, seen, lr=0.2, choice=0.2) == held, "nor was that"
+    assert searching.keeping(key, stopped, lr=0.2, choice=0.2).kept == held, "which was not held at all"
+    assert searching.keeping(None, seen, lr=0.2, choice=0.2).kept == held, "nor was that"
 
 
 @pytest.mark.parametrize(("decades", "taken"), [(0.0, True), (0.9 * NEAR, True), (-0.9 * NEAR, True), (0.03, False)])
 def test_a_choice_beside_the_lr_that_is_held_takes_that(decades: float, taken: bool) -> None:
+    searching = PAPER.init(Context(0.1, Progress(0, 100))).phase
+    assert isinstance(searching, Searching)
     lr = 0.05 * 10.0**decades
-    assert held_lr(KeptTrial("a", 0.05), lr) == (0.05 if taken else lr)
-    assert held_lr(None, lr) == lr
+    assert replace(searching, kept=KeptTrial("a", 0.05)).held_lr(lr) == (0.05 if taken else lr)
+    assert searching.held_lr(lr) == lr
 
 
 # ----------------------------------------------------------------- the stage

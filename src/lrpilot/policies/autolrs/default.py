@@ -30,8 +30,6 @@ from lrpilot.core.reason import Reason
 from lrpilot.core.settings import check_range, require_each
 from lrpilot.core.shape import Shape, annealed, constant, ramp
 from lrpilot.policies.autolrs.candidates import from_held_out, from_losses
-from lrpilot.policies.autolrs.continuing import gone_on, held_lr, key_of_next, nearer
-from lrpilot.policies.autolrs.interval import HIGHEST, LOWEST, Ends, sampled
 from lrpilot.policies.autolrs.price import PlanSettings, plan_longer, plan_search, stage_steps
 from lrpilot.policies.autolrs.published import PublishedAutoLRS
 from lrpilot.policies.autolrs.reasons import explain
@@ -44,12 +42,21 @@ from lrpilot.policies.autolrs.search import (
     when_to_stop,
     with_next_lr,
 )
-from lrpilot.policies.autolrs.settings import RULES, check_order, require_horizon, warmup_steps
-from lrpilot.policies.autolrs.stage import LRStage, StageCode
+from lrpilot.policies.autolrs.settings import (
+    HIGHEST,
+    LOWEST,
+    RULES,
+    Ends,
+    check_order,
+    require_horizon,
+    warmup_steps,
+)
+from lrpilot.policies.autolrs.stage import LRSearch, LRStage, StageCode
 from lrpilot.policies.autolrs.state import (
     AutoLRSState,
     ContinuingTrial,
     FindingInterval,
+    KeptTrial,
     MarkingStage,
     Phase,
     ReadingLevel,
@@ -57,17 +64,11 @@ from lrpilot.policies.autolrs.state import (
     Searching,
     StagesDone,
     TrainingStage,
+    gone_on,
     moved_on,
     with_first_loss,
 )
-from lrpilot.policies.autolrs.watch import (
-    Look,
-    looked_at,
-    part_steps,
-    steps_left,
-    with_first_high,
-    with_first_train,
-)
+from lrpilot.policies.autolrs.watch import looked_at, part_steps, steps_left
 from lrpilot.policies.finders.step_sampling import StepSampling
 
 PLACE = "stage"
@@ -241,7 +242,7 @@ class AutoLRS(Policy):
                 first = loss if isfinite(loss) else None
                 return self._look_for_interval(replace(here, bill=bill, first_loss=first))
             case FindingInterval() as finding, _:
-                found = sampled(finding, observation)
+                found = finding.after(observation)
                 if isinstance(found, FindingInterval):
                     return replace(here, phase=found)
                 room = DECAY_ROOM if self._judges else 0.0
@@ -298,7 +299,7 @@ class AutoLRS(Policy):
         plan, bounds = plan_search(self._plans, state), self._ends.bounds
         if plan is None:
             low, high = bounds
-            return self._begin_stage(state, min(max(state.lr, low), high), StageCode.NOT_SEARCHED, None)
+            return self._begin_stage(state, min(max(state.lr, low), high), StageCode.NOT_SEARCHED)
         if state.stages:
             return replace(state, phase=Searching(later_search(state, plan, bounds)))
         return replace(state, phase=Searching(first_search(state, plan, bounds, guessed=guessed)))
@@ -328,21 +329,18 @@ class AutoLRS(Policy):
             key: that its end is held under; None where it is not.
         """
         search = replace(searching.search, spent=searching.search.spent + cost)
-        state = replace(with_first_loss(state, seen), watch=with_first_train(state.watch, seen))
-        later = past_bad_batch(search, seen)
+        state, later = with_first_loss(state, seen), past_bad_batch(search, seen)
         if later is not None:
             watch = replace(state.watch, first=later.first)
             return replace(state, phase=replace(searching, search=later), watch=watch)
         candidate = from_held_out(search, seen) if self._judges else from_losses(search, seen, form="default")
         if not state.stages:
-            state = replace(state, watch=with_first_high(state.watch, search, candidate))
-        search = replace(search, candidates=(*search.candidates, candidate))
-        searching = with_next_lr(
-            replace(searching, search=search), state, self._ends.bounds, kappa=self.kappa, judges=self._judges
-        )
-        lr, code = choice(searching, state, self._ends.bounds)
-        kept = nearer(searching.kept, key, seen, lr=candidate.lr, choice=lr)
-        searching = replace(searching, kept=kept)
+            state = replace(state, watch=state.watch.with_first_high(search, candidate))
+        searching = replace(searching, search=replace(search, candidates=(*search.candidates, candidate)))
+        bounds = self._ends.bounds
+        searching = with_next_lr(searching, state, bounds, kappa=self.kappa, judges=self._judges)
+        lr, code = choice(searching, state, bounds)
+        searching = searching.keeping(key, seen, lr=candidate.lr, choice=lr)
         return replace(state, phase=searching) if searching.search.queue else self._found(state, searching, lr, code)
 
     def _found(self, state: AutoLRSState, searching: Searching, lr: float, code: StageCode) -> AutoLRSState:
@@ -353,43 +351,43 @@ class AutoLRS(Policy):
             if longer is not None:
                 state = replace(state, lr=lr)
                 return replace(state, phase=Searching(longer_search(state, longer, self._ends.bounds), scouts=search))
-        return self._begin_stage(state, held_lr(searching.kept, lr), code, searching)
+        kept, scouts = searching.kept, searching.scouts
+        return self._begin_stage(state, searching.held_lr(lr), code, search=search, scouts=scouts, kept=kept)
 
     # ------------------------------------------------------- continued Trials
 
     def _key(self, state: AutoLRSState, searching: Searching) -> str | None:
         """That the end of the next Trial is held under; None where the stage cannot go on from it."""
-        if not self._goes_on(state, stage_steps(self._plans, state)):
-            return None
-        return key_of_next(searching.search, searching.kept, state.remaining)
+        return searching.key(state.remaining) if self._goes_on(state) else None
 
-    def _goes_on(self, state: AutoLRSState, steps: int) -> bool:
-        """Whether the stage that comes, of so many steps, begins as its Trials train: at its lr, held."""
+    def _goes_on(self, state: AutoLRSState) -> bool:
+        """Whether the stage that comes may go on from a Trial: it begins as those train, at its lr, held."""
         if not state.continues or self.scoring == "annealed":
             return False
-        falls = self.final == "linear" and steps == state.remaining
+        falls = self.final == "linear" and stage_steps(self._plans, state) == state.remaining
         rises = not state.stages and warmup_steps(self.warmup, state.total) >= 1
         return not falls and not rises
 
     # ------------------------------------------------------------------- stage
 
-    def _begin_stage(self, state: AutoLRSState, lr: float, code: StageCode, searched: Searching | None) -> AutoLRSState:
-        """A stage at ``lr``; ``searched`` is what chose it, None where there was no search. Its place is marked."""
+    def _begin_stage(
+        self,
+        state: AutoLRSState,
+        lr: float,
+        code: StageCode,
+        *,
+        search: LRSearch | None = None,
+        scouts: LRSearch | None = None,
+        kept: KeptTrial | None = None,
+    ) -> AutoLRSState:
+        """A stage at ``lr``, which the searches found; from the Trial that is kept, where it can go on from that."""
         if state.remaining == 0:
             return replace(state, phase=StagesDone())
         steps = stage_steps(self._plans, state)
-        kept = None if searched is None else searched.kept
-        if kept is not None and (kept.lr != lr or not self._goes_on(state, steps)):
+        decays = self.final == "linear" and steps == state.remaining
+        stage = LRStage(state.step, steps, lr, code, decays=decays, search=search, scouts=scouts)
+        if kept is not None and (kept.lr != lr or not self._goes_on(state)):
             kept = None
-        stage = LRStage(
-            begin=state.step,
-            steps=steps,
-            lr=lr,
-            code=code,
-            decays=self.final == "linear" and steps == state.remaining,
-            search=None if searched is None else searched.search,
-            scouts=None if searched is None else searched.scouts,
-        )
         return replace(
             state,
             phase=MarkingStage(steps, warming=not state.stages, kept=kept),
@@ -412,10 +410,5 @@ class AutoLRS(Policy):
 
     def _trained(self, state: AutoLRSState, training: TrainingStage, seen: Trained) -> AutoLRSState:
         """A part of the stage, or all of it, has been trained: is it sound? Then the next stage is searched for."""
-        look = Look.of(seen)
-        if look.held_out:  # read because the loop gives no losses, and charged
-            bill = replace(state.bill, spent=state.bill.spent + state.bill.evaluation)
-            state = replace(state, bill=bill)
-        state = looked_at(state, training, look)
-        sound = state.phase == training
-        return self._search(state) if sound and look.finished else state
+        state = looked_at(state, training, seen)
+        return self._search(state) if seen.finished and isinstance(state.phase, TrainingStage) else state

@@ -45,11 +45,9 @@ from lrpilot.policies.autolrs.candidates import (
     reading_interval,
     with_surrogate,
 )
-from lrpilot.policies.autolrs.continuing import gone_on, held_lr, key_of_next, nearer
-from lrpilot.policies.autolrs.interval import Ends, sampled
 from lrpilot.policies.autolrs.reasons import explain
-from lrpilot.policies.autolrs.settings import RULES, check_order, doubled, require_horizon, warmup_steps
-from lrpilot.policies.autolrs.stage import LRSearch, LRStage, StageCode
+from lrpilot.policies.autolrs.settings import RULES, Ends, check_order, doubled, require_horizon, warmup_steps
+from lrpilot.policies.autolrs.stage import LRCandidate, LRSearch, LRStage, StageCode
 from lrpilot.policies.autolrs.state import (
     AutoLRSState,
     ContinuingTrial,
@@ -59,6 +57,7 @@ from lrpilot.policies.autolrs.state import (
     StagesDone,
     TrainingStage,
     WarmingUp,
+    gone_on,
     moved_on,
     with_first_loss,
 )
@@ -126,8 +125,8 @@ class PublishedAutoLRS(Policy):
         lengths = {"stage": self.stage, "max_stage": self.max_stage, "warmup": self.warmup}
         require_horizon(here.remaining, lengths)
         finder = StepSampling.paper()
-        finding = FindingInterval(finder, finder.init(context))
-        state = AutoLRSState(finding, context.lr, here.step, here.remaining, continues=context.continues)
+        phase = FindingInterval(finder, finder.init(context))
+        state = AutoLRSState(phase, context.lr, here.step, here.remaining, continues=context.continues)
         return self._warmed_up(state, self._ends.around(state.lr)) if self._ends.are_given else state
 
     def ask(self, state: AutoLRSState) -> Action:
@@ -150,7 +149,7 @@ class PublishedAutoLRS(Policy):
         here, cost = moved_on(state, observation)
         match state.phase, observation:
             case FindingInterval() as finding, _:
-                found = sampled(finding, observation)
+                found = finding.after(observation)
                 if isinstance(found, FindingInterval):
                     return replace(here, phase=found)
                 return self._warmed_up(here, self._ends.within(found.window, here.lr))
@@ -239,45 +238,62 @@ class PublishedAutoLRS(Policy):
         return Trial(constant(search.queue[0]), search.steps, keep=keep, read_every=every)
 
     def _key(self, state: AutoLRSState, searching: Searching) -> str | None:
-        return key_of_next(searching.search, searching.kept, state.remaining) if state.continues else None
-
-    # --------------------------- 3. forecast, 4. lower confidence bound, and over again
+        return searching.key(state.remaining) if state.continues else None
 
     def _tried(
         self, state: AutoLRSState, searching: Searching, seen: TrialLosses, *, cost: float, key: str | None
     ) -> AutoLRSState:
-        """One candidate more: ŷ(τ) of its lr, and the next lr; the stage begins where it was the last."""
-        state, search = with_first_loss(state, seen), searching.search
-        if search.validating:
-            candidate = from_readings(search, seen, first_loss=state.first_loss)
-        else:
-            candidate = from_losses(search, seen, form="paper")
-        search = replace(search, candidates=(*search.candidates, candidate), spent=search.spent + cost)
-        search = with_surrogate(search, top=search.max_lr, kappa=self.kappa)
-        over = len(search.candidates) >= search.most or _is_spent(search, state)
-        search = replace(search, queue=() if over else next_lrs(search))
-        lr, code = self._choice(state, search)
-        kept = nearer(searching.kept, key, seen, lr=candidate.lr, choice=lr)
-        if search.queue:
-            return replace(state, phase=Searching(search, kept=kept))
-        return self._begin_stage(state, held_lr(kept, lr), code, replace(searching, search=search, kept=kept))
+        """One candidate more: its forecast, and the next lr; the stage begins where it was the last.
 
-    # --------------------------------------- 5. the stage, at the lowest forecast
+        Args:
+            state: with what its Trial has cost.
+            searching: the search before it.
+            seen: in its Trial.
+            cost: of that, in steps.
+            key: that its end is held under; None where it is not.
+        """
+        state, search = with_first_loss(state, seen), searching.search
+        candidate = self._forecast(state, search, seen)
+        search = replace(search, candidates=(*search.candidates, candidate), spent=search.spent + cost)
+        search = self._with_next_lr(state, search)
+        lr, code = self._choice(state, search)
+        searching = replace(searching, search=search).keeping(key, seen, lr=candidate.lr, choice=lr)
+        return replace(state, phase=searching) if search.queue else self._begin_stage(state, searching, lr, code)
+
+    # ------------------------------------------------------- 3. the forecast
+
+    def _forecast(self, state: AutoLRSState, search: LRSearch, seen: TrialLosses) -> LRCandidate:
+        """ŷ(η), the loss at the end of the stage: y(x) = a·exp(b·x) + c through those of the Trial, read at x = τ."""
+        if search.validating:
+            return from_readings(search, seen, first_loss=state.first_loss)
+        return from_losses(search, seen, form="paper")
+
+    # ------------------------------------ 4. the next lr, by Bayesian optimisation
+
+    def _with_next_lr(self, state: AutoLRSState, search: LRSearch) -> LRSearch:
+        """The next η: argmin mean(x) − κ·std(x) over x = log10 η, of a Gaussian process through all ŷ. None after k."""
+        search = with_surrogate(search, top=search.max_lr, kappa=self.kappa)
+        # A search that is paid for out of the steps that are left has found the lr of nothing where these are spent.
+        spent = state.bill.charged and state.remaining is not None and search.spent >= state.remaining
+        over = len(search.candidates) >= search.most or spent
+        return replace(search, queue=() if over else next_lrs(search))
+
+    # ------------------------------------------------------------ 5. the stage
 
     def _choice(self, state: AutoLRSState, search: LRSearch) -> tuple[float, StageCode]:
-        """η of the stage, the first of equals; and how it came about."""
+        """η of the stage = argmin ŷ(η) over those that were tried, the first of equals; and how it came about."""
         failed = all_failed(search, lr=state.lr, trained=bool(state.stages))
         if failed is not None:
             return failed
         lr = min(search.candidates, key=lambda one: one.score).lr
         return lr, edge_code(lr, *self._ends.bounds)
 
-    def _begin_stage(self, state: AutoLRSState, lr: float, code: StageCode, searched: Searching) -> AutoLRSState:
+    def _begin_stage(self, state: AutoLRSState, searched: Searching, lr: float, code: StageCode) -> AutoLRSState:
         """The stage that was searched for, from its beginning or from where the Trial of its lr has come to."""
         if state.remaining == 0:
             return replace(state, phase=StagesDone())
+        lr, kept = searched.held_lr(lr), searched.kept
         stage = LRStage(begin=state.step, steps=self._tau(state), lr=lr, code=code, search=searched.search)
-        kept = searched.kept
         phase: Phase = TrainingStage(stage.steps) if kept is None or kept.lr != lr else ContinuingTrial(kept)
         return replace(state, phase=phase, lr=lr, stages=(*state.stages, stage))
 
@@ -290,8 +306,3 @@ class PublishedAutoLRS(Policy):
             stage = replace(stage, code=StageCode.LOST)
         phase: Phase = StagesDone() if state.remaining == 0 else TrainingStage(max(1, state.remaining or 1))
         return replace(state, phase=phase, stages=(*state.stages[:-1], stage))
-
-
-def _is_spent(search: LRSearch, state: AutoLRSState) -> bool:
-    """Whether the search, paid for out of the steps that are left, has cost as many as these."""
-    return state.bill.charged and state.remaining is not None and search.spent >= state.remaining

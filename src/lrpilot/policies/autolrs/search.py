@@ -23,8 +23,8 @@ from lrpilot.policies.autolrs.candidates import (
     spacing,
     with_surrogate,
 )
-from lrpilot.policies.autolrs.interval import Lrs
 from lrpilot.policies.autolrs.price import SearchPlan
+from lrpilot.policies.autolrs.settings import Lrs
 from lrpilot.policies.autolrs.stage import LRSearch, StageCode
 from lrpilot.policies.autolrs.state import AutoLRSState, Searching
 

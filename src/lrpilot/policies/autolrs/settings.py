@@ -1,7 +1,8 @@
-"""What the published and the default AutoLRS have in common in their settings: ranges, and lengths in steps."""
+"""What the published and the default AutoLRS have in common in their settings: ranges, the lrs allowed, lengths."""
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from lrpilot.core.settings import (
     Rule,
@@ -18,7 +19,14 @@ from lrpilot.core.settings import (
 from lrpilot.errors import SettingError
 
 Length = int | float  # steps, or a part of the training
+Lrs = tuple[float, float]  # from the smallest to the largest, natural units
 
+# The lrs that are searched where no interval is given.
+LOWEST, HIGHEST = 1e-7, 10.0
+# Where step sampling has no suggestion: decades below and above the optimizer's own lr.
+BELOW, ABOVE = 2.0, 1.0
+# Where it is not asked: decades to each side of it with which the search begins.
+AROUND = 1.0
 # A search is never smaller: it would be a guess at a price.
 LEAST_TRIALS = 3
 
@@ -72,6 +80,60 @@ def require_horizon(remaining: int | None, lengths: Mapping[str, Length | None],
         return
     needs = {name: isinstance(length, float) and length > 0 for name, length in lengths.items()}
     refuse_open_horizon("AutoLRS", needs | {"final": falls}, "stages and warmup in steps and final=None")
+
+
+# -------------------------------------------------------------------- the interval
+
+
+class Ends(NamedTuple):
+    """The ends of the interval that are given, natural units; None for one that is not."""
+
+    min_lr: float | None
+    max_lr: float | None
+
+    @property
+    def are_given(self) -> bool:
+        """Whether both are."""
+        return self.min_lr is not None and self.max_lr is not None
+
+    @property
+    def bounds(self) -> Lrs:
+        """The lrs that no search leaves: the ends that are given, and else those of step sampling, or a decade beyond.
+
+        They may be in the wrong order where the settings have not been checked.
+        """
+        low, high = self.min_lr, self.max_lr
+        return low or min(LOWEST, (high or HIGHEST) / 10.0), high or max(HIGHEST, 10.0 * (low or LOWEST))
+
+    def around(self, lr: float) -> Lrs:
+        """The interval that is given; where it is not, what lies about the optimizer's own lr."""
+        low, high = self.bounds
+        lr = min(max(lr, low), high)
+        return self._put_in(lr * 10.0**-AROUND, lr * 10.0**AROUND)
+
+    def within(self, window: Lrs | None, lr: float, *, room: float = 0.0) -> Lrs:
+        """The interval that is given, and the window of step sampling for what is not.
+
+        Args:
+            window: of step sampling; None where it has no suggestion.
+            lr: the optimizer's own, about which the interval lies then.
+            room: decades above the window that belong to the interval too.
+        """
+        if window is None:
+            return self._put_in(lr * 10.0**-BELOW, lr * 10.0**ABOVE)
+        return self._put_in(window[0], window[1] * 10.0**room)
+
+    def _put_in(self, low: float, high: float) -> Lrs:
+        """The interval within the allowed lrs, with the ends that are given in place of its own."""
+        lowest, highest = self.bounds
+        low, high = self.min_lr or max(low, lowest), self.max_lr or min(high, highest)
+        if low < high:
+            return low, high
+        # One end is given, and the other lies beyond it.
+        return (low, low * 10.0**AROUND) if self.min_lr else (high * 10.0**-AROUND, high)
+
+
+# ------------------------------------------------------------------------- lengths
 
 
 def doubled(stage: Length, max_stage: Length | None, doublings: int, total: int | None) -> int:

@@ -3,48 +3,42 @@
 import math
 from dataclasses import replace
 
-from lrpilot.core.actions import HeldOut, Observation, TrialLosses
+from lrpilot.core.actions import Done, HeldOut, Observation, TrialLosses
 from lrpilot.core.codec import record
-from lrpilot.policies.autolrs.stage import LRSearch, LRStage
+from lrpilot.found import FoundLR
+from lrpilot.policies.autolrs.stage import LRCandidate, LRSearch, LRStage
 from lrpilot.policies.finders.step_sampling import StepSampling, StepSamplingState
 from lrpilot.policies.guard import Guard, Health
+
+# Where Trials may be continued, the one that the stage would go on from is held under one key, and the next is flown
+# under the other.
+KEYS = ("one trial", "the other")
+# A choice so near to the lr of the Trial that is held, in decades, takes that lr: no Trial tells the two apart.
+NEAR = 0.02
 
 # --------------------------------------------------------------------- phases
 
 
 @record
-class KeptTrial:
-    """The Trial whose end is held.
-
-    Attributes:
-        key: it is held under.
-        lr: it was flown at, natural units.
-    """
-
-    key: str
-    lr: float
-
-
-@record
 class FindingInterval:
-    """Step sampling looks for the interval.
-
-    Attributes:
-        finder: that looks.
-        found: its own state.
-    """
+    """Step sampling (``finder``) looks for the interval; ``found`` is its own state."""
 
     finder: StepSampling
     found: StepSamplingState
 
+    def after(self, observation: Observation) -> "FindingInterval | FoundLR":
+        """With one more of its measurements; what it has found where it is done."""
+        found = self.finder.tell(self.found, observation)
+        action = self.finder.ask(found)
+        if not isinstance(action, Done):
+            return replace(self, found=found)
+        result: FoundLR = action.result
+        return result
+
 
 @record
 class WarmingUp:
-    """A straight ramp before the first search (published).
-
-    Attributes:
-        steps: of it.
-    """
+    """A straight ramp of so many steps before the first search (published)."""
 
     steps: int
 
@@ -52,6 +46,14 @@ class WarmingUp:
 @record
 class ReadingLevel:
     """The held-out loss before the first search is read (default)."""
+
+
+@record
+class KeptTrial:
+    """The Trial whose end is held under ``key``; it was flown at ``lr``, natural units."""
+
+    key: str
+    lr: float
 
 
 @record
@@ -67,6 +69,37 @@ class Searching:
     search: LRSearch
     scouts: LRSearch | None = None
     kept: KeptTrial | None = None
+
+    def key(self, remaining: int | None) -> str | None:
+        """That the end of the next Trial is to be held under; None where it has more steps than remain."""
+        if remaining is not None and self.search.steps > remaining:
+            return None
+        return KEYS[1] if self.kept is not None and self.kept.key == KEYS[0] else KEYS[0]
+
+    def keeping(self, key: str | None, seen: TrialLosses, *, lr: float, choice: float) -> "Searching":
+        """After one more Trial: of it and the one that is held, that stays whose lr is nearer to the choice.
+
+        Published that is the best one. The default may choose the present lr although another did as well.
+
+        Args:
+            key: that the Trial was flown under; None where its end was not to be held.
+            seen: what it came to; where it was stopped its end is not held.
+            lr: that it was flown at, natural units.
+            choice: the lr of the stage, were it to begin now.
+        """
+        if key is None or seen.stop is not None:
+            return self
+        if self.kept is not None and _decades(self.kept.lr, choice) <= _decades(lr, choice):
+            return self
+        return replace(self, kept=KeptTrial(key, lr))
+
+    def held_lr(self, lr: float) -> float:
+        """The lr of a stage: that of the Trial that is held, where it makes no difference."""
+        return lr if self.kept is None or _decades(lr, self.kept.lr) > NEAR else self.kept.lr
+
+
+def _decades(one: float, other: float) -> float:
+    return abs(math.log10(one / other))
 
 
 @record
@@ -86,23 +119,14 @@ class MarkingStage:
 
 @record
 class ContinuingTrial:
-    """The stage goes on from the Trial that chose its lr.
-
-    Attributes:
-        kept: that Trial.
-    """
+    """The stage goes on from the Trial that chose its lr."""
 
     kept: KeptTrial
 
 
 @record
 class TrainingStage:
-    """The stage is trained.
-
-    Attributes:
-        steps: of the Train that is asked for.
-        warming: whether it begins with a ramp to the lr.
-    """
+    """The stage is trained: ``steps`` of it, which begin with a ramp to its lr where it is ``warming``."""
 
     steps: int
     warming: bool = False
@@ -155,9 +179,8 @@ class Watch:
     Attributes:
         guard: who is to blame, what is lost, and the ceiling.
         safe: health where the present stage began: what a Rewind goes back to.
-        first_train: training loss where the first search began, of one batch; None before.
-        first_high: largest training loss there, of as many batches as a Trial has steps: in the one with the smallest
-            lr; None before one has come to its end.
+        first_high: largest training loss where the first search began, of as many batches as a Trial has steps: in the
+            one with the smallest lr; None before one has come to its end.
         first: batch that the Trials of the next search begin with: those before gave no number.
         part: steps between two looks at a stage in which a loss was no number, each of which ends with a mark; None
             where there was none.
@@ -165,10 +188,15 @@ class Watch:
 
     guard: Guard = Guard()
     safe: Health | None = None
-    first_train: float | None = None
     first_high: float | None = None
     first: int = 0
     part: int | None = None
+
+    def with_first_high(self, search: LRSearch, candidate: LRCandidate) -> "Watch":
+        """After a Trial of the first search, which was ``search`` before it."""
+        if candidate.tried.diverged or candidate.lr > min(search.lrs, default=math.inf):
+            return self
+        return replace(self, first_high=candidate.tried.high)
 
 
 @record
@@ -185,6 +213,7 @@ class AutoLRSState:
         stages: every stage so far, the present one last.
         bill: what it all costs.
         first_loss: loss where the first search began: held-out where that was read, else training; None before.
+        first_train: training loss there, of one batch; None before.
         watch: over the training; the published rules keep none.
     """
 
@@ -197,6 +226,7 @@ class AutoLRSState:
     stages: tuple[LRStage, ...] = ()
     bill: SearchBill = SearchBill()
     first_loss: float | None = None
+    first_train: float | None = None
     watch: Watch = Watch()
 
     @property
@@ -221,7 +251,27 @@ def moved_on(state: AutoLRSState, observation: Observation) -> tuple[AutoLRSStat
 
 
 def with_first_loss(state: AutoLRSState, seen: TrialLosses) -> AutoLRSState:
-    """With the loss at the very first search: that which was read there, or else of the first Trial that has one."""
-    if state.first_loss is not None or not seen.losses or not math.isfinite(seen.losses[0]):
+    """With the losses where the first search began: of its first Trial that has one, where none was read before."""
+    if state.first_train is not None or not seen.losses or not math.isfinite(seen.losses[0]):
         return state
-    return replace(state, first_loss=seen.losses[0])
+    first = state.first_loss if state.first_loss is not None else seen.losses[0]
+    return replace(state, first_loss=first, first_train=seen.losses[0])
+
+
+def gone_on(before: AutoLRSState, state: AutoLRSState) -> tuple[AutoLRSState, int]:
+    """The flight now that the Trial's steps are the first of its stage, and the steps of the stage that are left.
+
+    Args:
+        before: the state in which it was asked for.
+        state: the same, with the steps taken and left since then.
+    """
+    stage = state.stages[-1]
+    taken = state.step - stage.begin
+    rest = stage.steps - taken
+    if state.remaining is not None:
+        # A budget gives back what the Trial has cost, and the last stage has all that is left.
+        rest = state.remaining if stage.steps == before.remaining else min(rest, state.remaining)
+    rest = max(0, rest)
+    stage = replace(stage, steps=taken + rest, continued=taken)
+    bill = replace(state.bill, spent=max(0.0, state.bill.spent - taken))
+    return replace(state, stages=(*state.stages[:-1], stage), bill=bill), rest

@@ -9,11 +9,11 @@ import math
 from dataclasses import replace
 from statistics import median
 
-from lrpilot.core.actions import Trained, TrialLosses
+from lrpilot.core.actions import Trained
 from lrpilot.core.codec import record
 from lrpilot.core.trials import ERRORS, gained_nothing, standard_error
 from lrpilot.maths.peak import KILL_MARGIN, KILLED, wrecked_above
-from lrpilot.policies.autolrs.stage import LRCandidate, LRSearch, LRStage
+from lrpilot.policies.autolrs.stage import LRStage
 from lrpilot.policies.autolrs.state import AutoLRSState, MarkingStage, RewindingStage, TrainingStage, Watch
 from lrpilot.policies.guard import ROUNDING, SHARE, Health, mean_and_spread
 
@@ -73,39 +73,21 @@ class Look:
         return self.held_out or len(self.losses) >= LEAST_LOOK
 
 
-# ---------------------------------------------------------- where the training began
-
-
-def with_first_train(watch: Watch, seen: TrialLosses) -> Watch:
-    """With the training loss at the very first search, from the first Trial that has one."""
-    if watch.first_train is not None or not seen.losses or not math.isfinite(seen.losses[0]):
-        return watch
-    return replace(watch, first_train=seen.losses[0])
-
-
-def with_first_high(watch: Watch, search: LRSearch, candidate: LRCandidate) -> Watch:
-    """With the largest training loss there: that of the candidate, where it is a sound one with the smallest lr so far.
-
-    Args:
-        watch: in the first search of a training.
-        search: before the candidate.
-        candidate: the last one.
-    """
-    if candidate.tried.diverged or candidate.lr > min(search.lrs, default=math.inf):
-        return watch
-    return replace(watch, first_high=candidate.tried.high)
-
-
-def _start(state: AutoLRSState, look: Look) -> float | None:
-    """The loss where the training began, of the kind that is looked at: held-out and training losses may lie apart."""
-    return state.first_loss if look.held_out else state.watch.first_train
-
-
 # -------------------------------------------------------------------- is it lost?
 
 
-def looked_at(state: AutoLRSState, training: TrainingStage, look: Look) -> AutoLRSState:
-    """After a look: the training goes on, or back to the mark; where it goes on after a bad batch, to a new mark."""
+def looked_at(state: AutoLRSState, training: TrainingStage, seen: Trained) -> AutoLRSState:
+    """After a look at a part of the stage: it goes on, or back to its mark; after bad batches it is marked anew.
+
+    Args:
+        state: where the part has ended.
+        training: the stage, to the end of which the phase stays this where all is sound.
+        seen: of the part.
+    """
+    look = Look.of(seen)
+    if look.held_out:  # read because the loop gives no losses
+        bill = replace(state.bill, spent=state.bill.spent + state.bill.evaluation)
+        state = replace(state, bill=bill)
     if look.no_number:
         return _after_no_number(state, training, look)
     if _is_wreck(state, look):
@@ -158,6 +140,11 @@ def _has_gained(state: AutoLRSState, look: Look) -> bool:
         return True
     # The median of the later half: a ramp comes first, and losses may leap.
     return median(look.losses[len(look.losses) // 2 :]) <= wrecked_above(best, start, KILLED)
+
+
+def _start(state: AutoLRSState, look: Look) -> float | None:
+    """The loss where the training began, of the kind that is looked at: held-out and training losses may lie apart."""
+    return state.first_loss if look.held_out else state.first_train
 
 
 def _has_risen(state: AutoLRSState, look: Look) -> bool:
