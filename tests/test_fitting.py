@@ -25,7 +25,7 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.errors import DataError, PolicyError, SettingError, StateError, StepError
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
 from small_training import (
     Listed,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lrpilot.flight.simulation import simulate
     from lrpilot.pilot import Pilot
     from lrpilot.policies.autolrs import AutoLRS
-    from lrpilot.policies.lr_tuner.policy import LRTuner
+    from lrpilot.policies.lr_tuner import LRTuner
     from lrpilot.policies.schedules.schedule import Schedule
     from lrpilot.policies.weighted_factors import WeightedFactors
     from lrpilot.training import Training
@@ -46,7 +46,7 @@ _HOMES = {
     "Budget": "lrpilot.budget",
     "FindCode": "lrpilot.core.status",
     "LRPilotError": "lrpilot.errors",
-    "LRTuner": "lrpilot.policies.lr_tuner.policy",
+    "LRTuner": "lrpilot.policies.lr_tuner",
     "Pilot": "lrpilot.pilot",
     "Schedule": "lrpilot.policies.schedules.schedule",
     "Training": "lrpilot.training",

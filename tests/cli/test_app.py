@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lrpilot.cli import demo_tasks
+from lrpilot.cli import demos
 from lrpilot.cli.app import app
 from lrpilot.cli.demo import verdict
 from lrpilot.cli.options import parse_budget, parse_lr, parse_warmup
@@ -395,7 +395,7 @@ def test_env_knows_this_machine() -> None:
 
 
 def test_demo_tells_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_tasks, "DIGITS_STEPS", 1200)
+    monkeypatch.setattr(demos, "DIGITS_STEPS", 1200)
     document = call_json("demo", "--seeds", "1", "--out", "here")
     rows = {row["row"]: row for row in document["rows"]}
     assert list(rows) == ["default lr ÷ 30", "default lr", "default lr × 30", "found lr", "found, equal compute"]
@@ -410,7 +410,7 @@ def test_demo_tells_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_demo_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_tasks, "DIGITS_STEPS", 30)
+    monkeypatch.setattr(demos, "DIGITS_STEPS", 30)
     result = call("demo", "--seeds", "1", "--out", "here")
     assert result.exit_code == 0, result.output
     assert "found lr" in result.stdout and "a search cost" in result.stdout

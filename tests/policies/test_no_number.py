@@ -10,13 +10,14 @@ from lrpilot import AutoLRS, LRTuner, WeightedFactors, simulate
 from lrpilot.core.policy import Policy
 from lrpilot.flight.landscape import NoisyQuadratic, QuadraticState
 from lrpilot.flight.simulation import SimulationResult
+from lrpilot.policies.lr_tuner import PublishedLRTuner
 
 NAN = float("nan")
 STEPS = 400
 LR = 0.02
 POLICIES = {
     "lr_tuner": LRTuner(overhead=None, exploit="linear"),
-    "lr_tuner_paper": LRTuner(0.2, lr=LR, window=20, superbatch=4, clip=1e-3, overhead=None, exploit="saturation"),
+    "lr_tuner_paper": PublishedLRTuner(0.2, lr=LR, window=20, superbatch=4, saturation=10.0, clip=1e-3),
     "weighted_factors": WeightedFactors(),
     "autolrs": AutoLRS(1e-3, 1.0, overhead=1.0),
     "autolrs_own_interval": AutoLRS(),

@@ -1,15 +1,16 @@
 """What is counted of recorded Lines, on Lines written by hand."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lrpilot.core.actions import Line, Progress
 from lrpilot.core.policy import Context
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
-from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
+from lrpilot.policies.lr_tuner.state import LRTunerState, ReadingLine, SuperbatchLevel
 from lrpilot_bench.studies.line_decisions import (
     ALLOWANCES,
     PAPER_BATCHES,
@@ -31,8 +32,8 @@ def bowl(best: float, *, noise: float = 0.0) -> Callable[[float, int], float]:
 def due(tuner: LRTuner, loss: Callable[[float, int], float]) -> LRTunerState:
     """The state in which a Line is due."""
     state = tuner.init(Context(0.1, Progress(100, 1300)))
-    level = tuple(loss(1.0, batch) for batch in range(state.superbatch))
-    return LRTunerState(**{**vars(state), "stage": "line", "level": SuperbatchLevel(level, 100)})
+    level = tuple(loss(1.0, batch) for batch in range(tuner.superbatch))
+    return replace(state, phase=ReadingLine(), level=SuperbatchLevel(level, 100))
 
 
 def decided(tuner: LRTuner, loss: Callable[[float, int], float]) -> tuple[dict[str, float], list[Line]]:

@@ -10,8 +10,9 @@ import pytest
 from lrpilot import AutoLRS
 from lrpilot.policies.autolrs import PublishedAutoLRS
 from lrpilot_bench.studies import search_cost
+from lrpilot_bench.studies.forecast_page import page
 from lrpilot_bench.studies.search_cost import LEAST_STEP_MS, LIMIT, RECORD, ROWS, WARM, measure
-from lrpilot_bench.studies.search_cost_page import holds, reading, search_section
+from lrpilot_bench.studies.search_cost_page import holds, reading
 from small_training import make_batches, make_training
 
 SEEN: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
@@ -33,7 +34,7 @@ def test_on_record_trials_without_a_reading_cost_little_more_than_their_steps() 
 
 
 def test_the_page_says_of_every_row_whether_it_keeps_the_limit() -> None:
-    rows = [line for line in search_section().splitlines() if line.startswith(("| default", "| published"))]
+    rows = [line for line in page().splitlines() if line.startswith(("| default", "| published"))]
     assert len(rows) == len(SEEN["rows"])
     for line, row in zip(rows, SEEN["rows"], strict=True):
         assert line.endswith("| holds |") is holds(SEEN, row)

@@ -29,18 +29,25 @@ from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simulate
-from lrpilot.policies.lr_tuner.policy import LRTuner
-from lrpilot.policies.lr_tuner.recovery import undone
-from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS, LossDrop
-from lrpilot.policies.lr_tuner.state import LRChange, LRTunerState
+from lrpilot.policies.lr_tuner import LRTuner, PublishedLRTuner
+from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS, undone
+from lrpilot.policies.lr_tuner.state import (
+    LossDrop,
+    LRChange,
+    LRTunerState,
+    PresentLR,
+    ReadingSuperbatch,
+    RewindingWindow,
+)
 
 NAN, INF = math.nan, math.inf
 # (kept steps, lr, factor, batch) -> loss
 Losses = Callable[[int, float, float, int], float]
+Tuner = LRTuner | PublishedLRTuner
 
 DEFAULT = LRTuner(0.5, window=10, overhead=None)  # but for its short windows
 SATURATING = replace(DEFAULT, exploit="saturation")
-PUBLISHED = replace(SATURATING, superbatch=3, saturation=10, clip=1.0)
+PUBLISHED = PublishedLRTuner(0.5, window=10, superbatch=3, saturation=10, clip=1.0)
 EXPLORING = replace(SATURATING, explore=1.0)
 
 
@@ -62,7 +69,7 @@ class Flown:
         return [at for at, action in zip(self.at, self.actions, strict=True) if isinstance(action, kind)]
 
 
-def fly(policy: LRTuner, losses: Losses, *, lr: float = 0.1, total: int | None = 100, fail: Any = None) -> Flown:
+def fly(policy: Tuner, losses: Losses, *, lr: float = 0.1, total: int | None = 100, fail: Any = None) -> Flown:
     """Ask and tell to the end (200 steps of an open horizon).
 
     ``fail(step, lr)`` ends a Train with a NaN in its second step: the first loss is that of the weights before it.
@@ -148,8 +155,8 @@ def test_the_six_rows_of_the_paper(
     made = LRTuner.paper(name)
     assert (made.explore, made.saturation, made.clip, made.lr) == (explore, saturation, clip, lr)
     assert made.window == window and type(made.window) is type(window)
-    assert (made.superbatch, made.step_factor, made.overhead) == (100, 1.0, None)
-    assert made.published and made.name == "lr_tuner_paper"
+    assert (made.superbatch, made.step_factor) == (100, 1.0)
+    assert type(made) is PublishedLRTuner and made.name == "lr_tuner_paper"
 
 
 def test_seeds_follow_the_optimizer() -> None:
@@ -166,13 +173,13 @@ def test_seeds_follow_the_optimizer() -> None:
 def test_windows_and_superbatches_are_counted_in_your_epochs() -> None:
     # 15 epochs of 188 steps: two windows an epoch, one superbatch of 100 in it
     made = LRTuner.paper("fashion-mnist", epochs=15)
-    state = made.init(Context(0.1, Progress(0, 15 * 188)))
-    assert (state.window, state.superbatch, state.superbatches) == (94, 100, 1)
+    layout = made.init(Context(0.1, Progress(0, 15 * 188))).layout
+    assert (layout.window, layout.superbatch, layout.superbatches) == (94, 100, 1)
     # 40 batches an epoch: no superbatch is larger
-    state = made.init(Context(0.1, Progress(0, 15 * 40)))
-    assert (state.window, state.superbatch, state.superbatches) == (20, 40, 1)
-    state = LRTuner.paper("cifar10").init(Context(0.1, Progress(0, 200 * 391)))
-    assert (state.window, state.superbatch, state.superbatches) == (1000, 100, 3)
+    layout = made.init(Context(0.1, Progress(0, 15 * 40))).layout
+    assert (layout.window, layout.superbatch, layout.superbatches) == (20, 40, 1)
+    layout = LRTuner.paper("cifar10").init(Context(0.1, Progress(0, 200 * 391))).layout
+    assert (layout.window, layout.superbatch, layout.superbatches) == (1000, 100, 3)
 
 
 def test_a_published_window_by_hand() -> None:
@@ -205,7 +212,7 @@ def test_superbatches_take_turns_within_an_epoch() -> None:
 
 
 @pytest.mark.parametrize("policy", [PUBLISHED, SATURATING], ids=["published", "ours"])
-def test_explore_accepts_increases_only(policy: LRTuner) -> None:
+def test_explore_accepts_increases_only(policy: Tuner) -> None:
     up = fly(policy, bowl(best_lr=0.2))
     assert max(up.lrs) == pytest.approx(0.2)
     down = fly(policy, bowl(best_lr=0.05))
@@ -214,7 +221,7 @@ def test_explore_accepts_increases_only(policy: LRTuner) -> None:
 
 
 @pytest.mark.parametrize("policy", [PUBLISHED, SATURATING], ids=["published", "ours"])
-def test_exploit_asks_only_when_saturated(policy: LRTuner) -> None:
+def test_exploit_asks_only_when_saturated(policy: Tuner) -> None:
     steady = fly(replace(policy, explore=0.0), bowl(best_lr=0.05))
     assert not steady.lines and set(steady.lrs[2:]) == {0.1}, "the loss falls as fast as it did: no Line at all"
     stalled = fly(replace(policy, explore=0.0), lambda step, *at: bowl(best_lr=0.05)(min(step, 40), *at))
@@ -249,7 +256,7 @@ def test_explore_zero_is_the_papers_no_explore() -> None:
 
 
 @pytest.mark.parametrize("policy", [PUBLISHED, SATURATING], ids=["published", "ours"])
-def test_a_held_explore_reads_no_line(policy: LRTuner) -> None:
+def test_a_held_explore_reads_no_line(policy: Tuner) -> None:
     flown = fly(replace(policy, explore_lr="held"), bowl(best_lr=0.2))
     assert set(flown.lrs[2:50]) == {0.1}
     assert not [a for a, at in zip(flown.actions, flown.at, strict=True) if a in flown.lines and at < 50]
@@ -292,17 +299,19 @@ def test_the_default_undoes_what_did_harm_and_remembers_it() -> None:
 
     flown = fly(EXPLORING, loss, total=60)
     assert flown.state.tally.undone == 1 and flown.steps_of(Rewind) == [22]
-    assert flown.state.ceiling == pytest.approx(math.sqrt(0.1 * 0.2))
+    assert flown.state.guard.ceiling == pytest.approx(math.sqrt(0.1 * 0.2))
     assert sorted(set(flown.lrs[23:]))[-1] == pytest.approx(math.sqrt(0.1 * 0.2)), "half way to what failed"
     assert flown.state.trust.radius <= 1.0
 
 
 def test_an_undone_change_leaves_the_drop_rates_of_the_old_lr() -> None:
     old = (LossDrop(10, 5.0), LossDrop(10, 1.0))
-    state = replace(SATURATING.init(Context(0.1, Progress(0, 100))), lr=0.3, marked=True)
-    back = undone(replace(state, change=LRChange(0.1, old), drops=(LossDrop(10, -3.0),)))
-    assert (back.lr, back.drops, back.change, back.stage) == (0.1, old, None, "rewind")
-    assert undone(replace(state, lr=0.05, change=LRChange(0.1, old))).ceiling == INF, "a failed decrease sets no limit"
+    state = replace(SATURATING.init(Context(0.1, Progress(0, 100))), marked=True)
+    change = LRChange(0.1, old)
+    back = undone(replace(state, present=PresentLR(0.3, (LossDrop(10, -3.0),), change)))
+    assert back.present == PresentLR(0.1, old, None) and back.phase == RewindingWindow()
+    back = undone(replace(state, present=PresentLR(0.05, (), change)))
+    assert back.guard.ceiling == INF, "a failed decrease sets no limit"
 
 
 def test_a_loss_that_is_no_number_rewinds_and_halves() -> None:
@@ -512,18 +521,33 @@ def test_it_resumes_anywhere() -> None:
         ({"superbatch": 1}, "superbatch must be an int >= 2"),
         ({"max_batches": 2}, "max_batches must be at least the superbatch, got 2 and 4"),
         ({"saturation": 1.0}, "saturation must be finite and > 1"),
-        ({"clip": -1.0}, "clip must be finite and > 0"),
         ({"step_factor": math.nan}, "step_factor must be"),
         ({"overhead": 0}, "overhead must be"),
         ({"confidence": 1.0}, r"confidence must be in \(0, 1\)"),
         ({"explore_lr": "free"}, "explore_lr must be 'tuned' or 'held'"),
         ({"exploit": "cosine"}, "exploit must be 'linear' or 'saturation'"),
-        ({"epochs": 0}, "epochs must be finite and > 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         LRTuner(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"explore": 1.5}, r"explore must be in \[0, 1\], got 1.5"),
+        ({"window": 1}, "window must be an int >= 2"),
+        ({"superbatch": 1}, "superbatch must be an int >= 2"),
+        ({"saturation": 1.0}, "saturation must be finite and > 1"),
+        ({"clip": -1.0}, "clip must be finite and > 0"),
+        ({"explore_lr": "free"}, "explore_lr must be 'tuned' or 'held'"),
+        ({"epochs": 0}, "epochs must be finite and > 0"),
+    ],
+)
+def test_published_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        replace(PUBLISHED, **settings)
 
 
 def test_an_open_horizon_needs_settings_without_an_end() -> None:
@@ -538,7 +562,7 @@ def test_an_open_horizon_needs_settings_without_an_end() -> None:
 
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 11, 12, 13])
 @pytest.mark.parametrize("policy", [PUBLISHED, SATURATING, DEFAULT, LRTuner()])
-def test_short_trainings_are_trained_to_their_end(policy: LRTuner, total: int) -> None:
+def test_short_trainings_are_trained_to_their_end(policy: Tuner, total: int) -> None:
     flown = fly(policy, bowl(), total=total)
     assert len(flown.lrs) == total
 
@@ -547,6 +571,6 @@ def test_it_wants_to_be_told_of_what_it_asked_for() -> None:
     state = SATURATING.init(Context(0.1, Progress(0, 100)))
     with pytest.raises(PolicyError, match="told of what it asked for, Trained, got HeldOut"):
         SATURATING.tell(state, HeldOut(Progress(1, 99), 1.0))
-    level = replace(state, stage="level")
+    level = replace(state, phase=ReadingSuperbatch())
     with pytest.raises(PolicyError, match="LineLosses, got HeldOut"):
         SATURATING.tell(level, HeldOut(Progress(1, 99), 1.0))

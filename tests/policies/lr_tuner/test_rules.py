@@ -6,22 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.policies.lr_tuner.line import LineReading, full_rows, next_block, region, three_factors, weigh
+from lrpilot.policies.lr_tuner.reading import full_rows, next_block, region, three_factors, weigh
 from lrpilot.policies.lr_tuner.rules import (
     BOUNDS,
     PAPER_FACTORS,
-    LossDrop,
     absolute_threshold,
     affordable_step,
     certain_rollback,
     is_saturated,
+    last_rate,
+    later_rate,
     published_rollback,
     published_step,
-    recent_rate,
 )
+from lrpilot.policies.lr_tuner.state import LossDrop
 
 NAN, INF = math.nan, math.inf
 Rows = list[list[float]]
+ThreeLosses = tuple[tuple[float, ...], ...]
 
 
 def parabola(minimiser: float, *, level: float = 1.0, curvature: float = 1.0, batches: int = 2) -> Rows:
@@ -121,9 +123,9 @@ def test_rates_that_cannot_be_compared() -> None:
 
 def test_the_present_rate() -> None:
     windows = (*drops(8.0, 4.0, 2.0), LossDrop(30, 3.0))
-    assert recent_rate(windows, published=True) == pytest.approx(0.1)
-    assert recent_rate(windows, published=False) == pytest.approx((2.0 + 3.0) / (10 + 30))
-    assert recent_rate(windows[:1], published=False) == recent_rate(windows[:1], published=True) == 0.8
+    assert last_rate(windows) == pytest.approx(0.1)
+    assert later_rate(windows) == pytest.approx((2.0 + 3.0) / (10 + 30))
+    assert later_rate(windows[:1]) == last_rate(windows[:1]) == 0.8
 
 
 # ---------------------------------------------------------------- rollback
@@ -195,14 +197,16 @@ def test_the_region() -> None:
     assert three_factors(1.0) == (0.5, 1.0, 1.5)
 
 
-def rows_of(*coefficients: tuple[float, float]) -> LineReading:
+def rows_of(*coefficients: tuple[float, float]) -> ThreeLosses:
     """A batch for each (k1, k2), read at half the distance to a region of radius 1."""
-    return LineReading(tuple(tuple(2.0 + k1 * x + k2 * x * x for x in (-0.5, 0.0, 0.5)) for k1, k2 in coefficients))
+    return tuple(tuple(2.0 + k1 * x + k2 * x * x for x in (-0.5, 0.0, 0.5)) for k1, k2 in coefficients)
 
 
-def verdict(reading: LineReading, direction: str = "up", *, sigma: float = 1.0) -> tuple[str, float, bool]:
+def verdict(
+    rows: tuple[tuple[float, ...], ...], direction: str = "up", *, sigma: float = 1.0
+) -> tuple[str, float, bool]:
     said = weigh(
-        reading,
+        rows,
         three_factors(1.0),
         region(1.0, INF),
         direction,  # type: ignore[arg-type]

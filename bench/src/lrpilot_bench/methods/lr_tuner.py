@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner import LRTuner, PublishedLRTuner
 from lrpilot_bench.methods.flying import fly_policy
 from lrpilot_bench.methods.lr_entry import lr_method
 from lrpilot_bench.methods.method import Notes
@@ -34,7 +34,7 @@ def fly_paper(session: Session, *, free: bool = False, true_epochs: bool = False
     return _fly(session, replace(LRTuner.paper(ROW, epochs=epochs), **changes), free=free)
 
 
-def _fly(session: Session, policy: LRTuner, *, free: bool) -> Notes:
+def _fly(session: Session, policy: LRTuner | PublishedLRTuner, *, free: bool) -> Notes:
     fly_policy(session, replace(policy, lr=session.lr), free=free)
     return {}
 

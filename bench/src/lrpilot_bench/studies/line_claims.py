@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lrpilot_bench.analysis.compare import Headline, all_rows, headlines
 from lrpilot_bench.analysis.runs import Bench, Run
 from lrpilot_bench.stats.aggregates import geometric_mean
-from lrpilot_bench.studies.evidence_page import table
+from lrpilot_bench.studies.markdown import table
 
 Row = tuple[str, ...]
 MISSING = "not run"

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 
 from lrpilot import Pilot, Training, fit
 from lrpilot.core.actions import Line, Rewind
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner import LRTuner, PublishedLRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
-from lrpilot.training.substrate import LiveSubstrate
-from lrpilot.training.tree import tensors_of
+from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.restore.tree import tensors_of
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import machine_facts
 from lrpilot_bench.studies.checkout import RECORDS
@@ -302,7 +302,7 @@ EPOCH = 40_000 // 64  # steps of fashion_bn's
 PAPER_EPOCHS = 5  # of the papers' fifty
 
 
-def overhead(task_name: str, kind: str, tuner: LRTuner, steps: int, lr: float) -> dict[str, Any]:
+def overhead(task_name: str, kind: str, tuner: LRTuner | PublishedLRTuner, steps: int, lr: float) -> dict[str, Any]:
     """Fly a training, and set what its measurements cost against its kept steps."""
     task = get_task(task_name)
     session = Session(task, task.family(kind), seed=0, steps=steps, lr=lr)

@@ -20,12 +20,13 @@ from lrpilot.core.actions import Line, LineLosses, Progress
 from lrpilot.core.policy import Context
 from lrpilot.maths.line_fit import fit_line, is_usable, t_quantile
 from lrpilot.maths.trust_region import TrustRegion
-from lrpilot.policies.lr_tuner.policy import LRTuner
+from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
-from lrpilot.policies.lr_tuner.state import LRTunerState, SuperbatchLevel
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.policies.lr_tuner.state import CheckingPrediction, LRTunerState, ReadingLine, SuperbatchLevel
+from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot_bench.run.sweep import Settings, sweep
 from lrpilot_bench.session import Session
-from lrpilot_bench.store.records import Job, Record, run_missing
+from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import RECORDS
 from lrpilot_bench.tasks.registry import get_task
 
@@ -90,14 +91,14 @@ def decide(tuner: LRTuner, state: LRTunerState, read: Read) -> tuple[dict[str, f
         The factor of the lr (1 for none), the forwards it took with the superbatch's, the batches read; and the state
         after it.
     """
-    begun, batches = state, state.superbatch
-    while state.stage in ("line", "predict"):
+    begun, batches = state, tuner.superbatch
+    while isinstance(state.phase, ReadingLine | CheckingPrediction):
         line = tuner.ask(state)
         assert isinstance(line, Line)
         batches = max(batches, line.first + line.batches)
-        state = tuner.tell(state, LineLosses(Progress(state.step, state.remaining), line.factors, read(line)))
-    forwards = state.superbatch + state.tally.forwards - begun.tally.forwards
-    return {"factor": state.lr / begun.lr, "forwards": forwards, "batches": batches}, state
+        state = tuner.tell(state, LineLosses(state.progress, line.factors, read(line)))
+    forwards = tuner.superbatch + state.tally.forwards - begun.tally.forwards
+    return {"factor": state.present.lr / begun.present.lr, "forwards": forwards, "batches": batches}, state
 
 
 def decided_sign(explore: float, exploit: float) -> int:
@@ -162,12 +163,12 @@ class Recorder:
             tuner = replace(ALLOWANCES[allowance], explore=explore)
             state = tuner.init(Context(self.lr, Progress(level.step, SHORT - level.step)))
             trust = self._trust.get((allowance, phase), state.trust)
-            seen[phase], after = decide(tuner, replace(state, stage="line", level=level, trust=trust), read)
+            seen[phase], after = decide(tuner, replace(state, phase=ReadingLine(), level=level, trust=trust), read)
             self._trust[allowance, phase] = after.trust
         return seen
 
 
-def record_training(job: Job) -> Record:
+def record_training(job: Settings) -> Record:
     """The Lines of one training."""
     task = get_task(job["task"])
     family = task.family(job["family"])
@@ -192,7 +193,7 @@ def record_all() -> list[Record]:
         for task, family in TASKS
         for share in SHARES
     ]
-    return run_missing(DECISIONS, jobs, record_training, say=lambda text: print(text, flush=True))
+    return sweep(DECISIONS, jobs, record_training, say=lambda text: print(text, flush=True))
 
 
 # --------------------------------------------------------------------------- counting

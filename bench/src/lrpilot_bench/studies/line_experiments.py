@@ -28,12 +28,12 @@ from lrpilot_bench.protocol.experiments import (
     TUNER_TASK,
     TUNER_TASK_FULL,
 )
+from lrpilot_bench.protocol.jobs import run_of
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.store.records import read_records
-from lrpilot_bench.store.schema import run_of
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
-from lrpilot_bench.studies.evidence_page import table
 from lrpilot_bench.studies.line_claims import claims
+from lrpilot_bench.studies.markdown import table
 
 PAGE = DOCS / "line-experiments.md"
 Row = tuple[str, ...]

@@ -15,8 +15,8 @@ from lrpilot_bench.analysis.compare import all_rows, headlines
 from lrpilot_bench.analysis.runs import Bench
 from lrpilot_bench.methods.autolrs import TAU
 from lrpilot_bench.stats.aggregates import geometric_mean
-from lrpilot_bench.studies.evidence_page import table
 from lrpilot_bench.studies.line_claims import HEADER, MISSING, Facts, fell, gather, measured
+from lrpilot_bench.studies.markdown import table
 from lrpilot_bench.studies.time_to_loss import Speedup, speedup
 
 Row = tuple[str, ...]

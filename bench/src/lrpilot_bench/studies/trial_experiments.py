@@ -11,9 +11,8 @@ from lrpilot_bench.methods.schedules import DEFAULT_LRS
 from lrpilot_bench.protocol.experiments import AUTOLRS_HORIZON, AUTOLRS_TASKS, TUNED
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
-from lrpilot_bench.studies.evidence_page import table
-from lrpilot_bench.studies.line_cost_page import verdict
 from lrpilot_bench.studies.line_experiments import MISSING, counted, percent, read, three
+from lrpilot_bench.studies.markdown import table, verdict
 from lrpilot_bench.studies.time_to_loss import in_words, speedup
 from lrpilot_bench.studies.trial_claims import claims
 from lrpilot_bench.tasks.registry import get_task

@@ -1,28 +1,31 @@
-"""What LRTuner remembers between two calls: plain data."""
+"""The words of LRTuner: what it remembers between two calls, and the phases of a window. Plain data.
+
+A window is a Train and the step of a Line. In the order in which they come:
+
+    OpeningWindow       a step at a new lr, before the superbatch is read for the first time
+    ReadingSuperbatch   the loss of the superbatch where the window begins
+    MarkingWindow       remember this place
+    TrainingWindow      the window, but for its last step
+    CheckingWindow      its last step, and the loss of the superbatch after it
+    ReadingLine         the losses along that step
+    CheckingPrediction  the loss where the parabola wants to go (default)
+    RewindingWindow     back to the last mark
+    Cruising            steps that no measurement follows
+    Annealing           straight to zero (default)
+    WindowsDone         no step is left
+"""
 
 import math
+from dataclasses import replace
 from typing import Literal
 
+from lrpilot.core.actions import LineLosses, Observation, Progress
 from lrpilot.core.codec import record
+from lrpilot.core.policy import not_asked_for
+from lrpilot.errors import PolicyError
 from lrpilot.maths.line_fit import is_usable
 from lrpilot.maths.trust_region import TrustRegion
-from lrpilot.policies.guard import Blame, Health
-from lrpilot.policies.lr_tuner.line import LineReading
-from lrpilot.policies.lr_tuner.rules import LossDrop
-
-# What is asked for now, or being done:
-#   open     a step at a new lr, before the superbatch is read for the first time
-#   level    the loss of a superbatch where a window begins
-#   mark     remember this place
-#   train    the window, but for its last step
-#   check    the last step of the window, and the loss of the superbatch after it
-#   line     the losses along that step
-#   predict  the loss where the parabola wants to go
-#   rewind   back to the last mark
-#   cruise   steps that no measurement follows
-#   anneal   straight to zero
-#   done     no step is left
-Stage = Literal["open", "level", "mark", "train", "check", "line", "predict", "rewind", "cruise", "anneal", "done"]
+from lrpilot.policies.guard import Guard
 
 # Why a Line was decided as it was:
 #   minimiser   the lr goes to the minimum of the parabola
@@ -31,6 +34,161 @@ Stage = Literal["open", "level", "mark", "train", "check", "line", "predict", "r
 #   uncertain   not even the sign of the change is certain on the batches that may be read
 #   unforeseen  the parabola did not foretell the loss where it wanted to go
 DecisionCode = Literal["minimiser", "limited", "other_way", "uncertain", "unforeseen"]
+# Explore raises the lr and never lowers it; exploit lowers it and never raises it.
+Direction = Literal["up", "down"]
+
+
+# ------------------------------------------------------------------- phases
+
+
+@record
+class OpeningWindow:
+    """A step at the lr, after which the superbatch is read."""
+
+
+@record
+class ReadingSuperbatch:
+    """The loss of the superbatch where a window begins."""
+
+
+@record
+class MarkingWindow:
+    """Remember where the window begins.
+
+    Attributes:
+        decided: code of the decision on a Line that has just been taken; None where there was none.
+    """
+
+    decided: DecisionCode | None = None
+
+
+@record
+class TrainingWindow:
+    """The window, but for its last step.
+
+    Attributes:
+        steps: of the Train, >= 1.
+    """
+
+    steps: int
+
+
+@record
+class CheckingWindow:
+    """The last step of the window, and the loss of the superbatch after it."""
+
+
+@record
+class ReadingLine:
+    """The losses along that step.
+
+    Attributes:
+        rows: read so far at the three factors of the default, batches x 3; batch i in row i.
+        attempts: widths of the Line that failed.
+        forwards: read for this decision.
+    """
+
+    rows: tuple[tuple[float, ...], ...] = ()
+    attempts: int = 0
+    forwards: int = 0
+
+
+@record
+class CheckingPrediction:
+    """The loss where the parabola wants to go.
+
+    Attributes:
+        read: the Line that the parabola was laid through.
+        target: factor at which the prediction is checked.
+        code: of the decision where it holds.
+    """
+
+    read: ReadingLine
+    target: float
+    code: DecisionCode
+
+
+@record
+class RewindingWindow:
+    """Back to the last mark."""
+
+
+@record
+class Cruising:
+    """Steps that no measurement follows.
+
+    Attributes:
+        steps: of the Train, >= 1.
+    """
+
+    steps: int
+
+
+@record
+class Annealing:
+    """Straight to zero, over all that remains."""
+
+
+@record
+class WindowsDone:
+    """No step is left."""
+
+
+Phase = (
+    OpeningWindow
+    | ReadingSuperbatch
+    | MarkingWindow
+    | TrainingWindow
+    | CheckingWindow
+    | ReadingLine
+    | CheckingPrediction
+    | RewindingWindow
+    | Cruising
+    | Annealing
+    | WindowsDone
+)
+
+
+# ------------------------------------------------- what outlives a phase
+
+
+@record
+class WindowLayout:
+    """What is known when the flight begins.
+
+    Attributes:
+        seed_lr: natural units.
+        window: steps between two decisions.
+        superbatch: batches of a superbatch.
+        superbatches: how many different ones there are; None for no end of them.
+    """
+
+    seed_lr: float
+    window: int
+    superbatch: int
+    superbatches: int | None
+
+    def next_superbatch(self, index: int) -> int:
+        """Index of the superbatch after one: they take turns."""
+        return index + 1 if self.superbatches is None else (index + 1) % self.superbatches
+
+
+@record
+class LossDrop:
+    """How the loss of the superbatch fell over one window.
+
+    Attributes:
+        steps: length of the window, >= 1.
+        fall: loss before it minus loss after it.
+    """
+
+    steps: int
+    fall: float
+
+    @property
+    def rate(self) -> float:
+        """Fall per step."""
+        return self.fall / self.steps
 
 
 @record
@@ -57,6 +215,10 @@ class SuperbatchLevel:
         """Whether every loss is a number."""
         return all(map(is_usable, self.losses))
 
+    def drop_to(self, after: "SuperbatchLevel") -> LossDrop:
+        """How the loss fell from here to a later reading of the same superbatch."""
+        return LossDrop(max(1, after.step - self.step), self.mean - after.mean)
+
 
 @record
 class LRChange:
@@ -64,6 +226,29 @@ class LRChange:
 
     lr: float
     drops: tuple[LossDrop, ...]
+
+
+@record
+class PresentLR:
+    """The lr in force, and what it has done so far.
+
+    Attributes:
+        lr: natural units.
+        drops: the windows since it began, oldest first.
+        change: that it came by, while that is on trial; None where there is none.
+    """
+
+    lr: float
+    drops: tuple[LossDrop, ...] = ()
+    change: LRChange | None = None
+
+    def times(self, factor: float) -> "PresentLR":
+        """The lr after a decision, on trial until the next check."""
+        return PresentLR(self.lr * factor, (), LRChange(self.lr, self.drops))
+
+    def kept(self, drop: LossDrop) -> "PresentLR":
+        """The same lr after one window more, no longer on trial."""
+        return PresentLR(self.lr, (*self.drops, drop))
 
 
 @record
@@ -88,60 +273,62 @@ class LRTunerTally:
     diverged: int = 0
     forwards: int = 0
 
+    def plus(self, **more: int) -> "LRTunerTally":
+        """With so many more of each that is named."""
+        return replace(self, **{name: getattr(self, name) + count for name, count in more.items()})
+
 
 @record
 class LRTunerState:
     """Where the flight stands.
 
     Attributes:
-        stage: what is asked for now.
-        lr: in force, natural units.
-        start_lr: the seed lr.
-        step: kept steps taken, as last told.
-        remaining: kept steps left then; None for an open horizon.
-        window: steps between two decisions.
-        superbatch: batches of a superbatch.
-        superbatches: how many different ones there are; None for no end of them.
-        steps: of the Train asked for.
-        health: losses of the superbatch while the training was sound; None before the first.
+        phase: what is asked for now.
+        layout: windows and superbatches.
+        progress: kept steps taken and left, as last told.
+        present: the lr in force.
         level: where the present window began; None before the first.
-        drops: the windows since this lr began, oldest first.
         absolute: saturation threshold as a drop rate; None before the first crossing.
-        change: the change of lr on trial; None if there is none.
         marked: whether there is a mark to go back to.
-        trust: how far a parabola is believed.
-        ceiling: lr that increases stay below, since one beyond it failed.
-        line: the Line being read.
-        lost: losses in a row that were no number, without a sound window between them.
-        blame: what is known of losses that were no number.
-        why: code of the last decision on a Line.
+        guard: what is known of losses that were lost. Published, no loss is too high, and no ceiling is looked at.
+        trust: how far the default believes a parabola.
         tally: what was done so far.
     """
 
-    stage: Stage
-    lr: float
-    start_lr: float
-    step: int
-    remaining: int | None
-    window: int
-    superbatch: int
-    superbatches: int | None
-    steps: int = 1
-    health: Health | None = None
+    phase: Phase
+    layout: WindowLayout
+    progress: Progress
+    present: PresentLR
     level: SuperbatchLevel | None = None
-    drops: tuple[LossDrop, ...] = ()
     absolute: float | None = None
-    change: LRChange | None = None
     marked: bool = False
+    guard: Guard = Guard()
     trust: TrustRegion = TrustRegion()
-    ceiling: float = math.inf
-    line: LineReading = LineReading()
-    lost: int = 0
-    blame: Blame = Blame()
-    why: DecisionCode | None = None
     tally: LRTunerTally = LRTunerTally()
 
     @property
     def total(self) -> int | None:
         """Steps of the whole training, as far as is known now."""
-        return None if self.remaining is None else self.step + self.remaining
+        return None if self.progress.remaining is None else self.progress.step + self.progress.remaining
+
+    @property
+    def at_end(self) -> bool:
+        """Whether no step is left."""
+        return self.progress.remaining == 0
+
+    def charged(self, seen: LineLosses) -> "LRTunerState":
+        """With what a Line has cost."""
+        return replace(self, tally=self.tally.plus(forwards=forwards_of(seen)))
+
+
+def forwards_of(seen: LineLosses) -> int:
+    """What a Line has cost: a forward for each batch and factor."""
+    return len(seen.losses) * len(seen.factors)
+
+
+def wrong_observation(phase: Phase, observation: Observation) -> PolicyError:
+    """The error of being told of something else than what the phase asks for."""
+    if isinstance(phase, WindowsDone) and isinstance(observation, LineLosses):
+        return PolicyError(f"LRTuner must not be told of anything after Done, got {type(observation).__name__}.")
+    trains = isinstance(phase, OpeningWindow | TrainingWindow | Cruising | Annealing)
+    return not_asked_for("LRTuner", observation, asked_for="Trained" if trains else "LineLosses")
