@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lrpilot import AutoLRS
+from lrpilot.policies.autolrs import PublishedAutoLRS
 from lrpilot_bench.studies import search_cost
 from lrpilot_bench.studies.markdown import render
 from lrpilot_bench.studies.search_cost import LEAST_STEP_MS, LIMIT, RECORD, ROWS, WARM, measure
@@ -62,11 +63,11 @@ def test_after_every_trial_come_as_many_plain_steps(monkeypatch: pytest.MonkeyPa
         plain_steps.append(batch)
         return batch
 
-    tell = AutoLRS.tell
+    tells = AutoLRS.tell, PublishedAutoLRS.tell
     monkeypatch.setattr(search_cost, "make_session", make_session)
     row = measure("published", 60)
     assert len(sessions) == 2 and (row["trials"], row["trial_steps"]) == (10, 60)
     assert len(plain_steps) == WARM + row["trial_steps"]
     assert row["shares"]["decisions"]["cpu"] >= row["shares"]["surrogate"]["cpu"] + row["shares"]["forecast"]["cpu"] > 0
     assert row["ratio_of_work"]["cpu"] == pytest.approx(row["ratio"]["cpu"] * 60 / row["work"], rel=1e-3)
-    assert AutoLRS.tell is tell, "what was timed is as it was"
+    assert (AutoLRS.tell, PublishedAutoLRS.tell) == tells, "what was timed is as it was"

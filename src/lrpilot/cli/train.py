@@ -318,7 +318,7 @@ def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
     from lrpilot.pictures.flights import plot_flights
 
     save_picture(plot_flights({name: result.history})[0], folder.picture)
-    from lrpilot.policies.autolrs.state import LRStage
+    from lrpilot.policies.autolrs.stage import LRStage
 
     stages = result.pilot.result
     if not isinstance(stages, tuple):

@@ -18,7 +18,7 @@ from lrpilot.core.actions import Action, Continue, Evaluate, Mark, Rewind, Train
 from lrpilot.core.history import Event
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, StateError
-from lrpilot.policies.autolrs.state import LRStage
+from lrpilot.policies.autolrs import LRStage
 from lrpilot.training.bound.saved_state import SavedState
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lrpilot.policies.autolrs.policy import AutoLRS
+from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot_bench.analysis.compare import all_rows, headlines
 from lrpilot_bench.analysis.runs import Bench
