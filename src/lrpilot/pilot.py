@@ -12,7 +12,7 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.errors import SettingError, StateError, StepError
-from lrpilot.flight.flight import Affords, Flight, Horizon
+from lrpilot.flight.flight import Affords, Flight, StepsLeft
 from lrpilot.training.checks import check_loss, require_lines_possible
 from lrpilot.training.snapshot import Mark
 from lrpilot.training.substrate import LiveSubstrate
@@ -23,7 +23,7 @@ logger = logging.getLogger("lrpilot")
 
 # While a search is due and has not run, steps are taken at this share of the lr: they move nothing.
 NEGLIGIBLE = 1e-9
-STATE_VERSION = 1
+STATE_VERSION = 2
 # Calls of step() without a first optimizer step after which something is wrong.
 IDLE_CALLS = 200
 
@@ -62,7 +62,7 @@ class Pilot(LRScheduler):
         total_steps: int | None = None,
         on_event: OnEvent | None = None,
         *,
-        _horizon: Horizon | None = None,
+        _horizon: StepsLeft | None = None,
         _affords: Affords | None = None,
         _continues: bool = False,
     ) -> None:

@@ -180,13 +180,16 @@ def test_the_policy_is_told_whether_it_is_granted() -> None:
 # --------------------------------------------------------------------- state
 
 
-def test_actions_and_states_from_before_there_was_it_are_read() -> None:
+def test_actions_from_before_there_was_it_are_read() -> None:
     old = encode(Trial(constant(0.1), 3))
     del old["keep"]
     assert decode(old) == Trial(constant(0.1), 3)
-    flight = flown(train(5), total=3, continues=False)
-    saved = flight.state_dict()
-    assert "ends" not in saved, "what a flight without it saves is what it was"
+
+
+def test_a_flight_without_it_says_so_in_its_state() -> None:
+    for continues in (False, True):
+        state = flown(train(5), total=3, continues=continues).state_dict()["state"]
+        assert state["continues"] is continues and state["ends"] == [] and state["end_taken"] is False
 
 
 @pytest.mark.parametrize("continues", [False, True])

@@ -12,7 +12,7 @@ from lrpilot.core.history import History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.core.stop import StopState, check_stop
 from lrpilot.errors import PolicyError, SettingError
-from lrpilot.flight.flight import Flight, Horizon
+from lrpilot.flight.flight import Flight, StepsLeft
 from lrpilot.flight.landscape import Landscape
 from lrpilot.flight.substrate import TrialEnd, TrialSeen
 
@@ -210,5 +210,5 @@ def simulate(
     return SimulationResult(flight.history, substrate.cost, flight.result, landscape.held_out(substrate.state))
 
 
-def _horizon(total_steps: int | None) -> Horizon:
+def _horizon(total_steps: int | None) -> StepsLeft:
     return lambda step: None if total_steps is None else total_steps - step
