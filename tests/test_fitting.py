@@ -19,12 +19,12 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Schedule, Training, fit
-from lrpilot.budget import Budget
 from lrpilot.core.actions import Evaluate, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.errors import DataError, PolicyError, SettingError, StateError, StepError
+from lrpilot.flight.horizon import Budget
 from lrpilot.policies.lr_tuner.policy import LRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
 from small_training import (
@@ -199,7 +199,7 @@ def test_the_policy_is_told_the_steps_that_are_left() -> None:
 
 
 def test_a_budget_in_seconds_lays_out_a_schedule_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrpilot.budget.OVERTIME", math.inf)  # a busy machine must not decide this test
+    monkeypatch.setattr("lrpilot.flight.horizon.OVERTIME", math.inf)  # a busy machine must not decide this test
 
     def slow(model: nn.Module, batch: Any) -> Tensor:
         time.sleep(0.004)
@@ -213,7 +213,7 @@ def test_a_budget_in_seconds_lays_out_a_schedule_that_ends(monkeypatch: pytest.M
 
 
 def test_a_training_much_slower_than_its_budget_of_seconds_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrpilot.budget._seconds_per_step", lambda training: (1e-6, Cost()))
+    monkeypatch.setattr("lrpilot.fitting.seconds_per_step", lambda training: (1e-6, Cost()))
     result = fit(make_training(), Schedule("linear", lr=0.1), budget=Budget(seconds=0.05), progress=False)
     assert 0 < result.steps < 50_000 and result.history.lrs[-1] > 0.01
 
@@ -249,8 +249,8 @@ def test_bad_settings_are_refused_before_anything_is_touched(settings: Any, word
 def test_a_budget_of_seconds_is_resumed_at_the_pace_it_was_planned_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lrpilot.budget._seconds_per_step", lambda training: (0.01, Cost(forwards=7.0)))
-    monkeypatch.setattr("lrpilot.budget.OVERTIME", 1e6)  # a busy machine is not what is tested
+    monkeypatch.setattr("lrpilot.fitting.seconds_per_step", lambda training: (0.01, Cost(forwards=7.0)))
+    monkeypatch.setattr("lrpilot.flight.horizon.OVERTIME", 1e6)  # a busy machine is not what is tested
     file = tmp_path / "run.pt"
     options: dict[str, Any] = {"budget": Budget(seconds=0.2), "progress": False, "checkpoint": file}
 
@@ -260,7 +260,7 @@ def test_a_budget_of_seconds_is_resumed_at_the_pace_it_was_planned_at(
 
     with pytest.raises(KeyboardInterrupt):
         fit(make_training(), Schedule("linear", lr=0.1), on_step=stop, **options)
-    monkeypatch.setattr("lrpilot.budget._seconds_per_step", lambda training: pytest.fail("calibrated again"))
+    monkeypatch.setattr("lrpilot.fitting.seconds_per_step", lambda training: pytest.fail("calibrated again"))
     result = fit(make_training(), Schedule("linear", lr=0.1), resume=True, **options)
     assert result.steps == 20 and result.cost.forwards == 7.0, "charged once"
     assert result.history.lrs == pytest.approx([0.1 * (1 - t / 20) for t in range(20)])
@@ -637,7 +637,7 @@ def test_ctrl_c_from_outside_leaves_a_checkpoint_that_can_be_resumed(tmp_path: P
         _, errors = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors
     state = torch.load(checkpoint, weights_only=True)
-    assert 0 < state["pilot"]["flight"]["step"] < STEPS
+    assert 0 < state["pilot"]["flight"]["state"]["step"] < STEPS
     resumed = stochastic()
     result = fit(resumed, SEARCHING, total_steps=STEPS, progress=False, checkpoint=checkpoint, resume=True)
     assert result.history.lrs == expected.history.lrs

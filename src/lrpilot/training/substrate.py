@@ -11,7 +11,7 @@ from torch import Tensor
 from lrpilot.core.actions import Action, Continue, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.core.stop import StopState, check_stop
-from lrpilot.errors import NonlinearStepError, StepError
+from lrpilot.errors import NonlinearStepError, StateError, StepError
 from lrpilot.flight.price import price
 from lrpilot.flight.substrate import TrialEnd, TrialSeen
 from lrpilot.training.checks import (
@@ -382,6 +382,46 @@ class LiveSubstrate:
     def drop(self, key: str) -> None:
         """Forget a mark."""
         del self.marks[key]
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it holds and has proven, as ``torch.load(weights_only=True)`` accepts it; its cost is the flight's."""
+        self.lrs.meet_new_groups()
+        return {
+            "proven": self.proven,
+            "ratios": list(self.lrs.ratios),
+            "line": self.line_state(),
+            "marks": {key: mark.saved for key, mark in self.marks.items()},
+            "ends": self.ends.state_dict(),
+        }
+
+    def require_fits(self, saved: dict[str, Any]) -> None:
+        """Raise unless a saved state is one of this training; nothing is written.
+
+        Raises:
+            StateError: it has other param groups, or its marks, ends or Line other tensors.
+        """
+        self.lrs.meet_new_groups()
+        if len(saved["ratios"]) != len(self.lrs.ratios):
+            raise StateError(
+                f"A pilot state must be resumed on as many param groups as it was saved on, saved were "
+                f"{len(saved['ratios'])}, got {len(self.lrs.ratios)}."
+            )
+        for kept in [*saved["marks"].values(), *(end["state"] for end in saved["ends"]["held"].values())]:
+            Mark(kept).require_fits(self.training)
+        shapes = [p.shape for p in self.training.trainable_parameters]
+        if saved["line"] is not None and [p.shape for p in saved["line"]] != shapes:
+            raise StateError("A pilot state must be resumed on the model it was saved on, got other parameter shapes.")
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`; no lr is written."""
+        self.lrs.meet_new_groups()
+        self.lrs.ratios = list(saved["ratios"])
+        self.marks = {key: Mark(kept) for key, kept in saved["marks"].items()}
+        self.load_line_state(saved["line"])
+        self.ends.load_state_dict(saved["ends"])
+        self.proven = list(saved["proven"])
 
     # --------------------------------------------------------------- sharing
 
