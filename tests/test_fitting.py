@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lrpilot import Schedule, Training, fit
+from lrpilot import Schedule, Training, fit, simulate
 from lrpilot.core.actions import Evaluate, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.errors import DataError, PolicyError, SettingError, StateError, StepError
 from lrpilot.flight.horizon import Budget
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.price import STEP
 from lrpilot.policies.lr_tuner.policy import LRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
 from small_training import (
@@ -189,6 +191,27 @@ def test_a_fit_that_coasts_is_resumed_coasting(tmp_path: Path) -> None:
     assert result.coasts_from == 5
     assert result.history.lrs == straight.history.lrs
     assert_equal(final(again), final(whole))
+
+
+@pytest.mark.parametrize("budget", [11.0, 20.0, 29.5, 47.0, 60.0, 200.0])
+@pytest.mark.parametrize("search", [False, True])
+def test_a_simulated_budget_is_counted_like_that_of_a_fit(budget: float, search: bool) -> None:
+    """One held-out batch of full size costs what a landscape's does; the first Trial of a fit proves the training."""
+    actions = (
+        *((Trial(annealed(0.01, 3), 3, evaluate="end"),) if search else ()),
+        Train(constant(0.01), 2),
+        Evaluate(),
+        Train(constant(0.02), 3),
+        Trial(constant(0.01), 4, evaluate="average") if search else Evaluate(),
+        Train(constant(0.03), 1000),
+    )
+    check = STEP if search else 0.0
+    flown = fit(make_training(val=make_batches(1)), Listed(actions), budget=budget + check, progress=False)
+    simulated = simulate(Listed(actions), NoisyQuadratic((1.0,)), lr=0.1, budget=budget)
+    assert flown.history.lrs == simulated.history.lrs and flown.coasts_from == simulated.coasts_from
+    told = [[e.observation.progress for e in one.history.events if e.observation] for one in (flown, simulated)]
+    assert told[0] == told[1]
+    assert flown.total_compute - simulated.total_compute == check
 
 
 def test_the_policy_is_told_the_steps_that_are_left() -> None:

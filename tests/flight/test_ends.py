@@ -270,6 +270,30 @@ def test_a_policy_that_fails_when_it_is_told_is_told_again_and_no_step_counts_tw
     assert substrate.cost == Cost(trials=1) and isinstance(running.action, Train)
 
 
+def test_a_kept_trial_that_never_had_room_is_the_policys_mistake_after_a_resume_too() -> None:
+    """One that lost its room is left out instead, and what tells them apart is what the policy was told."""
+    substrate = SimulatedSubstrate(EXACT)
+
+    def flight(**options: Any) -> Flight:
+        policy = EndsScript((train(15), kept("a", steps=6)))
+        return Flight(policy, substrate, lr=0.2, horizon=lambda step: 20 - step, continues=True, **options)
+
+    def die(event: Any) -> None:
+        if event.phase == "begin":
+            raise DiedError
+
+    running = flight(on_event=die)
+    with pytest.raises(DiedError):
+        while True:
+            running.kept(substrate.step(running.lr))
+    resumed = flight()
+    resumed.load_state_dict(json.loads(json.dumps(running.state_dict())))
+    for one in (resumed, running):
+        one.on_event = None
+        with pytest.raises(PolicyError, match="must fit into the steps that are left, got 6 steps and 5 left"):
+            one.start()
+
+
 # ------------------------------------------------------------------ counting
 
 asked = st.one_of(
