@@ -149,13 +149,13 @@ class Driver:
 
     def write_lr(self) -> None:
         """Set the lr of the next step, and its momentum where the policy moves that."""
-        flight = self.flight
-        unsearched = flight.searching and flight.step == 0
+        flight, lrs = self.flight, self.substrate.lrs
+        unsearched = flight.step == 0 and flight.searching
         self._share = NEGLIGIBLE if unsearched else 1.0
-        self.substrate.lrs.set(flight.lr, share=self._share)
+        lrs.set(flight.lr, share=self._share)
         momentum = flight.momentum
         if momentum is not None:
-            self.substrate.lrs.set_momentum(momentum)
+            lrs.set_momentum(momentum)
 
     # ---------------------------------------------------------------- state
 

@@ -121,8 +121,7 @@ class Flight:
     @property
     def momentum(self) -> float | None:
         """Momentum (or beta1) for the next kept step, None to leave it alone."""
-        shape = self.state.momentum_shape
-        return None if shape is None else shape(self.state.position)
+        return self.state.momentum
 
     @property
     def searching(self) -> bool:
@@ -175,13 +174,12 @@ class Flight:
         state.lr = self.lr
         state.step += 1
         self._history.lrs.append(state.lr * share)
-        self._losses.add(loss)
         if isinstance(action, Train):
             state.position += 1
             self.lr = state.next_lr
         elif isinstance(action, Line):
             self.holdings.line.step_taken()
-        self._losses.read_if_due(self.substrate)
+        self._losses.add(loss, self.substrate)
         if isinstance(action, Train):
             observed = action.observe_every is not None and state.position % action.observe_every == 0
             state.report_due = observed or state.finished

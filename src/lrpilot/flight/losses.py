@@ -27,14 +27,14 @@ class KeptLosses:
         self._history = history
         self._unread: list[tuple[int, Any]] = []
 
-    def add(self, loss: Any) -> None:
-        """Put down the loss of a kept step, to be read later; None where the loop gives none."""
+    def add(self, loss: Any, substrate: Substrate) -> None:
+        """Put down the loss of the step just counted; None where the loop gives none.
+
+        It is read now where that is cheap, where a stop rule must see every loss, or where a block is full.
+        """
         self._history.losses.append(math.nan)
         if loss is not None:
             self._unread.append((len(self._history.losses) - 1, loss))
-
-    def read_if_due(self, substrate: Substrate) -> None:
-        """Read where that is cheap, where a stop rule must see every loss, or where a block is full."""
         action = self._state.action
         watched = isinstance(action, Train) and action.stop.needs_every_loss
         if watched or substrate.reads_are_cheap or len(self._unread) >= READ_EVERY:
@@ -42,6 +42,8 @@ class KeptLosses:
 
     def read(self, substrate: Substrate) -> None:
         """Turn outstanding losses into numbers and show them to the stop rules of a running Train."""
+        if not self._unread:
+            return
         state, action = self._state, self._state.action
         unread, self._unread = self._unread, []
         first_of_train = state.step - state.position  # losses before it were a Line's, or a pending search's

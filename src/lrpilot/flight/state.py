@@ -5,7 +5,6 @@ from typing import Any
 
 from lrpilot.core.actions import Action, Done, Line, Train
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.shape import Shape
 from lrpilot.core.stop import StopReason, StopState, check_stop
 
 
@@ -61,9 +60,11 @@ class FlightState:
         return self.lr
 
     @property
-    def momentum_shape(self) -> Shape | None:
-        """Momentum (or beta1) of the running Train; None to leave it alone."""
-        return self.action.momentum if isinstance(self.action, Train) else None
+    def momentum(self) -> float | None:
+        """Momentum (or beta1) for the next kept step; None to leave it alone."""
+        if isinstance(self.action, Train) and self.action.momentum is not None:
+            return self.action.momentum(self.position)
+        return None
 
     @property
     def searching(self) -> bool:
