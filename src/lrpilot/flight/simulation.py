@@ -48,7 +48,7 @@ class SimulationResult:
 
 
 class SimulatedSubstrate:
-    """Implements :class:`lrpilot.flight.flight.Substrate` on a landscape.
+    """Implements :class:`lrpilot.flight.substrate.Substrate` on a landscape.
 
     Trials draw their batches from a stream of their own, the same for every Trial between two kept steps, and
     batch i of a Line is the same batch at every step: candidates are paired, and the noise of the training
