@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lrpilot.budget import Budget
+    from lrpilot.core.history import History
     from lrpilot.core.status import FindCode
     from lrpilot.errors import LRPilotError
     from lrpilot.find import apply_lr, find_lr
-    from lrpilot.fitting import fit
-    from lrpilot.flight.simulation import simulate
+    from lrpilot.fitting import FitResult, fit
+    from lrpilot.flight.horizon import Budget
+    from lrpilot.flight.simulation import SimulationResult, simulate
+    from lrpilot.found import FoundLR
     from lrpilot.pilot import Pilot
     from lrpilot.policies.autolrs import AutoLRS
     from lrpilot.policies.lr_tuner import LRTuner
@@ -26,10 +28,14 @@ __all__ = [
     "AutoLRS",
     "Budget",
     "FindCode",
+    "FitResult",
+    "FoundLR",
+    "History",
     "LRPilotError",
     "LRTuner",
     "Pilot",
     "Schedule",
+    "SimulationResult",
     "Training",
     "WeightedFactors",
     "__version__",
@@ -43,12 +49,16 @@ __all__ = [
 # the package, and would hide the function.
 _HOMES = {
     "AutoLRS": "lrpilot.policies.autolrs",
-    "Budget": "lrpilot.budget",
+    "Budget": "lrpilot.flight.horizon",
     "FindCode": "lrpilot.core.status",
+    "FitResult": "lrpilot.fitting",
+    "FoundLR": "lrpilot.found",
+    "History": "lrpilot.core.history",
     "LRPilotError": "lrpilot.errors",
     "LRTuner": "lrpilot.policies.lr_tuner",
     "Pilot": "lrpilot.pilot",
     "Schedule": "lrpilot.policies.schedules.schedule",
+    "SimulationResult": "lrpilot.flight.simulation",
     "Training": "lrpilot.training",
     "WeightedFactors": "lrpilot.policies.weighted_factors",
     "apply_lr": "lrpilot.find",

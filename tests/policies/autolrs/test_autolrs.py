@@ -743,7 +743,7 @@ def test_an_open_horizon_needs_stages_in_steps() -> None:
     flight.start()
     while flight.step < 300:
         flight.kept(flight.substrate.step(flight.lr))  # type: ignore[attr-defined]
-    assert [s.steps for s in flight._state.stages] == [40, 80, 80, 80, 80]
+    assert [s.steps for s in flight.state.policy_state.stages] == [40, 80, 80, 80, 80]
 
 
 @pytest.mark.parametrize(
