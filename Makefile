@@ -30,10 +30,11 @@ demo: $(STAMP) ## find an lr on real data and train with it, under a minute
 test: check ## the checks, then every test
 	$(BIN)/python -m pytest -n $(JOBS)
 
-check: $(STAMP) ## lint, format, types
+check: $(STAMP) ## lint, format, types, and what is longest
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python tests/longest.py
 
 format: $(STAMP) ## write the format
 	$(BIN)/ruff check --fix
@@ -57,7 +58,6 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 	$(MAKE) docs
 
 docs: $(STAMP) ## write the tables of docs/ from the committed records
-	$(STUDY)fashion_finders --table
 	$(STUDY)evidence_page
 	$(STUDY)forecast_page
 	$(STUDY)line_experiments

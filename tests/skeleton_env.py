@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lrpilot import Pilot, Training
-from lrpilot.training.rng import get_rng, set_rng
+from lrpilot.training.restore.rng import get_rng, set_rng
 
 sys.path.insert(0, str(Path(__file__).parent))
 from skeleton_policy import Script
@@ -330,7 +330,3 @@ def save(checkpoint: Path, model: nn.Module, optimizer: Any, pilot: Pilot, step:
     }  # fmt: skip
     torch.save(state, checkpoint.with_suffix(".new"))
     os.replace(checkpoint.with_suffix(".new"), checkpoint)
-
-
-if __name__ == "__main__":
-    killable_loop(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "")

@@ -30,6 +30,7 @@ from lrpilot.core.stop import Stop
 class ScriptState:
     stage: int
     lr: float
+    left: int | None
 
 
 @record
@@ -40,7 +41,7 @@ class Script(Policy):
     begin_with_search: bool = False
 
     def init(self, context: Context) -> ScriptState:
-        return ScriptState(0 if self.begin_with_search else 1, context.lr)
+        return ScriptState(0 if self.begin_with_search else 1, context.lr, context.progress.remaining)
 
     def script(self, lr: float) -> tuple[Action, ...]:
         return (
@@ -64,12 +65,16 @@ class Script(Policy):
 
     def ask(self, state: ScriptState) -> Action:
         script = self.script(state.lr)
-        return script[state.stage] if state.stage < len(script) else Done()
+        action = script[state.stage] if state.stage < len(script) else Done()
+        if isinstance(action, Train) and state.left is not None:
+            return replace(action, steps=max(1, min(action.steps, state.left)))
+        return action
 
     def tell(self, state: ScriptState, observation: Observation) -> ScriptState:
         if isinstance(observation, Trained) and not observation.finished:
             return state
-        return replace(state, stage=state.stage + 1, lr=state.lr * _reaction(observation))
+        left = observation.progress.remaining
+        return replace(state, stage=state.stage + 1, lr=state.lr * _reaction(observation), left=left)
 
 
 def _reaction(observation: Observation) -> float:

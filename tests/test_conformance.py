@@ -1,11 +1,12 @@
 """The conformance battery over every policy. A new policy joins by one line in POLICIES."""
 
+import math
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -15,7 +16,7 @@ from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
 from lrpilot.errors import PolicyError, SettingError, StateError
-from lrpilot.policies.autolrs.policy import AutoLRS
+from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot.policies.finders.annealed_search import AnnealedSearch
 from lrpilot.policies.finders.range_test import RangeTest
@@ -23,19 +24,23 @@ from lrpilot.policies.finders.step_sampling import StepSampling
 from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.schedules.schedule import Schedule
 from lrpilot.policies.weighted_factors import WeightedFactors
-from lrpilot.testing import CHECKS
+from lrpilot.testing import CHECKS, bad_settings
 from lrpilot.testing.conformance import (
+    check_flies_without_losses,
     check_is_deterministic,
     check_lrs_are_finite_and_positive,
     check_marks_are_declared,
     check_may_continue_trials,
     check_old_states_stay_valid,
+    check_refuses_bad_settings,
     check_resumes_where_it_was,
     check_states_are_plain_data,
     check_stays_within_the_horizon,
+    check_survives_a_shrinking_budget,
     check_survives_divergence,
     check_trains_as_declared,
 )
+from lrpilot.testing.flights import fly
 from skeleton_policy import Script
 
 
@@ -130,6 +135,8 @@ class Broken(Policy):
             return _Forgetful()
         if self.fault in ("changed_by_the_grant", "undeclared_end"):
             return context.continues
+        if self.fault == "counts_for_itself":
+            return context.progress.remaining
         return 0.1 if self.fault == "nan_becomes_an_lr" else 0
 
     def ask(self, state: Any) -> Action:
@@ -154,6 +161,8 @@ class Broken(Policy):
             return Train(constant(state.lr), 10)
         if self.fault == "nan_becomes_an_lr":
             return Train(constant(state), 10)
+        if self.fault == "counts_for_itself":
+            return Train(constant(0.1), min(7, state)) if state else Done()
         return Done() if self.fault == "" else Train(constant(0.1), 10)
 
     def tell(self, state: Any, observation: Observation) -> Any:
@@ -162,7 +171,11 @@ class Broken(Policy):
         if self.fault == "forgets_on_loading":
             return _Forgetful.after(state)
         if self.fault == "nan_becomes_an_lr" and isinstance(observation, Trained):
-            return 0.1 * observation.losses[-1]
+            return 0.1 * observation.losses[-1] if observation.losses else state
+        if self.fault == "needs_losses" and isinstance(observation, Trained):
+            return observation.losses[-1]
+        if self.fault == "counts_for_itself" and isinstance(observation, Trained):
+            return state - observation.steps
         return state
 
 
@@ -171,6 +184,29 @@ class Undeclared(Broken):
     """A trainer that says it only measures."""
 
     trains: ClassVar[bool] = False
+
+
+@record
+class Setting(Broken):
+    """Flies at its setting, which its class has checked in one way or another."""
+
+    lr: float = 0.1
+    kind: Literal["held", "falling"] = "held"
+
+    def __post_init__(self) -> None:
+        if self.fault == "compares_words" and not self.lr > 0:
+            raise SettingError(f"lr must be > 0, got {self.lr}. Use 0.1.")
+        if self.fault in ("takes_zero", "takes_any_word") and not isinstance(self.lr, (int, float)):
+            raise SettingError(f"lr must be a number, got {self.lr!r}. Use 0.1.")
+        if self.fault in ("takes_zero", "takes_any_word") and math.isnan(self.lr):
+            raise SettingError("lr must be a number, got nan. Use 0.1.")
+        if self.fault == "takes_any_word" and not 0 < self.lr < math.inf:
+            raise SettingError(f"lr must be finite and > 0, got {self.lr}. Use 0.1.")
+        if self.fault == "takes_zero" and self.kind not in ("held", "falling"):
+            raise SettingError(f"kind must be held or falling, got {self.kind}. Use held.")
+
+    def ask(self, state: Any) -> Action:
+        return Train(constant(self.lr), 1)
 
 
 class _Counter:
@@ -213,6 +249,17 @@ FAULTS: list[tuple[Policy, Callable[[Policy], None], type[BaseException], str | 
     (Broken("nan_becomes_an_lr"), check_survives_divergence, SettingError, "must be finite and >= 0, got .(nan|inf)"),
     (Broken("changed_by_the_grant"), check_may_continue_trials, AssertionError, "continues no Trial, and yet"),
     (Broken("undeclared_end"), check_may_continue_trials, PolicyError, "may keep the ends of 0 Trials, got 'here'"),
+    (Broken("needs_losses"), check_flies_without_losses, IndexError, None),
+    (Broken("counts_for_itself"), check_survives_a_shrinking_budget, AssertionError, "told of 4 steps left it asks"),
+    (Setting("takes_anything"), check_refuses_bad_settings, AssertionError, "lr=nan must raise a SettingError, but"),
+    (Setting("compares_words"), check_refuses_bad_settings, AssertionError, "lr='no such word' must .* TypeError"),
+    (
+        Setting("takes_zero"),
+        check_refuses_bad_settings,
+        AssertionError,
+        "lr=0 is neither refused with a SettingErr",
+    ),
+    (Setting("takes_any_word"), check_refuses_bad_settings, AssertionError, "kind='no such word' must raise"),
     (Undeclared("trains"), check_trains_as_declared, AssertionError, "trains is False, but it took 60 steps"),
 ]
 
@@ -233,10 +280,27 @@ def test_the_battery_finds_faults(
         (Broken("forgets_on_loading"), {check_states_are_plain_data, check_resumes_where_it_was}),
         (Broken("nan_becomes_an_lr"), {check_survives_divergence}),
         (Undeclared("trains"), {check_trains_as_declared}),
+        (Broken("needs_losses"), {check_flies_without_losses}),
+        (Broken("counts_for_itself"), {check_survives_a_shrinking_budget}),
+        (Setting("takes_any_word"), {check_refuses_bad_settings}),
     ],
-    ids=["forgets_on_loading", "nan_becomes_an_lr", "undeclared"],
+    ids=["forgets_on_loading", "nan_becomes_an_lr", "undeclared", "needs_losses", "counts_for_itself", "any_word"],
 )
 def test_the_battery_finds_nothing_but_the_fault(policy: Policy, failing: set[Callable[[Policy], None]]) -> None:
     for check in CHECKS:
-        with pytest.raises((AssertionError, SettingError)) if check in failing else nullcontext():
+        errors = (AssertionError, SettingError, IndexError)
+        with pytest.raises(errors) if check in failing else nullcontext():
             check(policy)
+
+
+def test_more_bad_settings_can_be_named() -> None:
+    check_refuses_bad_settings(BeamSearch(window=4), bad={"factors": [(), (0.5, -1.0), 3]})
+    with pytest.raises(AssertionError, match=r"factors=\(0.5, 2.0\) must raise a SettingError, but it is accepted"):
+        check_refuses_bad_settings(BeamSearch(window=4), bad={"factors": [(0.5, 2.0)]})
+
+
+def test_what_a_policy_takes_is_flown_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    flown: list[Policy] = []
+    monkeypatch.setattr(bad_settings, "fly", lambda policy: flown.append(policy) or fly(policy))
+    check_refuses_bad_settings(Schedule("linear", lr=0.1, warmup=0.05))
+    assert flown == [Schedule("linear", lr=0.1, warmup=0), Schedule("linear", lr=0.1, warmup=0.05, min_factor=0)]

@@ -9,7 +9,7 @@ import itertools
 import random
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,7 +43,7 @@ class Prober(Policy):
         Trial(annealed(0.3, 3), 3, evaluate="end"),
         Trial(constant(1e30), 3, evaluate="end"),
         Trial(constant(0.05), 2, evaluate="average"),
-        Trial(constant(0.1), 2, stop=Stop(abort_above=-1e9)),
+        Trial(constant(0.07), 2, stop=Stop(abort_above=-1e9)),
         Evaluate(),
         Done(FoundLR(None, "constant", "prober", FindCode.FLAT, None, None, {}, (), ())),
     )
@@ -302,7 +302,7 @@ class World:
         self.stream = self._stream()
         self.seen: list[Any] = []
 
-    def _stream(self) -> Iterator[Any]:
+    def _stream(self) -> Generator[Any, None, None]:
         while True:
             yield from self.data() if callable(self.data) else self.data
 
@@ -333,6 +333,7 @@ def flown(world: World, pattern: tuple[int, ...], *, probing: bool) -> tuple[dic
             probe(world)
             assert_equal(world.everything(), before)
         world.steps(steps)
+    world.stream.close()  # ends its loader's workers; left to the garbage collector, that waits ten seconds for each
     return {k: v for k, v in world.everything().items() if "identity" not in k}, world.seen
 
 

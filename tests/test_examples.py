@@ -3,9 +3,14 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from lrpilot.cli.loading import load_recipe
+from lrpilot.policy import Policy
+from lrpilot.testing import CHECKS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="a source distribution carries no examples")
@@ -48,3 +53,18 @@ def test_weighted_factors_from_too_large_an_lr() -> None:
     good = runs["constant, good lr"]["accuracy"]
     assert runs["default, 200 x"]["accuracy"] > good - 3
     assert max(runs["constant, 200 x too large"]["accuracy"], runs["paper's setting, 200 x"]["accuracy"]) < 50
+
+
+def test_a_policy_of_ones_own_beside_the_same_lr_held() -> None:
+    runs = lines_of("own_policy.py")
+    assert runs["halved on a plateau"]["loss"] < 0.3 * runs["held"]["loss"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_policy_of_ones_own_passes_the_battery(check: Callable[[Policy], None]) -> None:
+    check(load_recipe(f"{EXAMPLES / 'own_policy.py'}:Plateau")(window=5))
+
+
+def test_the_policy_of_ones_own_needs_one_import() -> None:
+    text = (EXAMPLES / "own_policy.py").read_text()
+    assert re.findall(r"^(?:from|import) (lrpilot\S*)", text, flags=re.MULTILINE) == ["lrpilot", "lrpilot.policy"]

@@ -5,8 +5,9 @@ nor count, and still every environment must see the same learning rates and end 
 """
 
 import math
-import subprocess
+import multiprocessing
 import sys
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -110,21 +111,31 @@ def test_two_ranks(plain: env.Flown, tmp_path: Path) -> None:
     assert_same(flown[0], plain)
 
 
+@pytest.fixture(scope="module")
+def fresh() -> ForkServerContext:
+    """Processes that have loaded what they need and done nothing else: loading takes longer than the run."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["skeleton_env", "torch._dynamo"])
+    return context
+
+
 @pytest.mark.parametrize(
     "kill_at", ["Trial:1", "Trial:2", "Line:2", "Evaluate:1", "Mark:1", "step:7", "Rewind:1", "step:10", "Drop:1"]
 )
-def test_killed_and_resumed(plain: env.Flown, tmp_path: Path, kill_at: str) -> None:
+def test_killed_and_resumed(plain: env.Flown, tmp_path: Path, fresh: ForkServerContext, kill_at: str) -> None:
     checkpoint = tmp_path / "state.pt"
-    killed = run_killable(checkpoint, kill_at)
+    killed = run_killable(fresh, checkpoint, kill_at)
     assert killed == -9, "the run must really have died"
-    assert run_killable(checkpoint, "") == 0
+    assert run_killable(fresh, checkpoint, "") == 0
     flown = env.Flown(**torch.load(checkpoint.with_suffix(".done"), weights_only=True))
     assert_same(flown, plain)
 
 
-def run_killable(checkpoint: Path, kill_at: str) -> int:
-    command = [sys.executable, str(Path(env.__file__)), str(checkpoint), kill_at]
-    return subprocess.run(command, check=False, timeout=120).returncode
+def run_killable(fresh: ForkServerContext, checkpoint: Path, kill_at: str) -> int | None:
+    process = fresh.Process(target=env.killable_loop, args=(checkpoint, kill_at))
+    process.start()
+    process.join(timeout=120)
+    return process.exitcode
 
 
 def test_everything_measured_is_finite_and_charged() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lrpilot_bench.protocol.jobs import Job
-from lrpilot_bench.run.workers import Outcome
+from lrpilot_bench.run.pool import Outcome
 
 
 def seeming_record(job: Job, run: str, **changes: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lrpilot_bench.analysis.oracle import oracle
 from lrpilot_bench.analysis.runs import load
 from lrpilot_bench.methods.registry import get_method, methods
 from lrpilot_bench.protocol.experiments import AUTOLRS_TASKS, TUNED
-from lrpilot_bench.protocol.jobs import Job, plan
+from lrpilot_bench.protocol.jobs import Job, plan, run_of
 from lrpilot_bench.protocol.ledger import Ledger
 from lrpilot_bench.protocol.wanted import (
     ALL_OF,
@@ -29,7 +29,7 @@ from lrpilot_bench.protocol.wanted import (
     wanted,
 )
 from lrpilot_bench.protocol.winners import best_of
-from lrpilot_bench.store.schema import ORACLE_KINDS, REFERENCE_KINDS, by_run, run_of
+from lrpilot_bench.store.schema import ORACLE_KINDS, REFERENCE_KINDS, by_run
 from lrpilot_bench.tasks.registry import get_task, tasks
 
 DIGITS = get_task("digits")

@@ -16,7 +16,7 @@ from lrpilot_bench.plugins import PLUGINS_VARIABLE
 from lrpilot_bench.protocol.jobs import Job
 from lrpilot_bench.run import ray_workers
 from lrpilot_bench.run.ray_workers import RayPool
-from lrpilot_bench.run.runner import Bench
+from lrpilot_bench.run.runner import Runner
 from lrpilot_bench.run.workers import ProcessPool, attempt
 from lrpilot_bench.store.records import read_records
 
@@ -42,7 +42,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def records_of(pool: Any, path: Path) -> tuple[list[dict[str, Any]], dict[Job, str]]:
     """Records in the order of their runs, without what may differ; and what was refused."""
     try:
-        summary = Bench(path, lambda lookup: JOBS, pool).run()
+        summary = Runner(path, lambda lookup: JOBS, pool).run()
     finally:
         pool.close()
     records = [{**record, "seconds": None} for record in read_records(path)]
@@ -69,7 +69,7 @@ def test_two_ray_workers_make_the_records_that_two_processes_make(ray: Any, tmp_
     dying._task = ray.remote(num_cpus=1, max_retries=0)(
         lambda *_: fake_attempts.fateful(*runs, runs=runs, log=tmp_path / "log")
     )
-    Bench(tmp_path / "dying.jsonl", lambda lookup: list(runs), dying).run()
+    Runner(tmp_path / "dying.jsonl", lambda lookup: list(runs), dying).run()
     (dead,) = read_records(tmp_path / "dying.jsonl")
     assert dead["error"] == "Its worker died 2 times: its Ray worker ended (WorkerCrashedError)."
 

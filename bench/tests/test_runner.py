@@ -16,9 +16,11 @@ from lrpilot_bench.plugins import PLUGINS_VARIABLE
 from lrpilot_bench.protocol.jobs import Job, plan
 from lrpilot_bench.protocol.ledger import Ledger, device_of, is_current, read_runs, require_device, status_of
 from lrpilot_bench.protocol.wanted import scope, suites, wanted
+from lrpilot_bench.run.pool import Outcome
 from lrpilot_bench.run.progress import Pace, duration
-from lrpilot_bench.run.runner import Bench, Summary
-from lrpilot_bench.run.workers import Outcome, ProcessPool, attempt, recordable
+from lrpilot_bench.run.recording import plain
+from lrpilot_bench.run.runner import Runner, Summary
+from lrpilot_bench.run.workers import ProcessPool, attempt
 from lrpilot_bench.store import records as records_module
 from lrpilot_bench.store.locking import locked
 from lrpilot_bench.store.records import append_record, read_records
@@ -78,7 +80,7 @@ def jobs(*methods: str, task: str = "fake", seeds: Sequence[int] = (0,)) -> list
 
 
 def run(path: Path, wants: Sequence[Job], pool: Any, watch: Any = None) -> Summary:
-    return Bench(path, lambda lookup: list(wants), pool, watch=watch).run()
+    return Runner(path, lambda lookup: list(wants), pool, watch=watch).run()
 
 
 # ---------------------------------------------------------------------- resuming
@@ -110,7 +112,7 @@ def test_the_suite_is_asked_again_until_it_wants_nothing_more(path: Path) -> Non
 
     within = scope(task_names=["fake"])
     pool = Inline(lowest_in_the_middle)
-    summary = Bench(path, lambda lookup: wanted(suites(["oracle"]), within, lookup), pool).run()
+    summary = Runner(path, lambda lookup: wanted(suites(["oracle"]), within, lookup), pool).run()
 
     assert summary.done == len(pool.seen) == 33 + 4
     further = [job for job in pool.seen if job.seed > 0]
@@ -160,7 +162,7 @@ def test_notes_that_are_no_json_do_not_stop_the_bench(path: Path) -> None:
 
 def test_notes_keep_what_is_plain() -> None:
     notes = {"a": [1, True, None, "b"], "c": {"d": 0.5}}
-    assert recordable({"notes": notes, "status": "finished"}) == {"notes": notes, "status": "finished"}
+    assert plain(notes) == notes
 
 
 def test_a_worker_with_other_code_is_found_out(path: Path) -> None:
@@ -274,15 +276,25 @@ def test_a_bench_that_wrote_nothing_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     with pytest.raises(KeyboardInterrupt), locked(path):
         raise KeyboardInterrupt
-    assert not path.exists()
+    assert not list(tmp_path.iterdir())
     with locked(path):
         append_record(path, {"whole": 1})
+        assert read_records(path) == [{"whole": 1}], "a reader does not wait"
     assert read_records(path) == [{"whole": 1}]
+    assert list(tmp_path.iterdir()) == [path], "no lock is left"
     empty = tmp_path / "empty.jsonl"
     empty.touch()
     with locked(empty):
         pass
     assert empty.exists(), "what was there before stays"
+
+
+def test_a_lock_that_a_killed_bench_left_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    (tmp_path / "records.jsonl.lock").touch()
+    with locked(path):
+        append_record(path, {"whole": 1})
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
@@ -315,7 +327,7 @@ def test_records_of_two_devices_do_not_share_a_file(path: Path) -> None:
         machine = {"device": "cuda", "gpu": "a GPU"}
         return Outcome(job, record=fake_attempts.seeming_record(job, plan(job).run, machine=machine))
 
-    assert Bench(path, lambda lookup: jobs("fake_plain"), Inline(on_gpu), device="cuda:1").run().done == 1
+    assert Runner(path, lambda lookup: jobs("fake_plain"), Inline(on_gpu), device="cuda:1").run().done == 1
     assert [device_of(record) for record in read_records(path)] == ["cuda"]
     with pytest.raises(DataError, match=r"got runs on cuda in .* and --device cpu\. Name another file"):
         run(path, jobs("fake_plain", seeds=(1,)), Inline(fine))
@@ -364,9 +376,11 @@ def test_a_sweeps_record_is_current_though_its_lr_was_a_factor(path: Path) -> No
 
 
 def test_a_finder_that_takes_no_step_has_finished() -> None:
-    record = {"kept_steps": 0, "status": "finished", "method": "pick_range_test"}
+    measured = {"kept_steps": 0, "steps": 10, "compute": 0.2, "final": {"val_loss": 2.3}}
+    record = {**measured, "status": "finished", "method": "pick_range_test"}
     assert status_of(record) == "finished"
-    assert status_of(record | {"method": "linear"}) == "no step taken"
+    assert status_of(record | {"method": "linear"}) == "took no step"
+    assert status_of(record | {"method": "linear", "compute": 1.0}) == "spent before training"
     assert status_of(record | {"method": "linear", "status": "crashed"}) == "crashed"
     assert status_of(record | {"method": "linear", "kept_steps": 1}) == "finished"
 

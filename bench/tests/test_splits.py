@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lrpilot.errors import DataError
-from lrpilot.training.sources import twin_loader
+from lrpilot.training.bound.sources import twin_loader
 from lrpilot_bench.data.splits import Split
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lrpilot.fitting import fit
     from lrpilot.flight.simulation import simulate
     from lrpilot.pilot import Pilot
-    from lrpilot.policies.autolrs.policy import AutoLRS
+    from lrpilot.policies.autolrs import AutoLRS
     from lrpilot.policies.lr_tuner import LRTuner
     from lrpilot.policies.schedules.schedule import Schedule
     from lrpilot.policies.weighted_factors import WeightedFactors
@@ -42,7 +42,7 @@ __all__ = [
 # No module is named like something in here (fitting.py holds fit): importing a submodule binds its name on
 # the package, and would hide the function.
 _HOMES = {
-    "AutoLRS": "lrpilot.policies.autolrs.policy",
+    "AutoLRS": "lrpilot.policies.autolrs",
     "Budget": "lrpilot.budget",
     "FindCode": "lrpilot.core.status",
     "LRPilotError": "lrpilot.errors",

@@ -10,7 +10,7 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
 from lrpilot.training.distributed import mean_over_ranks
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.training import Training
 
 NOTHING = Cost()

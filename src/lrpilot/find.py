@@ -9,8 +9,8 @@ from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.flight import Flight
 from lrpilot.found import FoundLR
 from lrpilot.progress import progress_bar
-from lrpilot.training.param_groups import apply_lr
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.bound.param_groups import apply_lr
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.training import Training
 
 __all__ = ["apply_lr", "find_lr", "run_finder"]

@@ -17,9 +17,9 @@ from lrpilot.core.reason import Reason
 from lrpilot.errors import DataError, StateError, StepError
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
+from lrpilot.training.bound.saved_state import SavedState
 from lrpilot.training.interrupts import deferred_interrupt
-from lrpilot.training.rng import get_rng, set_rng
-from lrpilot.training.snapshot import Mark
+from lrpilot.training.restore.rng import get_rng, set_rng
 from lrpilot.training.training import Training
 
 OnStep = Callable[[Pilot, Tensor], None]
@@ -237,7 +237,7 @@ class _Loop:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "training": Mark.take(self.training).saved,
+            "training": SavedState.take(self.training).saved,
             "pilot": self.pilot.state_dict(),
             "rng": get_rng(),
             "epoch_rng": self._epoch_rng,
@@ -254,7 +254,7 @@ class _Loop:
                 f"A fit must be resumed with its own budget, saved was {decode(state['budget'])}, got {self._budget}: "
                 "its schedule was planned for that. Pass the saved one."
             )
-        mark = Mark(state["training"])
+        mark = SavedState(state["training"])
         mark.require_fits(self.training)
         self.pilot.load_state_dict(state["pilot"])
         mark.rewind(self.training)

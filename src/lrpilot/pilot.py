@@ -13,11 +13,11 @@ from lrpilot.core.history import Event, History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.errors import SettingError, StateError, StepError
 from lrpilot.flight.flight import Affords, Flight, Horizon
-from lrpilot.training.checks import check_loss, require_lines_possible
-from lrpilot.training.snapshot import Mark
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.bound.checks import check_loss, require_lines_possible
+from lrpilot.training.bound.optimizers import was_skipped
+from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.training import Training
-from lrpilot.training.trial import was_skipped
 
 logger = logging.getLogger("lrpilot")
 
@@ -235,7 +235,7 @@ class Pilot(LRScheduler):
         self._flight.load_state_dict(state_dict["flight"])
         self._lrs.meet_new_groups()
         self._lrs.ratios = list(state_dict["ratios"])
-        self._substrate.marks = {key: Mark(saved) for key, saved in state_dict["marks"].items()}
+        self._substrate.marks = {key: SavedState(saved) for key, saved in state_dict["marks"].items()}
         self._substrate.load_line_state(state_dict["line"])
         if self._continues:
             self._substrate.ends.load_state_dict(state_dict["ends"])
@@ -287,7 +287,7 @@ class Pilot(LRScheduler):
             )
         ends = saved["ends"]["held"].values() if self._continues else ()
         for kept in [*saved["marks"].values(), *(end["state"] for end in ends)]:
-            Mark(kept).require_fits(self.training)
+            SavedState(kept).require_fits(self.training)
         shapes = [p.shape for p in self.training.trainable_parameters]
         if saved["line"] is not None and [p.shape for p in saved["line"]] != shapes:
             raise StateError("A pilot state must be resumed on the model it was saved on, got other parameter shapes.")

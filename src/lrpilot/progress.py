@@ -44,28 +44,12 @@ class ProgressBar:
         self._bar.update(self._task, completed=done, note=note)
 
     def _open(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-        from rich.table import Column
+        from rich.progress import TaskProgressColumn, TextColumn
 
-        console = Console(stderr=True)
         counted = [TextColumn("{task.completed}")]
         if self.total is not None:
             counted = [TextColumn("{task.completed}/{task.total}"), TaskProgressColumn()]
-        # The note gives way first: at 80 columns bar and count stay whole.
-        remark = TextColumn(
-            "{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
-        )
-        self._bar = Progress(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=BAR_WIDTH),
-            *counted,
-            remark,
-            console=console,
-            transient=True,
-            expand=True,
-            disable=not console.is_terminal,
-        )
+        self._bar = drawn_bar(*counted)
         self._bar.start()
         self._task = self._bar.add_task(self.label, total=self.total, note="")
 
@@ -73,6 +57,36 @@ class ProgressBar:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
+
+
+def drawn_bar(*counted: Any) -> Any:
+    """The look of every bar, on stderr: a description, the bar, what is counted, and a note (its task's field "note").
+
+    Args:
+        counted: columns of rich that say how far it is.
+
+    Returns:
+        A ``rich.progress.Progress`` that is not started.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
+
+    console = Console(stderr=True)
+    # The note gives way first: at 80 columns bar and count stay whole.
+    remark = TextColumn(
+        "{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
+    )
+    return Progress(
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=BAR_WIDTH),
+        *counted,
+        remark,
+        console=console,
+        transient=True,
+        expand=True,
+        disable=not console.is_terminal,
+    )
 
 
 @contextmanager

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from lrpilot.cli import demo_tasks
+from lrpilot.cli import demos
 from lrpilot.cli.app import app
 from lrpilot.cli.demo import verdict
 from lrpilot.cli.options import parse_budget, parse_lr, parse_warmup
 from lrpilot.cli.train_report import has_diverged
 from lrpilot.errors import SettingError
+from strangers import PLATEAU
 
 SCRIPT = Path(sys.executable).with_name("lrpilot")
 FACTORY = """
@@ -74,8 +75,9 @@ def _in_a_folder_with_a_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     Path("task.py").write_text(FACTORY)
+    Path("own.py").write_text(PLATEAU)
     yield
-    for name in [name for name in sys.modules if name == "task" or name.startswith("lrpilot_factory_")]:
+    for name in [name for name in sys.modules if name in ("task", "own") or name.startswith("lrpilot_factory_")]:
         del sys.modules[name]
 
 
@@ -121,6 +123,33 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["train", "task.py:make_training", "--budget", "3 days"], "--budget must be forward-equivalents (3000) or"),
         (["train", "task.py:make_training", "--steps", "9", "--resume"], "--resume needs the folder to resume"),
         (["train", "task.py:make_training", "--lr", "find", "--budget", "100"], "more than the search for an lr"),
+        (
+            ["demo", "--data", "digts"],
+            "--data must be one of digits, fashion-mnist, got 'digts'. Did you mean 'digits'?",
+        ),
+        (
+            ["find", "task.py:make_training", "--target", "decy"],
+            "--target must be one of constant, decay, got 'decy'.",
+        ),
+        (["find", "task.py:make_training", "--method", "witman"], "got 'witman'. Did you mean 'wittmann'?"),
+        (["simulate", "cosin"], "A policy must be one of"),
+        (["simulate", "cosine", "--landscape", "quadratc"], "got 'quadratc'. Did you mean 'quadratic'?"),
+        (
+            ["simulate", "own.py:Plateau", "--set", "factr=1"],
+            "A setting of 'own.py:Plateau' must be one of factor",
+        ),
+        (["simulate", "own.py:Plateau", "--set", "factor=2"], "factor must be in (0, 1), got 2. The default is 0.5."),
+        (["simulate", "own.py:Platau"], "own.py must define the policy, got 'Platau', which it does not. Did you mean"),
+        (["simulate", "own.py:Clumsy"], "own.py:Clumsy must be made without errors, but it raised KeyError: 'no such"),
+        (["simulate", "own.py:Failing"], "own.py:Failing must fly without errors, but it raised ZeroDivisionError"),
+        (
+            ["train", "task.py:make_training", "--steps", "9", "--policy", "own.py:Measuring"],
+            "--policy must take steps, got own.py:Measuring, which only measures. Fly it with 'lrpilot simulate'.",
+        ),
+        (
+            ["train", "task.py:make_training", "--steps", "9", "--lr", "1", "--policy", "own.py:Plateau"],
+            "--lr is for policies that take an lr, got own.py:Plateau",
+        ),
         (["simulate", "cosine", "--landscape", "hills"], "--landscape must be 'quadratic' or a .json file"),
         (["simulate", "cosine", "--landscape", "no.json"], "must be readable, got no.json"),
         (["simulate", "cosine", "--lr", "-1"], "lr must be finite and > 0"),
@@ -306,6 +335,29 @@ def test_resuming_gives_the_run_that_was_never_stopped() -> None:
     assert Path("stopped/history.jsonl").read_text() == Path("whole/history.jsonl").read_text()
 
 
+def test_a_policy_of_ones_own_is_flown_stopped_and_resumed() -> None:
+    flown = call_json("simulate", "own.py:Plateau", "--steps", "30", "--lr", "0.4", "--set", "factor=0.1")
+    assert flown["history"]["lrs"] == pytest.approx([0.4] * 10 + [0.04] * 10 + [0.004] * 10)
+    asked = ("--policy", "own.py:Plateau", "--set", "factor=0.9", "--steps", "120")
+    call_json("train", "task.py:make_training", *asked, "--out", "whole")
+    Path("task.py").write_text(FACTORY.replace('Path("stopped/found.json")', 'Path("stopped")'))  # there is no search
+    done = subprocess.run(
+        [SCRIPT, "train", "task.py:interrupted", *asked, "--out", "stopped"], capture_output=True, text=True
+    )
+    assert done.returncode == 130, done.stderr
+    resumed = call_json(*done.stderr.strip().removeprefix("Stopped. Go on with: ").split()[1:])
+    assert resumed["steps"] == 120
+    assert Path("stopped/history.jsonl").read_text() == Path("whole/history.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [(["trian"], "'train'"), (["train", "task.py:f", "--polcy", "x"], "--policy")]
+)
+def test_the_closest_command_and_option_are_offered(typed: list[str], meant: str) -> None:
+    result = call(*typed)
+    assert result.exit_code == 2 and meant in result.stderr
+
+
 def test_a_search_that_is_stopped_leaves_nothing_to_resume() -> None:
     result = call("train", "task.py:interrupted", "--lr", "find", "--steps", "120", "--out", "searching")
     assert result.exit_code == 130
@@ -395,7 +447,7 @@ def test_env_knows_this_machine() -> None:
 
 
 def test_demo_tells_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_tasks, "DIGITS_STEPS", 1200)
+    monkeypatch.setattr(demos, "DIGITS_STEPS", 1200)
     document = call_json("demo", "--seeds", "1", "--out", "here")
     rows = {row["row"]: row for row in document["rows"]}
     assert list(rows) == ["default lr ÷ 30", "default lr", "default lr × 30", "found lr", "found, equal compute"]
@@ -410,7 +462,7 @@ def test_demo_tells_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_demo_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_tasks, "DIGITS_STEPS", 30)
+    monkeypatch.setattr(demos, "DIGITS_STEPS", 30)
     result = call("demo", "--seeds", "1", "--out", "here")
     assert result.exit_code == 0, result.output
     assert "found lr" in result.stdout and "a search cost" in result.stdout

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lrpilot.cli.loading import load_training
+from lrpilot.cli.loading import is_place, load_recipe, load_training
 from lrpilot.errors import DataError, SettingError
+from lrpilot.policies.schedules.schedule import Schedule
 from lrpilot.training import Training
+from strangers import PLATEAU
 
 GOOD = """
 import torch
@@ -53,7 +55,11 @@ def factory_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     path = tmp_path / "my_factory.py"
     path.write_text(GOOD)
     yield path
-    for name in {name for name in sys.modules if name.startswith("lrpilot_factory_")} | {"my_factory", "neighbour"}:
+    for name in {name for name in sys.modules if name.startswith("lrpilot_factory_")} | {
+        "my_factory",
+        "neighbour",
+        "plateau",
+    }:
         sys.modules.pop(name, None)
 
 
@@ -118,3 +124,59 @@ def test_a_file_that_does_not_import(factory_file: Path, tmp_path: Path, text: s
 def test_the_librarys_own_errors_pass_through(factory_file: Path) -> None:
     with pytest.raises(DataError, match=r"^train_data must have a batch, got none\. Add one\.$"):
         load_training("my_factory.py:empty")
+
+
+# ---------------------------------------------------- policies of one's own
+
+
+@pytest.fixture
+def policy_file(factory_file: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "plateau.py"
+    path.write_text(PLATEAU)
+    return path
+
+
+def test_a_policy_has_a_name_or_a_place() -> None:
+    assert not is_place("cosine") and is_place("plateau:Plateau") and is_place("plateau.py")
+    assert load_recipe("cosine")(lr=0.5) == Schedule("cosine", lr=0.5)
+
+
+@pytest.mark.parametrize("place", ["plateau.py:Plateau", "./plateau.py:Plateau", "plateau:Plateau", "{here}:Plateau"])
+def test_policies_from_files_and_modules(policy_file: Path, place: str) -> None:
+    recipe = load_recipe(place.format(here=policy_file))
+    assert recipe.settings == ("factor",)
+    assert recipe(factor=0.25).name == "Plateau"
+
+
+def test_a_preset_and_a_function(policy_file: Path) -> None:
+    assert load_recipe("plateau.py:Plateau.slow")() == load_recipe("plateau.py:of_two")(first=1.8)
+
+
+def test_a_file_is_loaded_once(policy_file: Path) -> None:
+    assert load_recipe("plateau.py:Plateau").make is load_recipe(f"{policy_file}:Plateau").make
+    (policy_file.parent / "sub").mkdir()
+    (policy_file.parent / "sub" / "plateau.py").write_text(PLATEAU.replace("Plateau", "Other"))
+    assert load_recipe("sub/plateau.py:Other").make is load_recipe("sub/plateau.py:Other").make, "beside its namesake"
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("plateau.py", r"A policy is written module_or_file.py:Class, got 'plateau.py'.*plateau.py:Plateau\."),
+        ("platau.py:Plateau", r"The policy's file must exist, got platau.py. Did you mean plateau.py\?"),
+        ("not_there:Plateau", "The policy's module must be importable from here, got 'not_there'"),
+        (
+            "plateau.py:Platau",
+            r"plateau.py must define the policy, got 'Platau', which .* Did you mean Plateau",
+        ),
+        (
+            "plateau.py:number",
+            r"plateau.py:number must be a policy's class or a function that .*, got int",
+        ),
+        ("plateau.py:nothing", r"plateau.py:nothing must make a policy, got int"),
+        ("plateau.py:of_two", r"must be given its settings without a default, got no first"),
+    ],
+)
+def test_every_mistake_with_a_policy_is_told(policy_file: Path, place: str, says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        load_recipe(place)()

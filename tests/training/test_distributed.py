@@ -18,7 +18,7 @@ from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import RanksDisagreeError
 from lrpilot.training.distributed import mean_over_ranks, require_same_action, together
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
     assert_equal,
     everything,
@@ -71,7 +71,7 @@ def failed_line(rank: int) -> str:
     substrate.before_kept_step()
     loop_step(training, make_batches()[0])
     substrate.after_kept_step()
-    substrate._line_checked = True
+    substrate.proofs.step_is_linear = True
     training.loss_fn = FailsOn(1, 2, rank)
     before = everything(training.model, training.raw_optimizer)
     try:

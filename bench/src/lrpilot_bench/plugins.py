@@ -18,14 +18,20 @@ A plugin is an importable module with a sequence ``TASKS`` or ``METHODS`` or bot
         ),
     )
 
-and is named to every command of the benchmark: ``lrpilot bench run --plugin my_methods --method half``, or once
-for all in the environment variable below, which is also how worker processes get to know of it.
+and is named to a command of the benchmark: ``lrpilot bench run --plugin my_methods --method half``, or to all of them
+in the environment variable below, which is also how worker processes get to know of it. An installed distribution
+names its own for good, by an entry point::
+
+    [project.entry-points."lrpilot_bench.plugins"]
+    mine = "my_methods"
 """
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from traceback import extract_tb
 from types import ModuleType
@@ -36,12 +42,24 @@ from lrpilot.errors import LRPilotError, SettingError
 
 Entry = TypeVar("Entry")
 
+PLUGINS_GROUP = "lrpilot_bench.plugins"  # entry points of installed distributions
 PLUGINS_VARIABLE = "LRPILOT_BENCH_PLUGINS"  # importable modules, separated by commas
 NAMES = ("TASKS", "METHODS")
 
 
 def plugins() -> tuple[str, ...]:
-    """The modules that the benchmark takes tasks and methods from beside its own."""
+    """The modules that the benchmark takes tasks and methods from beside its own, each once: installed, then named."""
+    return tuple(dict.fromkeys((*_installed(tuple(sys.path)), *named_plugins())))
+
+
+@cache
+def _installed(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the distributions on this path, which is the present one: it is asked for at every look-up of a name."""
+    return tuple(sorted(entry.module for entry in entry_points(group=PLUGINS_GROUP)))
+
+
+def named_plugins() -> tuple[str, ...]:
+    """Those that the environment names: what another process must be told of."""
     return tuple(name.strip() for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name.strip())
 
 
@@ -57,7 +75,7 @@ def use_plugins(names: Sequence[str]) -> None:
     for name in names:
         if not any(hasattr(load_plugin(name), part) for part in NAMES):
             raise SettingError(f"A plugin must have TASKS or METHODS, got {name!r} with neither. Add one of them.")
-    os.environ[PLUGINS_VARIABLE] = ",".join(dict.fromkeys((*plugins(), *names)))
+    os.environ[PLUGINS_VARIABLE] = ",".join(dict.fromkeys((*named_plugins(), *names)))
 
 
 def load_plugin(name: str) -> ModuleType:

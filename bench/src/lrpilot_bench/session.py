@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lrpilot.core.cost import Cost
 from lrpilot.training import Training
-from lrpilot.training.sources import BatchSource
+from lrpilot.training.bound.sources import BatchSource
 from lrpilot_bench.counting import PassCounter, Tally
 from lrpilot_bench.data.splits import Batch, Splits
 from lrpilot_bench.store.curves import Curve

@@ -16,10 +16,11 @@ from bench_records import CATALOGUE, GRID, bench, record, seeded, swept
 from lrpilot.errors import SettingError
 from lrpilot_bench.analysis.catalogue import registered, runs_of
 from lrpilot_bench.analysis.rows import method_rows
-from lrpilot_bench.analysis.runs import NO_BETTER, NO_STEP, UNTRAINED, load
+from lrpilot_bench.analysis.runs import load
 from lrpilot_bench.analysis.sanity import not_run, sanity
 from lrpilot_bench.analysis.sweeps import horizon_rows, start_lr_rows
-from lrpilot_bench.store.schema import FIELDS, by_run, run_of, unfit
+from lrpilot_bench.protocol.jobs import run_of
+from lrpilot_bench.store.schema import FIELDS, NO_BETTER, NO_STEP, UNTRAINED, by_run, unfit
 
 
 def test_runs_come_by_seed() -> None:

@@ -17,10 +17,12 @@ from lrpilot_bench import data
 from lrpilot_bench.analysis.runs import LeftOut
 from lrpilot_bench.cli import commands as command
 from lrpilot_bench.cli.options import parse_seeds
+from lrpilot_bench.data.fetch import DATA_SETS
 from lrpilot_bench.plugins import PLUGINS_VARIABLE, plugins, use_plugins
 from lrpilot_bench.protocol.jobs import Job, plan
 from lrpilot_bench.protocol.wanted import SUITES
-from lrpilot_bench.run.workers import Outcome, attempt
+from lrpilot_bench.run.pool import Outcome
+from lrpilot_bench.run.workers import attempt
 from lrpilot_bench.store.locking import locked
 from lrpilot_bench.store.records import append_record, read_records
 from lrpilot_bench.tasks.registry import tasks
@@ -209,8 +211,8 @@ def test_a_method_that_takes_no_step_has_failed_for_the_terminal_too(monkeypatch
     monkeypatch.setattr(Inline, "collect", attempted)
     asked = (*FAKE, "--suite", "methods", "--method", "fake_idle", "--records", "r.jsonl")
     result = call("run", *asked, "--seeds", "0")
-    assert "fake fake_idle seed 0, no step taken, " in result.stderr and "val loss" not in result.stderr
-    assert result.stdout.startswith("1 runs done, 0 were there: 1 no step taken.")
+    assert "fake fake_idle seed 0, took no step, " in result.stderr and "val loss" not in result.stderr
+    assert result.stdout.startswith("1 runs done, 0 were there: 1 took no step.")
     (row,) = document("status", *asked, "--seeds", "0")["suites"]
     assert (row["done"], row["failed"]) == (1, 1)
 
@@ -349,6 +351,23 @@ def test_data_fetches_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[1] == (None, None)
     place = {"name": "king-james", "licence": "public domain", "place": "there"}
     assert document("data", "king-james") == {"data": [place]}
+
+
+def test_data_lists_every_data_set_and_fetches_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("lrpilot_bench.data.fetch.fetch_all", None)
+    monkeypatch.setenv("LRPILOT_DATA", str(tmp_path))
+    (tmp_path / "diamonds.csv").touch()
+    made = document("data", "--list")
+    states = {row["name"]: row for row in made["data"]}
+    assert list(states) == [data.name for data in DATA_SETS]
+    assert made["folder"] == str(tmp_path) and states["diamonds"]["place"] == str(tmp_path)
+    assert states["minilm"] == {"name": "minilm", "megabytes": 83.0, "licence": "Apache-2.0", "place": None}
+    said = call("data", "--list", "minilm", "diamonds").stdout
+    assert "missing (83 MB)" in said and str(tmp_path) in said and "king-james" not in said
+    assert "'lrpilot bench data minilm' fetches what is missing" in said
+    assert "Did you mean 'minilm'?" in call("data", "--list", "minilmm").stderr
+    elsewhere = tmp_path / "elsewhere"
+    assert document("data", "--list", "diamonds", "--folder", str(elsewhere))["data"][0]["place"] is None
 
 
 def test_help_comes_without_torch() -> None:
@@ -501,6 +520,19 @@ def test_a_plugins_entries_come_after_lrpilots_own_and_only_while_asked_for() ->
     use_plugins(["fake_bench"])
     assert plugins() == ("fake_bench",)
     assert list(tasks())[-1] == "fake_large" and next(iter(tasks())) == "digits"
+
+
+def test_an_installed_plugin_needs_no_naming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "somebody-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[lrpilot_bench.plugins]\nmine = fake_bench\n")
+    assert plugins() == ()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert plugins() == ("fake_bench",)
+    assert "fake" in tasks()
+    use_plugins(["fake_bench"])
+    assert plugins() == ("fake_bench",), "named besides, it is there once"
 
 
 def test_a_plugin_beside_the_records_is_found_and_must_not_take_a_name(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from torch import nn
 
 from lrpilot import Schedule
 from lrpilot_bench.methods import autowu, finders, handmade, one_cycle
-from lrpilot_bench.methods.finder_picks import PICKERS
 from lrpilot_bench.methods.flying import fly_policy
 from lrpilot_bench.methods.method import Method
-from lrpilot_bench.methods.picks import NoPickError, Pick, Traces
+from lrpilot_bench.methods.pick import NoPickError, Pick
+from lrpilot_bench.methods.pickers import PICKERS
 from lrpilot_bench.methods.range_tests import _steepest
+from lrpilot_bench.methods.traces import Traces
 from lrpilot_bench.protocol.jobs import Job
 from lrpilot_bench.run import execute as executing
-from lrpilot_bench.run.execute import weights_digest
+from lrpilot_bench.run.recording import weights_digest
 from lrpilot_bench.session import Session
 from lrpilot_bench.tasks.digits import TASKS
 from lrpilot_bench.tasks.task import OptimizerFamily, Task, lr_grid

@@ -6,7 +6,8 @@ import pytest
 
 from lrpilot_bench.methods.handmade import METHODS
 from lrpilot_bench.protocol.jobs import Job, plan
-from lrpilot_bench.run.execute import execute, weights_digest
+from lrpilot_bench.run.execute import execute
+from lrpilot_bench.run.recording import weights_digest
 from lrpilot_bench.session import Session
 from lrpilot_bench.tasks.digits import TASKS
 

@@ -21,7 +21,8 @@ from lrpilot_bench.methods.method import Method
 from lrpilot_bench.methods.packages import quiet, require
 from lrpilot_bench.methods.registry import get_method
 from lrpilot_bench.protocol.jobs import Job
-from lrpilot_bench.run.execute import execute, weights_digest
+from lrpilot_bench.run.execute import execute
+from lrpilot_bench.run.recording import weights_digest
 from lrpilot_bench.session import DivergedError, Session
 from lrpilot_bench.tasks.registry import get_task
 from lrpilot_bench.tasks.task import OptimizerFamily, Task, class_accuracy, class_loss, lr_grid

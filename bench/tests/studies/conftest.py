@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 @pytest.fixture
 def small_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """600 made-up images whose brightness is their class, in place of the example's data."""
-    from lrpilot_bench.studies.fashion_tasks import example
+    from lrpilot_bench.studies.fashion_example import example
 
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 10, (600,), generator=generator)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lrpilot import Schedule, find_lr, fit
-from lrpilot_bench.studies.fashion_tasks import example
+from lrpilot_bench.studies.fashion_example import example
 
 pytestmark = pytest.mark.usefixtures("small_data")
 FACTORIES = ("training", "training_adamw", "training_plain", "training_plain_adamw")

@@ -16,7 +16,7 @@ from lrpilot.errors import MissingDependencyError
 from lrpilot.policies.schedules.shapes import SCHEDULES
 from lrpilot_bench.data.splits import Split, Splits
 from lrpilot_bench.methods.registry import get_method
-from lrpilot_bench.run.execute import weights_digest
+from lrpilot_bench.run.recording import weights_digest
 from lrpilot_bench.session import DivergedError, Session
 from lrpilot_bench.tasks import fashion_resnet, papers_net
 from lrpilot_bench.tasks.registry import get_task

@@ -1,16 +1,14 @@
 """``lrpilot``: the command line. One file a command; a user's mistake is one red line and exit status 2."""
 
-from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from lrpilot.cli import demo, env, find, simulate, train
+from lrpilot.cli.extensions import add_extensions
 from lrpilot.cli.report import note
 from lrpilot.errors import LRPilotError
-
-COMMANDS = "lrpilot.commands"  # entry points: a Typer app each, by the name of its command
 
 
 class OneLineErrors(TyperGroup):
@@ -32,10 +30,10 @@ app = typer.Typer(
 )
 
 
-for _command in (demo.demo, find.find, train.train, simulate.simulate, env.env):
-    app.command()(_command)
-for _entry in entry_points(group=COMMANDS):
-    app.add_typer(_entry.load(), name=_entry.name)
+OWN = {command.__name__: command for command in (demo.demo, find.find, train.train, simulate.simulate, env.env)}
+for _name, _command in OWN.items():
+    app.command(_name)(_command)
+add_extensions(app, OWN)
 
 
 def _version(asked: bool) -> None:

@@ -5,14 +5,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, geometric_mean, stdev
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lrpilot.cli.demo_tasks import Task, demo_task
-from lrpilot.cli.options import Force, Json, Out
+from lrpilot.cli.demos import DATA, Demo, demo_on
+from lrpilot.cli.options import Force, Json, Out, among
 from lrpilot.cli.report import found_plain, lr_text, note, say, say_json, table
-from lrpilot.cli.runs import RunFolder, run_folder, save_picture
+from lrpilot.cli.run_folder import RunFolder, run_folder, save_picture
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Run:
 def demo(
     *,
     data: Annotated[
-        Literal["digits", "fashion-mnist"], typer.Option(help="fashion-mnist takes some minutes.")
+        str,
+        typer.Option(metavar="|".join(DATA), callback=among("--data", DATA), help="fashion-mnist takes some minutes."),
     ] = "digits",
     seeds: Annotated[
         int, typer.Option(metavar="NUMBER", help="Repetitions with other weights and batches.", min=1)
@@ -70,12 +71,12 @@ def demo(
     import torch
 
     torch.set_num_threads(1)  # threads of small layers cost more than they bring
-    task = demo_task(data)
+    chosen = demo_on(data)
     with run_folder("demo", out, force=force) as folder:
-        found, runs = _fly(task, seeds, show=not json)
+        found, runs = _fly(chosen, seeds, show=not json)
         document = {
             "data": data,
-            "task": task.title,
+            "task": chosen.title,
             "rows": [_row_plain(row, of_row) for row, of_row in _by_row(runs)],
             "found": [found_plain(one) for one in found],
             "seconds": time.perf_counter() - started,
@@ -87,13 +88,13 @@ def demo(
     if json:
         say_json(document)
     else:
-        _report(task, seeds, document, found)
+        _report(chosen, seeds, document, found)
 
 
 # ---------------------------------------------------------------- flying
 
 
-def _fly(task: Task, seeds: int, *, show: bool) -> tuple[list["FoundLR"], list[Run]]:
+def _fly(chosen: Demo, seeds: int, *, show: bool) -> tuple[list["FoundLR"], list[Run]]:
     """For every seed: search, train with what was found, and train with three lrs nobody searched for."""
     from lrpilot.progress import progress_bar
 
@@ -107,41 +108,41 @@ def _fly(task: Task, seeds: int, *, show: bool) -> tuple[list["FoundLR"], list[R
 
         for seed in range(seeds):
             said(f"seed {seed}: finding an lr")
-            found.append(_search(task, seed))
-            for row, lr, steps, searched in _plan(task, found[-1]):
+            found.append(_search(chosen, seed))
+            for row, lr, steps, searched in _plan(chosen, found[-1]):
                 said(f"seed {seed}: {row}, lr {lr_text(lr)}")
-                runs.append(_train(task, row, seed, lr, steps, searched))
+                runs.append(_train(chosen, row, seed, lr, steps, searched))
     return found, runs
 
 
-def _search(task: Task, seed: int) -> "FoundLR":
+def _search(chosen: Demo, seed: int) -> "FoundLR":
     from lrpilot.find import find_lr
 
-    found = find_lr(task.make(seed), target="decay", progress=False)
+    found = find_lr(chosen.make(seed), target="decay", progress=False)
     if found.lr is None:
-        raise SettingError(f"The demo must find an lr, got none on {task.title}, seed {seed}. {found.status}")
+        raise SettingError(f"The demo must find an lr, got none on {chosen.title}, seed {seed}. {found.status}")
     return found
 
 
-def _plan(task: Task, found: "FoundLR") -> list[tuple[str, float, int, "FoundLR | None"]]:
+def _plan(chosen: Demo, found: "FoundLR") -> list[tuple[str, float, int, "FoundLR | None"]]:
     """Rows: name, peak lr, steps, and the search that has to be paid."""
     assert found.lr is not None
-    default = task.make(0).raw_optimizer.param_groups[0]["lr"]
-    left = task.steps - round(found.cost.steps)
+    default = chosen.make(0).raw_optimizer.param_groups[0]["lr"]
+    left = chosen.steps - round(found.cost.steps)
     plan: list[tuple[str, float, int, FoundLR | None]] = [
-        (f"{DEFAULT} ÷ {FACTOR:g}", default / FACTOR, task.steps, None),
-        (DEFAULT, default, task.steps, None),
-        (f"{DEFAULT} × {FACTOR:g}", default * FACTOR, task.steps, None),
-        (SEARCHED, found.lr, task.steps, found),
+        (f"{DEFAULT} ÷ {FACTOR:g}", default / FACTOR, chosen.steps, None),
+        (DEFAULT, default, chosen.steps, None),
+        (f"{DEFAULT} × {FACTOR:g}", default * FACTOR, chosen.steps, None),
+        (SEARCHED, found.lr, chosen.steps, found),
     ]
     return [*plan, (SEARCHED_PAID, found.lr, left, found)] if left >= 1 else plan
 
 
-def _train(task: Task, row: str, seed: int, lr: float, steps: int, searched: "FoundLR | None") -> Run:
+def _train(chosen: Demo, row: str, seed: int, lr: float, steps: int, searched: "FoundLR | None") -> Run:
     from lrpilot.fitting import fit
     from lrpilot.policies.schedules.schedule import Schedule
 
-    training = task.make(seed)
+    training = chosen.make(seed)
     result = fit(training, Schedule("linear", lr=lr, warmup=WARMUP), total_steps=steps, progress=False)
     paid_steps, paid_seconds = (0.0, 0.0) if searched is None else (searched.cost.steps, searched.cost.seconds)
     return Run(
@@ -152,7 +153,7 @@ def _train(task: Task, row: str, seed: int, lr: float, steps: int, searched: "Fo
         compute=result.steps + paid_steps,
         seconds=result.seconds + paid_seconds,
         loss=training.evaluate(),
-        accuracy=task.accuracy(training),
+        accuracy=chosen.accuracy(training),
         history=result.history,
     )
 
@@ -175,10 +176,10 @@ def _spread(values: Sequence[float], form: str) -> str:
     return mean if len(values) == 1 else f"{mean} ± {format(stdev(values), form)}"
 
 
-def _report(task: Task, seeds: int, document: dict[str, Any], found: Sequence["FoundLR"]) -> None:
+def _report(chosen: Demo, seeds: int, document: dict[str, Any], found: Sequence["FoundLR"]) -> None:
     rows = document["rows"]
     repeated = "1 seed" if seeds == 1 else f"{seeds} seeds, mean ± deviation"
-    say(f"[bold]{task.title}[/bold]", f"linear schedule to zero, {WARMUP:.0%} warmup; {repeated}")
+    say(f"[bold]{chosen.title}[/bold]", f"linear schedule to zero, {WARMUP:.0%} warmup; {repeated}")
     say(table(("", "peak lr", "val loss", "accuracy", "steps", "compute", "s"), [_row_text(row) for row in rows]))
     say(
         "compute: training steps, the search included; a search cost "

@@ -1,24 +1,36 @@
 """``lrpilot find``: the learning rate for a training, its evidence and its cost."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from lrpilot.cli.loading import guarded, load_training
-from lrpilot.cli.options import Factory, Force, Json, Out
+from lrpilot.cli.options import Factory, Force, Json, Out, among
 from lrpilot.cli.report import cost_text, found_plain, lr_text, say, say_json, table
-from lrpilot.cli.runs import RunFolder, run_folder, save_picture
+from lrpilot.cli.run_folder import RunFolder, run_folder, save_picture
 
 if TYPE_CHECKING:
     from lrpilot.found import FoundLR
 
+TARGETS = ("decay", "constant")
+METHODS = ("step_sampling", "range_test", "wittmann")
+
 Target = Annotated[
-    Literal["decay", "constant"],
-    typer.Option(help="decay: the peak of a schedule that ends at zero. constant: an lr to hold."),
+    str,
+    typer.Option(
+        metavar="|".join(TARGETS),
+        callback=among("--target", TARGETS),
+        help="decay: the peak of a schedule that ends at zero. constant: an lr to hold.",
+    ),
 ]
 Method = Annotated[
-    Literal["step_sampling", "range_test", "wittmann"], typer.Option(help="How to search, for --target constant.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        callback=among("--method", METHODS),
+        help=f"How to search, for --target constant: {', '.join(METHODS)}.",
+    ),
 ]
 
 
@@ -47,11 +59,11 @@ def find(
         found = guarded(
             lambda: find_lr(
                 training,
-                target=target,
+                target=cast(Any, target),  # both were checked with their options
                 num_steps=num_steps,
                 min_lr=min_lr,
                 max_lr=max_lr,
-                method=method,
+                method=cast(Any, method),
                 progress=not json,
             ),
             f"{factory} must train without errors",

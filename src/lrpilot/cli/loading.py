@@ -1,4 +1,4 @@
-"""``module_or_file.py:function`` to the Training that the function returns."""
+"""``module_or_file.py:name`` to what a user keeps there: a Training from its factory, a policy of their own."""
 
 import difflib
 import importlib
@@ -7,6 +7,8 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,11 +16,35 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lrpilot.errors import LRPilotError, SettingError
 
 if TYPE_CHECKING:
+    from lrpilot.policies.recipe import Recipe
     from lrpilot.training import Training
 
 T = TypeVar("T")
 _LRPILOT = Path(__file__).parents[1]
 _DEBUG = "For the traceback run 'lrpilot --debug ...'."
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for in a user's module, in the words of the errors.
+
+    Attributes:
+        noun: what it is.
+        kind: what it is in Python, after the colon.
+        file: a name for the file of an example.
+        example: a name for one.
+        fits: whether something that the module defines may be one, to be offered for a name that is not there.
+    """
+
+    noun: str
+    kind: str
+    file: str
+    example: str
+    fits: Callable[[Any], bool]
+
+
+FACTORY = Wanted("factory", "function", "train.py", "make_training", inspect.isfunction)
+POLICY = Wanted("policy", "Class", "plateau.py", "Plateau", lambda v: inspect.isfunction(v) or inspect.isclass(v))
 
 
 def load_training(spec: str) -> "Training":
@@ -31,25 +57,61 @@ def load_training(spec: str) -> "Training":
     Raises:
         SettingError: anything is wrong with it; an LRPilotError of the factory itself passes through.
     """
+    place, name = _split(spec, FACTORY)
+    return _call(_require_factory(_find(_load(place, FACTORY), name, place, FACTORY), name), spec)
+
+
+def load_recipe(policy: str) -> "Recipe":
+    """How a policy is made: one that has a name, or a user's own.
+
+    Args:
+        policy: a name of :func:`lrpilot.policies.registry.policy_names`; ``path/to/file.py:Class`` or
+            ``package.module:Class``, where the class may as well be a function that returns a policy.
+
+    Raises:
+        SettingError: anything is wrong with it.
+    """
+    from lrpilot.policies.recipe import Recipe
+    from lrpilot.policies.registry import recipe_of
+
+    if not is_place(policy):
+        return recipe_of(policy)
+    place, name = _split(policy, POLICY)
+    return Recipe(policy, _find(_load(place, POLICY), name, place, POLICY))
+
+
+def is_place(policy: str) -> bool:
+    """Whether a policy is given by where it stands and not by a name."""
+    return ":" in policy or policy.endswith(".py")
+
+
+def _split(spec: str, wanted: Wanted) -> tuple[str, str]:
+    """The module or file, and the name in it."""
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name:
         raise SettingError(
-            f"A factory is written module_or_file.py:function, got {spec!r}. "
-            f"Write for example {(spec or 'train.py').rstrip(':')}:make_training."
+            f"A {wanted.noun} is written module_or_file.py:{wanted.kind}, got {spec!r}. "
+            f"Write for example {(spec or wanted.file).rstrip(':')}:{wanted.example}."
         )
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    return _call(_find(module, name, place), spec)
+    return place, name
 
 
-def _load_file(path: Path) -> ModuleType:
+def _load(place: str, wanted: Wanted) -> ModuleType:
+    return _load_file(Path(place), wanted) if place.endswith(".py") else _load_module(place, wanted)
+
+
+def _load_file(path: Path, wanted: Wanted) -> ModuleType:
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path()
-        raise SettingError(
-            f"The factory's file must exist, got {path}.{_closest(path.name, [p.name for p in folder.glob('*.py')])}"
-        )
+        close = _closest(path.name, [p.name for p in folder.glob("*.py")])
+        raise SettingError(f"The {wanted.noun}'s file must exist, got {path}.{close}")
     path = path.resolve()
+    names = path.stem, f"lrpilot_factory_{path.stem}"
+    for loaded in (sys.modules.get(name) for name in names):
+        if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+            return loaded  # a second run of it would define every class of it anew
     sys.path.insert(0, str(path.parent))  # as `python file.py` does, so that the file's neighbours import
-    name = path.stem if path.stem not in sys.modules else f"lrpilot_factory_{path.stem}"
+    name = next((name for name in names if name not in sys.modules), names[-1])
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # a .py file always has both
     module = importlib.util.module_from_spec(spec)
@@ -62,24 +124,36 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def _load_module(name: str) -> ModuleType:
+def _load_module(name: str, wanted: Wanted) -> ModuleType:
     sys.path.insert(0, "")  # as `python -m` does
     try:
         module: ModuleType = guarded(lambda: importlib.import_module(name), f"{name} must import cleanly")
     except SettingError as error:
         cause = error.__cause__
         if isinstance(cause, ModuleNotFoundError) and f"{name}.".startswith(f"{cause.name}."):
-            hint = f" For a file, write {name}.py:function." if Path(f"{name}.py").is_file() else ""
-            raise SettingError(f"The factory's module must be importable from here, got {name!r}.{hint}") from cause
+            hint = f" For a file, write {name}.py:{wanted.kind}." if Path(f"{name}.py").is_file() else ""
+            raise SettingError(
+                f"The {wanted.noun}'s module must be importable from here, got {name!r}.{hint}"
+            ) from cause
         raise
     return module
 
 
-def _find(module: ModuleType, name: str, place: str) -> Callable[[], Any]:
-    factory: Any = getattr(module, name, None)
-    if factory is None:
-        own = [k for k, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__]
-        raise SettingError(f"{place} must define the factory, got {name!r}, which it does not.{_closest(name, own)}")
+def _find(module: ModuleType, name: str, place: str, wanted: Wanted) -> Any:
+    """What has that name in the module; a dotted one is an attribute of it, as a class's own preset."""
+    try:
+        found = attrgetter(name)(module)
+    except AttributeError:
+        found = None
+    if found is None:
+        own = [k for k, v in vars(module).items() if wanted.fits(v) and v.__module__ == module.__name__]
+        raise SettingError(
+            f"{place} must define the {wanted.noun}, got {name!r}, which it does not.{_closest(name, own)}"
+        )
+    return found
+
+
+def _require_factory(factory: Any, name: str) -> Callable[[], Any]:
     if not callable(factory):
         raise SettingError(
             f"A factory is a function, got {name} = {type(factory).__name__}. Name the function that returns it."

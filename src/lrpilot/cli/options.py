@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
@@ -38,6 +39,22 @@ Settings = Annotated[
 ]
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def among(option: str, names: Sequence[str]) -> Callable[[str], str]:
+    """The callback of an option that takes one of a few names; of another one the closest is offered.
+
+    Args:
+        option: as it is typed ("--data").
+        names: that there are.
+    """
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise unknown_name(option, name, names)
+        return name
+
+    return check
 
 
 def parse_lr(text: str) -> float:

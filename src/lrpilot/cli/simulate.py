@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lrpilot.cli.loading import guarded, load_recipe
 from lrpilot.cli.options import ContinueTrials, Json, Settings, parse_settings
 from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, say, say_json, table
+from lrpilot.core.names import closest
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
@@ -20,7 +22,11 @@ SHOWN_STEPS = 11
 
 def simulate(
     policy: Annotated[
-        str, typer.Argument(metavar="POLICY", help="A schedule (cosine, linear, ...) or a method (step_sampling, ...).")
+        str,
+        typer.Argument(
+            metavar="POLICY",
+            help="A schedule (cosine, ...), a method (step_sampling, ...), or your own: module_or_file.py:Class.",
+        ),
     ],
     *,
     landscape: Annotated[
@@ -35,11 +41,15 @@ def simulate(
 ) -> None:
     """Fly a policy on a synthetic landscape, or on the result.json of 'lrpilot find --target constant'."""
     from lrpilot.flight import simulation
-    from lrpilot.policies.registry import get_policy
 
-    ground = load_landscape(landscape)
-    flown = get_policy(policy, **parse_settings(settings or ()))
-    result = simulation.simulate(flown, ground, lr=lr, total_steps=steps, seed=seed, continue_trials=continue_trials)
+    ground, given = load_landscape(landscape), parse_settings(settings or ())
+    flown = guarded(lambda: load_recipe(policy)(**given), f"{policy} must be made without errors")
+    result = guarded(
+        lambda: simulation.simulate(
+            flown, ground, lr=lr, total_steps=steps, seed=seed, continue_trials=continue_trials
+        ),
+        f"{policy} must fly without errors",
+    )
     if json:
         say_json({"policy": policy, "landscape": landscape, **_plain(result)})
     else:
@@ -57,9 +67,8 @@ def load_landscape(name: str) -> "Landscape":
     if name == "quadratic":
         return NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1)
     if not name.endswith(".json"):
-        raise SettingError(
-            f"--landscape must be 'quadratic' or a .json file, got {name!r}. Use the result.json of a find."
-        )
+        remedy = "Did you mean 'quadratic'?" if closest(name, ["quadratic"]) else "Use the result.json of a find."
+        raise SettingError(f"--landscape must be 'quadratic' or a .json file, got {name!r}. {remedy}")
     return _load_curve(Path(name))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lrpilot.cli.loading import guarded, load_training
+from lrpilot.cli.loading import guarded, is_place, load_recipe, load_training
 from lrpilot.cli.options import (
     ContinueTrials,
     Factory,
@@ -22,7 +22,7 @@ from lrpilot.cli.options import (
     parse_warmup,
 )
 from lrpilot.cli.report import found_plain, note, say_json, to_json
-from lrpilot.cli.runs import RunFolder, run_folder, save_picture
+from lrpilot.cli.run_folder import RunFolder, run_folder, save_picture
 from lrpilot.cli.train_report import report_run, run_document
 from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
@@ -44,7 +44,7 @@ class Request:
 
     Attributes:
         factory: where the training comes from.
-        policy: name of the policy.
+        policy: name of the policy, or where it stands.
         lr: a number, "find", or None for the optimizer's own.
         warmup: steps or a fraction; None for the policy's own.
         steps: kept steps, or None.
@@ -79,18 +79,39 @@ class Request:
         self.make_policy(None if self.lr in (None, "find") else parse_lr(self.lr))
 
     def make_policy(self, lr: float | None) -> "Policy":
-        """The policy with its peak lr; None leaves it to the policy."""
-        from lrpilot.policies.registry import get_policy, policy_names
+        """The policy with its peak lr; None leaves it to the policy.
 
-        trainable = [name for name in policy_names() if get_policy(name).trains]
-        if self.policy not in trainable:
-            raise unknown_name("--policy", self.policy, trainable)
+        Raises:
+            SettingError: it cannot be made, or takes no steps.
+        """
+        self._require_trainer()
         settings = parse_settings(self.settings)
         own = {"lr": lr, "warmup": None if self.warmup is None else parse_warmup(self.warmup)}
         for name, value in own.items():
             if value is not None and name in settings:
                 raise SettingError(f"{name} must be given once, got --{name} and --set {name}. Leave one away.")
-        return get_policy(self.policy, **settings, **{name: value for name, value in own.items() if value is not None})
+        settings |= {name: value for name, value in own.items() if value is not None}
+        made = guarded(lambda: load_recipe(self.policy)(**settings), f"{self.policy} must be made without errors")
+        if not made.trains:
+            raise SettingError(
+                f"--policy must take steps, got {self.policy}, which only measures. Fly it with 'lrpilot simulate'."
+            )
+        return made
+
+    def _require_trainer(self) -> None:
+        """Refuse a name that is unknown, or that of a finder of ours.
+
+        Raises:
+            SettingError: it is one.
+        """
+        from lrpilot.policies.registry import get_policy, own_names, policy_names
+
+        if is_place(self.policy):
+            return
+        finders = {name for name in own_names() if not get_policy(name).trains}
+        trainers = set(policy_names()) - finders
+        if self.policy not in trainers:
+            raise unknown_name("--policy", self.policy, trainers)
 
     def _require_own_lr(self) -> None:
         """Refuse --lr and --warmup, "find" too, where the policy has no such setting.
@@ -98,9 +119,11 @@ class Request:
         Raises:
             SettingError: it has none.
         """
-        from lrpilot.policies.registry import policy_names, settings_of
+        from lrpilot.policies.registry import policy_names
 
-        known = settings_of(self.policy) if self.policy in policy_names() else ("lr", "warmup")
+        known: tuple[str, ...] = ("lr", "warmup")
+        if is_place(self.policy) or self.policy in policy_names():
+            known = load_recipe(self.policy).settings
         if self.lr is not None and "lr" not in known:
             raise SettingError(
                 f"--lr is for policies that take an lr, got {self.policy}, which starts at the optimizer's or at a "
@@ -126,7 +149,11 @@ def train(
     factory: Factory,
     *,
     policy: Annotated[
-        str, typer.Option(metavar="NAME", help="A schedule (cosine, linear, wsd, ...) or another policy.")
+        str,
+        typer.Option(
+            metavar="NAME|PLACE",
+            help="A schedule (cosine, linear, wsd, ...), another policy, or your own: module_or_file.py:Class.",
+        ),
     ] = "cosine",
     lr: Annotated[
         str | None,
@@ -291,7 +318,7 @@ def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
     from lrpilot.pictures.flights import plot_flights
 
     save_picture(plot_flights({name: result.history})[0], folder.picture)
-    from lrpilot.policies.autolrs.state import LRStage
+    from lrpilot.policies.autolrs.stage import LRStage
 
     stages = result.pilot.result
     if not isinstance(stages, tuple):

@@ -1,1 +1,1 @@
-"""The torch-free heart: what a policy may ask, how it is asked, and the maths it decides with."""
+"""The vocabulary, free of torch: what a policy may ask, what it is told, and the records and rules they share."""

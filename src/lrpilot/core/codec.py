@@ -1,8 +1,9 @@
-"""Records (frozen dataclasses) to plain data and back.
+"""Records, the frozen dataclasses of every state and result: how they are declared, and made plain data and back.
 
 A checkpoint must load with ``torch.load(weights_only=True)`` and a history must be JSON, so nothing but
 dicts, lists, strings, numbers, booleans and None may leave a policy. ``@record`` declares a frozen
-dataclass that ``encode`` and ``decode`` know by its class name.
+dataclass that ``encode`` and ``decode`` know by its name: lrpilot's own by the class name alone, so that they can be
+moved; anybody else's as "module:Class", so that two packages may each have a State.
 """
 
 import dataclasses
@@ -36,13 +37,19 @@ def coded_enum(cls: EnumT) -> EnumT:
 
 
 def _register(table: dict[str, type[Any]], cls: type) -> None:
-    known = table.get(cls.__name__)
+    name = _name_of(cls)
+    known = table.get(name)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise StateError(
-            f"Record names must be unique, got {cls.__name__!r} from {cls.__module__} and from "
+            f"Record names must be unique, got {name!r} from {cls.__module__} and from "
             f"{known.__module__}. Rename one of the classes."
         )
-    table[cls.__name__] = cls
+    table[name] = cls
+
+
+def _name_of(cls: type) -> str:
+    own = cls.__module__.partition(".")[0] == "lrpilot"
+    return cls.__name__ if own else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def encode(value: Any) -> Any:
@@ -56,7 +63,7 @@ def encode(value: Any) -> Any:
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, Enum):
-        return {_ENUM: type(value).__name__, "name": value.name}
+        return {_ENUM: _name_of(type(value)), "name": value.name}
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
@@ -77,9 +84,11 @@ def encode(value: Any) -> Any:
 
 def _encode_record(value: Any) -> dict[str, Any]:
     cls: type = type(value)
-    name = cls.__name__
+    name = _name_of(cls)
     if _records.get(name) is not cls:
-        raise StateError(f"Only classes declared with @record can be encoded, got {name}. Decorate it with @record.")
+        raise StateError(
+            f"Only classes declared with @record can be encoded, got {cls.__name__}. Decorate it with @record."
+        )
     fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
     return {_RECORD: name, **fields}
 

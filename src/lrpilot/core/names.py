@@ -1,4 +1,4 @@
-"""Looking things up by a name that somebody typed."""
+"""Names that somebody typed and nobody knows: the closest known ones, and the error that offers them."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,0 +1,1 @@
+"""Methods that choose learning rates: each decides from what it is told, and never sees a model."""

@@ -1,24 +1,31 @@
-"""Policies by name, for the command line and the benchmark; each is imported when it is asked for.
+"""Policies by name, ours and those that other distributions install; each is imported when it is asked for.
 
-A name is either a kind of schedule ("cosine") or a method. A method is one line in ``METHODS``.
+A name is a kind of schedule ("cosine"), a method (one line in ``METHODS``), or an entry point of another distribution,
+which is from then on as good as one of ours::
+
+    [project.entry-points."lrpilot.policies"]
+    plateau = "plateau:Plateau"
 """
 
-import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any
 
 from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Policy
+from lrpilot.errors import LRPilotError, SettingError
+from lrpilot.policies.recipe import Recipe
 from lrpilot.policies.schedules.shapes import SCHEDULES
 
 # "module:attribute"; the attribute may be dotted, for a class's own presets ("module:Class.preset").
 METHODS: dict[str, str] = {
     "annealed_search": "lrpilot.policies.finders.annealed_search:AnnealedSearch",
-    "autolrs": "lrpilot.policies.autolrs.policy:AutoLRS",
-    "autolrs_paper": "lrpilot.policies.autolrs.policy:AutoLRS.paper",
+    "autolrs": "lrpilot.policies.autolrs:AutoLRS",
+    "autolrs_paper": "lrpilot.policies.autolrs:AutoLRS.paper",
     "beam_search": "lrpilot.policies.beam_search:BeamSearch",
     "lr_tuner": "lrpilot.policies.lr_tuner:LRTuner",
     "lr_tuner_paper": "lrpilot.policies.lr_tuner:LRTuner.paper",
@@ -27,10 +34,16 @@ METHODS: dict[str, str] = {
     "weighted_factors": "lrpilot.policies.weighted_factors:WeightedFactors",
     "weighted_factors_paper": "lrpilot.policies.weighted_factors:WeightedFactors.paper",
 }
+GROUP = "lrpilot.policies"  # entry points: a policy's class, or a function that returns a policy, by its name
 
 
 def policy_names() -> tuple[str, ...]:
-    """Every name that :func:`get_policy` knows, sorted."""
+    """Every name that :func:`get_policy` knows, sorted; nothing is imported for it."""
+    return tuple(sorted({*own_names(), *_installed()}))
+
+
+def own_names() -> tuple[str, ...]:
+    """The names of lrpilot's own policies, sorted."""
     return tuple(sorted({*SCHEDULES, *METHODS}))
 
 
@@ -38,35 +51,87 @@ def get_policy(name: str, /, **settings: Any) -> Policy:
     """A policy by its name.
 
     Args:
-        name: a kind of schedule or a method, see :func:`policy_names`.
+        name: a kind of schedule, a method, or a policy of another distribution, see :func:`policy_names`.
         **settings: its settings, as its class takes them.
 
     Raises:
-        SettingError: the name or a setting is unknown (the closest one is offered), or out of range.
+        SettingError: the name or a setting is unknown (the closest one is offered), or out of range; a policy of
+            another distribution cannot be imported.
     """
-    make, known = _factory(name), settings_of(name)
-    for setting in settings:
-        if setting not in known:
-            raise unknown_name(f"A setting of {name!r}", setting, known)
-    return make(**settings)
+    return recipe_of(name)(**settings)
 
 
 def settings_of(name: str, /) -> tuple[str, ...]:
     """The settings that a policy takes by name.
 
     Raises:
-        SettingError: the name is unknown.
+        SettingError: the name is unknown, or the policy cannot be imported.
     """
-    return tuple(inspect.signature(_factory(name)).parameters)
+    return recipe_of(name).settings
 
 
-def _factory(name: str) -> Callable[..., Policy]:
+def recipe_of(name: str, /) -> Recipe:
+    """How the policy of that name is made.
+
+    Warns:
+        UserWarning: another distribution installs a policy under a name of ours, which stays ours.
+
+    Raises:
+        SettingError: the name is unknown, or the policy cannot be imported.
+    """
+    others = _installed().get(name, ())
+    if name not in own_names():
+        if not others:
+            raise unknown_name("A policy", name, policy_names())
+        return Recipe(name, _load(name, others))
+    if others:
+        warnings.warn(
+            f"The name {name!r} is lrpilot's own: the policy that {_makers(others)} installs under it is left alone. "
+            f"Ask for that one as {others[0].value}.",
+            stacklevel=2,
+        )
+    return Recipe(name, _own(name))
+
+
+def _own(name: str) -> Callable[..., Policy]:
     if name in SCHEDULES:
         from lrpilot.policies.schedules.schedule import Schedule
 
         return partial(Schedule, name)
-    if name not in METHODS:
-        raise unknown_name("A policy", name, policy_names())
     module, _, attribute = METHODS[name].partition(":")
     made: Callable[..., Policy] = attrgetter(attribute)(import_module(module))
     return made
+
+
+# ------------------------------------------------------- of other distributions
+
+
+def _installed() -> Mapping[str, tuple[EntryPoint, ...]]:
+    """The entry points of each name."""
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in entry_points(group=GROUP):
+        found[entry.name] = (*found.get(entry.name, ()), entry)
+    return found
+
+
+def _load(name: str, entries: tuple[EntryPoint, ...]) -> Callable[..., Policy]:
+    if len({entry.value for entry in entries}) > 1:
+        raise SettingError(
+            f"The policy {name!r} must come from one distribution, got {_makers(entries)}. "
+            f"Ask for {' or '.join(entry.value for entry in entries)}."
+        )
+    try:
+        made: Callable[..., Policy] = entries[0].load()
+    except LRPilotError:
+        raise
+    except Exception as error:
+        raise SettingError(
+            f"The policy {name!r} of {_makers(entries)} must import cleanly, but {entries[0].value} raised "
+            f"{type(error).__name__}: {error}. Mend that distribution, or uninstall it."
+        ) from error
+    return made
+
+
+def _makers(entries: tuple[EntryPoint, ...]) -> str:
+    """The distributions that install these."""
+    return " and ".join(sorted({"another distribution" if e.dist is None else e.dist.name for e in entries}))

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from lrpilot.testing.bad_settings import check_refuses_bad_settings
 from lrpilot.testing.conformance import CHECKS
 
-__all__ = ["CHECKS", "check_same_step"]
+__all__ = ["CHECKS", "check_refuses_bad_settings", "check_same_step"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""One battery that every policy must pass, for third parties too. No torch.
+"""The checks that every policy must pass, a stranger's too: the contract of a policy, one check a clause. No torch.
 
     from lrpilot.testing import CHECKS
 
@@ -13,7 +13,6 @@ Every check flies the policy on a noisy quadratic and raises AssertionError wher
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,66 +39,8 @@ from lrpilot.core.actions import (
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.stop import StopReason
-from lrpilot.flight.flight import Flight
-from lrpilot.flight.landscape import NoisyQuadratic
-from lrpilot.flight.simulation import SimulatedSubstrate
-
-STEPS = 60
-LR = 0.1
-
-
-@dataclass
-class _Recorder(Policy):
-    """Flies a policy and keeps every (state, action, observation) it went through."""
-
-    policy: Policy
-    trace: list[tuple[Any, Action, Observation, Any]] = field(default_factory=list)
-
-    @property
-    def max_marks(self) -> int:  # type: ignore[override]
-        return self.policy.max_marks
-
-    @property
-    def max_ends(self) -> int:  # type: ignore[override]
-        return self.policy.max_ends
-
-    @property
-    def name(self) -> str:
-        return self.policy.name
-
-    def init(self, context: Context) -> Any:
-        return self.policy.init(context)
-
-    def ask(self, state: Any) -> Action:
-        return self.policy.ask(state)
-
-    def tell(self, state: Any, observation: Observation) -> Any:
-        after = self.policy.tell(state, observation)
-        self.trace.append((state, self.policy.ask(state), observation, after))
-        return after
-
-
-def make_flight(policy: Policy, *, total_steps: int = STEPS, seed: int = 0, continues: bool = False) -> Flight:
-    """The policy on a noisy quadratic of condition number 30, at the start; ``continues``: it may continue Trials."""
-    quadratic = NoisyQuadratic.log_spaced(8, condition=30.0, noise=0.05)
-    substrate = SimulatedSubstrate(quadratic, seed=seed)
-    return Flight(policy, substrate, lr=LR, horizon=lambda step: max(0, total_steps - step), continues=continues)
-
-
-def advance(flight: Flight) -> None:
-    """One kept step on the simulated landscape."""
-    substrate = flight.substrate
-    assert isinstance(substrate, SimulatedSubstrate)
-    flight.kept(substrate.step(flight.lr, flight.momentum))
-
-
-def fly(policy: Policy, *, total_steps: int = STEPS, seed: int = 0, continues: bool = False) -> Flight:
-    """The whole flight."""
-    flight = make_flight(policy, total_steps=total_steps, seed=seed, continues=continues)
-    flight.start()
-    while flight.step < total_steps and not (flight.done and flight.step == 0):
-        advance(flight)
-    return flight
+from lrpilot.testing.bad_settings import check_refuses_bad_settings
+from lrpilot.testing.flights import LR, STEPS, Recorder, advance, fly, make_flight, over, require_sound_lrs
 
 
 def check_is_deterministic(policy: Policy, *, continues: bool = False) -> None:
@@ -111,7 +52,7 @@ def check_is_deterministic(policy: Policy, *, continues: bool = False) -> None:
 
 def check_states_are_plain_data(policy: Policy, *, continues: bool = False) -> None:
     """Settings, every state, action and observation survive the codec and JSON, and go on identically."""
-    recorder = _Recorder(policy)
+    recorder = Recorder(policy)
     fly(recorder, continues=continues)
     assert _through_json(policy) == policy, "the settings of the policy itself"
     for state, action, observation, after in recorder.trace:
@@ -124,7 +65,7 @@ def check_states_are_plain_data(policy: Policy, *, continues: bool = False) -> N
 
 def check_old_states_stay_valid(policy: Policy, *, continues: bool = False) -> None:
     """``tell`` does not mutate: after the flight every earlier state still asks and goes on as it did."""
-    recorder = _Recorder(policy)
+    recorder = Recorder(policy)
     fly(recorder, continues=continues)
     for state, action, observation, after in recorder.trace:
         assert policy.ask(state) == action
@@ -133,12 +74,7 @@ def check_old_states_stay_valid(policy: Policy, *, continues: bool = False) -> N
 
 def check_lrs_are_finite_and_positive(policy: Policy, *, continues: bool = False) -> None:
     """Every lr of every kept step and of every Trial is a finite number > 0."""
-    flight = fly(policy, continues=continues)
-    assert all(math.isfinite(lr) and lr > 0 for lr in flight.history.lrs)
-    for event in flight.history.events:
-        if isinstance(event.action, (Train, Trial)):
-            lrs = event.action.shape.first(event.action.steps)
-            assert all(math.isfinite(lr) and lr > 0 for lr in lrs), event.action
+    require_sound_lrs(fly(policy, continues=continues))
 
 
 def check_stays_within_the_horizon(policy: Policy, *, continues: bool = False) -> None:
@@ -146,7 +82,7 @@ def check_stays_within_the_horizon(policy: Policy, *, continues: bool = False) -
     flight = make_flight(policy, continues=continues)
     flight.start()
     action, began = flight.action, 0
-    while flight.step < STEPS and not (flight.done and flight.step == 0):
+    while not over(flight):
         if isinstance(action, Train):
             assert began + action.steps <= STEPS, f"{action} began at step {began} of {STEPS}"
         advance(flight)
@@ -191,6 +127,36 @@ def check_survives_divergence(policy: Policy) -> None:
             if isinstance(action, Train):
                 step += action.steps
             state = policy.tell(state, _broken_observation(action, step, rng))
+
+
+def check_flies_without_losses(policy: Policy) -> None:
+    """A loop need not give its losses: a Train that asked to be observed is told of a held-out loss, others of none."""
+    require_sound_lrs(fly(policy, tells_losses=False))
+
+
+def check_survives_a_shrinking_budget(policy: Policy) -> None:
+    """What is left may fall by more than the steps taken, down to nothing: the policy goes by what it is told."""
+    for left in _SHRINKING:
+        recorder = Recorder(policy)
+        flight = make_flight(recorder, left=left)
+        flight.start()
+        action = None
+        while not over(flight):
+            if isinstance(flight.action, Train) and flight.action is not action:
+                told = recorder.told_left
+                assert told is None or flight.action.steps <= told, f"told of {told} steps left it asks {flight.action}"
+            action = flight.action
+            advance(flight)
+        require_sound_lrs(flight)
+
+
+# Kept steps left, by the steps taken and those that measurements were worth: a budget that pays for both, a loop that
+# is twice as slow as it was thought, and one that is cut short.
+_SHRINKING: tuple[Callable[[int, float], int], ...] = (
+    lambda step, measured: STEPS - step - math.ceil(measured),
+    lambda step, measured: STEPS - 2 * step,
+    lambda step, measured: (STEPS if step < STEPS // 3 else STEPS // 2) - step,
+)
 
 
 def check_trains_as_declared(policy: Policy) -> None:
@@ -238,6 +204,9 @@ CHECKS: tuple[Callable[[Policy], None], ...] = (
     check_stays_within_the_horizon,
     check_resumes_where_it_was,
     check_survives_divergence,
+    check_flies_without_losses,
+    check_survives_a_shrinking_budget,
+    check_refuses_bad_settings,
     check_marks_are_declared,
     check_trains_as_declared,
     check_may_continue_trials,

@@ -6,11 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpilot.training.data import copy_batch
-from lrpilot.training.rng import get_rng
-from lrpilot.training.snapshot import ExtraState, Snapshot, clear_gradients, live_tree
+from lrpilot.training.bound.batches import copy_batch
+from lrpilot.training.bound.extra_state import ExtraState
+from lrpilot.training.bound.inventory import clear_gradients, live_tree
+from lrpilot.training.measure.snapshot import Snapshot
+from lrpilot.training.restore.rng import get_rng
+from lrpilot.training.restore.tree import clone_tree
 from lrpilot.training.training import Training
-from lrpilot.training.tree import clone_tree
 
 
 def check_same_step(user_step: Callable[[Any], Any], training: Training, batch: Any) -> None:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
-from lrpilot_bench.store.schema import family_of
+from lrpilot_bench.store.schema import FINDER_GROUP, family_of
 
 if TYPE_CHECKING:
     from lrpilot_bench.methods.method import Method
     from lrpilot_bench.protocol.jobs import Job
     from lrpilot_bench.tasks.task import Task
-
-FINDER_GROUP = "finder"  # methods that pick an lr and train nothing: finder table only
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def method_facts(method: "Method") -> MethodFacts:
     """What the analysis must know of a method."""
     finder = None
     if method.group == FINDER_GROUP:
-        from lrpilot_bench.methods.finder_picks import PICKERS
+        from lrpilot_bench.methods.pickers import PICKERS
 
         picker = PICKERS.get(method.settings.get("picker", ""))
         finder = None if picker is None else FinderFacts(picker.schedule, tuple(picker.rows), picker.own)

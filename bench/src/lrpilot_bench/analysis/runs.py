@@ -8,12 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from lrpilot_bench.analysis.catalogue import Catalogue
-from lrpilot_bench.store.schema import trained_nothing, unfit
+from lrpilot_bench.store.schema import FINISHED, NO_BETTER, ending, unfit
 
 SAME = 1e-4  # relative: lrs and factors are recorded with six digits
-UNTRAINED = "spent before training"  # status of a run whose method had no step left to train with
-NO_STEP = "took no step"  # status of a run that trained nothing although its budget was not spent
-NO_BETTER = "no better than untrained"  # status of a run that ended with a finite loss above its initial one
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,7 @@ class Run:
         lr: started from, natural units; None for a method that takes none.
         lr_factor: ``lr`` ÷ the method's default; 1 where it takes none.
         steps: budget in plain training steps.
-        status: "finished", "diverged" (a loss that is not finite), "crashed", or, told apart here from what the
-            record calls diverged or finished, NO_BETTER, UNTRAINED or NO_STEP.
+        status: how it ended, as :func:`lrpilot_bench.store.schema.ending` says.
         compute: total ÷ a plain run.
         record: everything, as recorded.
     """
@@ -57,8 +53,8 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended in any other way than "finished"; its loss then counts as infinite."""
-        return self.status != "finished"
+        """Whether it ended in any other way than finished; its loss then counts as infinite."""
+        return self.status != FINISHED
 
     @property
     def worsening(self) -> float | None:
@@ -177,7 +173,7 @@ def load(
     Args:
         records: in the order of their file, oldest first.
         catalogue: records of tasks and methods that it lacks are left out.
-        current_run: what run a record's job would be today (``schema.run_of``); records of other
+        current_run: what run a record's job would be today (``jobs.run_of``); records of other
             runs, made by an earlier version of their task or method, are left out. None keeps, of each
             method on each task, the newest version and settings, and of each job the newest run.
     """
@@ -217,8 +213,8 @@ def _left_out(record: Mapping[str, Any], reason: str) -> LeftOut:
 
 def _run(record: Mapping[str, Any], catalogue: Catalogue) -> Run:
     method, final = catalogue.methods[record["method"]], record["final"]
-    status = _status(record, trains=method.trains)
-    failed = status != "finished"
+    status = ending(record, trains=method.trains)
+    failed = status != FINISHED
     default = method.lr_for(record["family"])
     return Run(
         run=record["run"],
@@ -241,15 +237,6 @@ def _run(record: Mapping[str, Any], catalogue: Catalogue) -> Run:
         seconds=record["seconds"],
         record=record,
     )
-
-
-def _status(record: Mapping[str, Any], *, trains: bool) -> str:
-    """A method that is to train and did not has failed in a way of its own, whatever its untrained loss was."""
-    status = str(record["status"])
-    if trains and trained_nothing(record):
-        return UNTRAINED if record["compute"] > 1.0 - 1.0 / record["steps"] else NO_STEP
-    loss = record["final"]["val_loss"]
-    return NO_BETTER if status == "diverged" and loss is not None and math.isfinite(loss) else status
 
 
 def _or_inf(loss: float | None) -> float:

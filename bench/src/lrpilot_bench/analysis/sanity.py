@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lrpilot_bench.analysis.oracle import sweep
-from lrpilot_bench.analysis.runs import UNTRAINED, Bench, Run
-from lrpilot_bench.store.schema import ORACLE_KINDS
+from lrpilot_bench.analysis.runs import Bench, Run
+from lrpilot_bench.store.schema import CRASHED, ORACLE_KINDS, UNTRAINED
 
 EXAMPLES = 3  # mismatches told in words
 
@@ -162,7 +162,7 @@ def _repeat(runs: list[Run]) -> RepeatCheck:
 
 def _countable(bench: Bench, method: str) -> list[Run]:
     """A run that crashed may have done so between a pass and its declaration."""
-    return [run for run in bench.all_runs if run.method == method and run.status != "crashed"]
+    return [run for run in bench.all_runs if run.method == method and run.status != CRASHED]
 
 
 def _cost(method: str, runs: list[Run]) -> CostCheck:

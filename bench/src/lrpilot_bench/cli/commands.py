@@ -10,7 +10,7 @@ import typer
 
 from lrpilot.cli.options import Json
 from lrpilot.cli.report import note, say, say_json
-from lrpilot.cli.runs import run_folder
+from lrpilot.cli.run_folder import run_folder
 from lrpilot.errors import SettingError
 from lrpilot_bench.cli.lists import data, list_, status
 from lrpilot_bench.cli.options import (
@@ -33,13 +33,15 @@ from lrpilot_bench.cli.options import (
     tell_uncounted,
 )
 from lrpilot_bench.cli.report import report, write_report
+from lrpilot_bench.store.schema import CRASHED
 
 if TYPE_CHECKING:
+    from lrpilot_bench.protocol.jobs import Job
     from lrpilot_bench.protocol.ledger import Ledger
     from lrpilot_bench.protocol.wanted import Scope, Suite
+    from lrpilot_bench.run.pool import Pool
     from lrpilot_bench.run.progress import Watch
     from lrpilot_bench.run.runner import Summary
-    from lrpilot_bench.run.workers import Pool
 
 NOTHING_RUN = 1  # exit status where nothing of what was wanted could be run, or all runs of a method crashed
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
@@ -164,7 +166,7 @@ def run_suites(
     """
     check_device(device, here=ray is None)
     from lrpilot_bench.protocol.wanted import wanted
-    from lrpilot_bench.run.runner import Bench
+    from lrpilot_bench.run.runner import Runner
     from lrpilot_bench.store.locking import locked
 
     with locked(records):
@@ -173,7 +175,7 @@ def run_suites(
         watch = _watch(quiet=quiet)
         try:
             wants = partial(wanted, suites, within)
-            bench = Bench(
+            runner = Runner(
                 records,
                 wants,
                 pool,
@@ -183,8 +185,8 @@ def run_suites(
                 tracebacks=tracebacks,
             )
             if not quiet:
-                _tell_plan(suites, within, bench.ledger, watch, at_a_time=pool.free())
-            return bench.run()
+                _tell_plan(suites, within, runner.ledger, watch, at_a_time=pool.free())
+            return runner.run()
         except KeyboardInterrupt:
             watch.close()
             _tell_stopped(records)
@@ -218,7 +220,7 @@ def _tell_plan(suites: "Sequence[Suite]", within: "Scope", ledger: "Ledger", wat
     watch.warn(f"starting {workers} worker{'s' if workers > 1 else ''}: a line follows with every run that ends{more}")
 
 
-def _pool(processes: int | None, ray: str | None, device: str) -> "Pool":
+def _pool(processes: int | None, ray: str | None, device: str) -> "Pool[Job]":
     from lrpilot_bench.run.workers import ProcessPool, attempt, cores
 
     if ray is None:
@@ -253,7 +255,7 @@ def _plain(summary: "Summary") -> dict[str, Any]:
 def _tell(summary: "Summary", records: Path) -> None:
     statuses = ", ".join(f"{many} {status}" for status, many in sorted(summary.statuses.items()))
     say(f"{summary.done} runs done, {summary.present} were there: {statuses or 'none'}. Records: {records}")
-    if summary.statuses["crashed"]:
+    if summary.statuses[CRASHED]:
         say("Crashed runs are kept; raise the method's version to run them again, or pass --retry-crashed.")
         say("'lrpilot --debug bench run ... --retry-crashed' shows the traceback, too.")
     if summary.all_crashed:

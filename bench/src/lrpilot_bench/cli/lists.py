@@ -24,6 +24,7 @@ from lrpilot_bench.cli.options import (
     tell_torn,
     tell_uncounted,
 )
+from lrpilot_bench.store.schema import FINISHED
 
 if TYPE_CHECKING:
     from lrpilot_bench.protocol.ledger import Account
@@ -122,7 +123,7 @@ def _counts(account: "Account", pace: Any) -> dict[str, Any]:
 
     return {
         "done": len(account.done),
-        "failed": sum(status_of(record) != "finished" for record in account.done),
+        "failed": sum(status_of(record) != FINISHED for record in account.done),
         "left": len(account.missing),
         "cannot_run": len(account.refused),
         "core_seconds_left": pace.total(account.missing),
@@ -149,6 +150,9 @@ def data(
         list[str] | None, typer.Argument(metavar="NAME", help="Data sets; all where none is named.")
     ] = None,
     *,
+    only_list: Annotated[
+        bool, typer.Option("--list", help="Only say which are there and which are missing; fetch nothing.")
+    ] = False,
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="FOLDER", help="Data folder.", show_default="LRPILOT_DATA")
     ] = None,
@@ -157,6 +161,9 @@ def data(
     """Fetch the data sets that are missing, and check those that are there."""
     from lrpilot_bench.data.fetch import DATA_SETS, fetch_all
 
+    if only_list:
+        _list_data(names, folder, json=json)
+        return
     found = fetch_all(names or None, folder=folder, say=note)
     rows = [
         {"name": one.name, "licence": one.licence, "place": str(found[one.name])}
@@ -167,3 +174,24 @@ def data(
         say_json({"data": rows})
     else:
         say(table(("data set", "licence", "place"), [list(row.values()) for row in rows], numbers=False))
+
+
+def _list_data(names: list[str] | None, folder: Path | None, *, json: bool) -> None:
+    from lrpilot_bench.data.fetch import asked_for, find_all
+    from lrpilot_bench.data.folder import data_folder
+
+    places = find_all(names or None, folder=folder)
+    rows = [
+        {"name": one.name, "megabytes": one.megabytes, "licence": one.licence, "place": places[one.name]}
+        for one in asked_for(places)
+    ]
+    if json:
+        say_json({"folder": data_folder(folder), "data": rows})
+        return
+    states = [
+        (one.name, one.licence, str(places[one.name] or f"missing ({one.megabytes:g} MB)")) for one in asked_for(places)
+    ]
+    say(table(("data set", "licence", "place"), states, numbers=False))
+    if None in places.values():
+        missing = " ".join(name for name, place in places.items() if place is None)
+        say(f"'lrpilot bench data {missing}' fetches what is missing, into {data_folder(folder)}. Digits need no file.")

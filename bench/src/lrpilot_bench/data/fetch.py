@@ -125,6 +125,39 @@ def missing_data(folder: PathLike | None = None) -> dict[str, str]:
     return reasons
 
 
+def asked_for(names: Iterable[str] | None = None) -> list[DataSet]:
+    """The data sets of these names; all where it is None.
+
+    Raises:
+        SettingError: there is no such data set; the closest names are offered.
+    """
+    known = {data.name: data for data in DATA_SETS}
+    wanted = list(known) if names is None else list(names)
+    for name in wanted:
+        if name not in known:
+            raise unknown_name("A data set", name, sorted(known))
+    return [known[name] for name in wanted]
+
+
+def find_all(names: Iterable[str] | None = None, *, folder: PathLike | None = None) -> dict[str, Path | None]:
+    """Where data sets lie, by name; None where one is missing. Nothing is fetched, and no content is read.
+
+    Args:
+        names: of :data:`DATA_SETS`; None for all.
+        folder: the data folder; see :func:`lrpilot_bench.data.data_folder`.
+
+    Raises:
+        SettingError: there is no such data set; the closest names are offered.
+    """
+    found: dict[str, Path | None] = {}
+    for data in asked_for(names):
+        try:
+            found[data.name] = data.find(folder)
+        except MissingDependencyError:
+            found[data.name] = None
+    return found
+
+
 def fetch_all(
     names: Iterable[str] | None = None, *, folder: PathLike | None = None, say: Say | None = None
 ) -> dict[str, Path]:
@@ -143,15 +176,9 @@ def fetch_all(
         MissingDependencyError: a download failed; what was fetched before it stays.
         DataError: what came, or what lies there, is not the published data.
     """
-    known = {data.name: data for data in DATA_SETS}
-    wanted = list(known) if names is None else list(names)
-    for name in wanted:
-        if name not in known:
-            raise unknown_name("A data set", name, sorted(known))
     found: dict[str, Path] = {}
-    for name in wanted:
+    for data in asked_for(names):
         if say is not None:
-            data = known[name]
-            say(f"{name}: {data.title} ({data.megabytes:g} MB, {data.source})")
-        found[name] = known[name].fetch(folder)
+            say(f"{data.name}: {data.title} ({data.megabytes:g} MB, {data.source})")
+        found[data.name] = data.fetch(folder)
     return found

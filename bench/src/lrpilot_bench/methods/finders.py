@@ -8,9 +8,9 @@ alone (``pick_...``) trains nothing: its record is its pick.
 import math
 
 from lrpilot.policies.schedules.schedule import Schedule
-from lrpilot_bench.methods.finder_picks import PICKERS, Picker
 from lrpilot_bench.methods.flying import fly_policy
 from lrpilot_bench.methods.method import Method, Notes
+from lrpilot_bench.methods.pickers import PICKERS, Picker
 from lrpilot_bench.methods.schedules import WARMUP
 from lrpilot_bench.session import Session
 

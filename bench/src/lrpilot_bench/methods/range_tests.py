@@ -15,7 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from lrpilot_bench.methods.packages import quiet, require
-from lrpilot_bench.methods.picks import Pick, Traces
+from lrpilot_bench.methods.pick import Pick
+from lrpilot_bench.methods.traces import Traces
 from lrpilot_bench.session import Session
 
 START_LR = 1e-7  # the README's choice for pytorch-lr-finder, which starts at the optimizer's lr

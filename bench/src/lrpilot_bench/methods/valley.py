@@ -9,7 +9,8 @@ import copy
 import math
 from collections.abc import Sequence
 
-from lrpilot_bench.methods.picks import Pick, Traces
+from lrpilot_bench.methods.pick import Pick
+from lrpilot_bench.methods.traces import Traces
 from lrpilot_bench.session import Session
 
 # fastai's defaults

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lrpilot.errors import SettingError
-from lrpilot_bench.store.schema import SCHEMA
+from lrpilot_bench.store.schema import JOB_FIELDS, SCHEMA
 
 # The registries load torch, so they are imported where they are used: a job travels without it.
 
@@ -124,6 +124,23 @@ def plan(job: Job) -> Plan:
         raise SettingError(f"The method {method.name!r} trains with {sorted(method.families)}, got {family.kind!r}.")
     steps = max(1, round(task.steps * job.horizon))
     return Plan(job, family.kind, _start_lr(job, method.lr_for(family.kind)), steps)
+
+
+def job_of(record: Mapping[str, Any]) -> Job:
+    """The job that a record is of, its lr written out."""
+    return Job(**{name: record[name] for name in JOB_FIELDS})
+
+
+def run_of(record: Mapping[str, Any]) -> str | None:
+    """The run that the registered task and method would make of a record's job today.
+
+    None where the task or the method is gone, or cannot be combined any more. A record is current where this
+    is the run that it names.
+    """
+    try:
+        return plan(job_of(record)).run
+    except (SettingError, KeyError):
+        return None
 
 
 def _start_lr(job: Job, default: float | None) -> float | None:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lrpilot.errors import DataError, SettingError
-from lrpilot_bench.protocol.jobs import Job, Plan, plan
+from lrpilot_bench.protocol.jobs import Job, Plan, plan, run_of
 from lrpilot_bench.store.records import read_records
-from lrpilot_bench.store.schema import NO_RECORD, SCHEMA, by_run, run_of, trained_nothing, unfit
+from lrpilot_bench.store.schema import CRASHED, FINDER_GROUP, NO_RECORD, SCHEMA, by_run, ending, unfit
 
 Record = Mapping[str, Any]
-
-NO_STEP = "no step taken"
 
 
 def read_runs(path: Path) -> dict[str, Record]:
@@ -182,24 +180,15 @@ def is_current(record: Record) -> bool:
 
 
 def status_of(record: Record) -> str:
-    """How a run of a registered method ended, as the report judges it.
-
-    "finished", "diverged", "crashed", or "no step taken": a method that is to train and did not has failed, whatever
-    the loss of its untrained weights.
-    """
-    from lrpilot_bench.analysis.catalogue import FINDER_GROUP
+    """How a run of a registered method ended, as the report judges it."""
     from lrpilot_bench.methods.registry import get_method
 
-    return (
-        NO_STEP
-        if trained_nothing(record) and get_method(record["method"]).group != FINDER_GROUP
-        else str(record["status"])
-    )
+    return ending(record, trains=get_method(record["method"]).group != FINDER_GROUP)
 
 
 def without_crashed(records: Mapping[str, Record]) -> dict[str, Record]:
     """Records by run without those that crashed, so that they are missing; of earlier versions all stay."""
-    return {run: record for run, record in records.items() if record["status"] != "crashed" or not is_current(record)}
+    return {run: record for run, record in records.items() if record["status"] != CRASHED or not is_current(record)}
 
 
 def _look_up(job: Job) -> tuple[str, Plan] | str:
@@ -218,7 +207,9 @@ def _lacking(job: Job) -> str | None:
     needed = (*get_task(job.task).packages, *get_method(job.method).packages)
     missing = [name for name in needed if not _importable(name)]
     if missing:
-        return f"It needs {', '.join(missing)}, which cannot be imported. Get it with 'pip install lrpilot[peers]'."
+        return (
+            f"It needs {', '.join(missing)}, which cannot be imported. Get it with 'pip install lrpilot-bench[peers]'."
+        )
     return None
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lrpilot_bench.protocol.jobs import Job
+from lrpilot_bench.store.schema import FINISHED
 
 Record = Mapping[str, Any]
 Lookup = Callable[[Job], Record | None]  # the record of a job's run, if there is one
@@ -26,7 +27,7 @@ def best_of(jobs: Sequence[Job], lookup: Lookup) -> Job | None:
 def final_loss(record: Record) -> float:
     """Final validation loss of a run; inf where it failed."""
     loss = record["final"]["val_loss"]
-    return math.inf if record["status"] != "finished" or loss is None else float(loss)
+    return math.inf if record["status"] != FINISHED or loss is None else float(loss)
 
 
 def widening_sweep(job: Job, middle: float, lookup: Lookup) -> list[Job]:

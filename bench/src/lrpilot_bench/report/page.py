@@ -8,6 +8,7 @@ from typing import Any
 from lrpilot.errors import DataError
 from lrpilot_bench.analysis.catalogue import registered, runs_of
 from lrpilot_bench.analysis.runs import Bench, load
+from lrpilot_bench.protocol.jobs import run_of
 from lrpilot_bench.report import part_closing, part_finders, part_headline, part_peers, part_reading, part_robust
 from lrpilot_bench.report.document import Document
 from lrpilot_bench.report.findings import ENTRY, Findings, find
@@ -15,7 +16,7 @@ from lrpilot_bench.report.numbers import hours_text, many
 from lrpilot_bench.report.part_summary import summary
 from lrpilot_bench.report.part_tasks import tasks
 from lrpilot_bench.store.records import read_records
-from lrpilot_bench.store.schema import NO_RECORD, by_run, run_of, unfit
+from lrpilot_bench.store.schema import NO_RECORD, by_run, unfit
 
 TITLE = "Learning rates at equal total compute"
 SUBTITLE = (

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lrpilot_bench.analysis.rows import MethodRow
-from lrpilot_bench.analysis.runs import NO_BETTER, Run
+from lrpilot_bench.analysis.runs import Run
 from lrpilot_bench.analysis.sanity import NotRun
 from lrpilot_bench.report.document import Block, Bullets, Cell, Code, Paragraph, Row, Section, Table
 from lrpilot_bench.report.findings import Findings
@@ -24,7 +24,7 @@ from lrpilot_bench.report.numbers import (
 )
 from lrpilot_bench.report.part_headline import group_of
 from lrpilot_bench.report.part_ranking import span
-from lrpilot_bench.store.schema import ORACLE_KINDS, REFERENCE_KINDS
+from lrpilot_bench.store.schema import NO_BETTER, ORACLE_KINDS, REFERENCE_KINDS
 
 MANY_ROWS = 20  # of a table, beyond which methods that lack the same runs share one
 KINDS = (

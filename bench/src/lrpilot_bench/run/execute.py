@@ -1,6 +1,5 @@
 """One job, run: from fresh weights to its record."""
 
-import hashlib
 import math
 import traceback
 from collections.abc import Callable, Sequence
@@ -9,19 +8,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from lrpilot import __version__
 from lrpilot.errors import MissingDependencyError
 from lrpilot_bench.methods import method as method_module
 from lrpilot_bench.methods.registry import get_method
 from lrpilot_bench.protocol.jobs import Job, plan
+from lrpilot_bench.run.recording import Measured, record_of
 from lrpilot_bench.session import DivergedError, Session
-from lrpilot_bench.store.curves import compact
-from lrpilot_bench.store.records import machine_facts
+from lrpilot_bench.store.schema import CRASHED, DIVERGED, FINISHED
 from lrpilot_bench.tasks.registry import get_task
 
-THINNED = 5  # of the points of a run whose course nobody looks at, one in so many is kept: records stay small
 WORDS = 500  # of an error's text on record, in characters
 METHOD_FILE = method_module.__file__  # whose Method.train calls fly
 
@@ -51,54 +46,25 @@ def execute(job: Job, *, device: str = "cpu", on_crash: Callable[[Exception], No
         with suppress(ImportError):
             import_module(package)
     session = Session(task, task.family(job.family), seed=job.seed, steps=planned.steps, lr=planned.lr, device=device)
-    status, error = "finished", None
+    status, error = FINISHED, None
     try:
         method.train(session)
     except DivergedError:
-        status = "diverged"
+        status = DIVERGED
     except NOT_A_RESULT:
         raise
     except Exception as problem:
-        status, error = "crashed", _in_words(problem)
+        status, error = CRASHED, _in_words(problem)
         if on_crash is not None:
             on_crash(problem)
     seconds = session.seconds
     session.finish()
-    test_loss, test_score = session.test()
+    measured = Measured.of(session, planned)
     session.counter.remove()
     first, last = session.curve.val_loss[0], session.curve.val_loss[-1]
-    if status == "finished" and not (math.isfinite(last) and last <= first):
-        status = "diverged"
-    return {
-        **planned.to_record(),
-        "status": status,
-        "error": error,
-        "kept_steps": session.kept_steps,
-        "final": {
-            "val_loss": compact(last),
-            "val_score": compact(session.curve.val_score[-1]),
-            "test_loss": compact(test_loss),
-            "test_score": compact(test_score),
-        },
-        "compute": session.compute / (3.0 * planned.steps),
-        "declared": session.declared.to_dict(),
-        "counted": session.counter.tally.to_dict(),
-        "notes": session.notes,
-        "curve": session.curve.to_dict(every=1 if job.whole else THINNED),
-        "weights": weights_digest(session.model),
-        "seconds": round(seconds, 3),
-        "machine": machine_facts(device),
-        "code": __version__,
-    }
-
-
-def weights_digest(model: nn.Module) -> str:
-    """16 hex digits of every parameter and buffer, bit for bit."""
-    content = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        content.update(name.encode())
-        content.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return content.hexdigest()[:16]
+    if status == FINISHED and not (math.isfinite(last) and last <= first):
+        status = DIVERGED
+    return record_of(planned, status, measured, error=error, seconds=seconds, device=device)
 
 
 def _in_words(problem: Exception) -> str:

@@ -5,12 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from lrpilot.progress import drawn_bar
 from lrpilot_bench.protocol.jobs import Plan
+from lrpilot_bench.store.schema import CRASHED, DIVERGED, FINISHED, NO_BETTER
 
 Record = Mapping[str, Any]
 
 
-RESULTS = ("finished", "diverged")  # ends whose loss is a method's doing
+RESULTS = (FINISHED, DIVERGED, NO_BETTER)  # ends whose loss is a method's doing
 
 
 class Pace:
@@ -25,7 +27,7 @@ class Pace:
 
     def learn(self, record: Record, *, seconds: float | None = None) -> None:
         """Take in a record; ``seconds`` are those that it really took, evaluations included."""
-        if record["status"] == "crashed":
+        if record["status"] == CRASHED:
             return
         taken = record["seconds"] if seconds is None else seconds
         for key in _keys(record["task"], record["method"]):
@@ -93,31 +95,19 @@ class Lines:
 
 
 class Bar:
-    """A bar on stderr, for a terminal."""
+    """The bar of the library on stderr, for a terminal: its total grows with what is wanted."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-        from rich.table import Column
+        from rich.progress import TextColumn
 
-        latest = TextColumn(
-            "{task.fields[latest]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"), markup=False
-        )
-        self._progress = Progress(
-            BarColumn(16),
-            TextColumn("{task.completed}/{task.total}"),
-            TextColumn("{task.fields[time]}"),
-            latest,
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task("", total=None, time="", latest="starting")
+        self._progress = drawn_bar(TextColumn("{task.completed}/{task.total}"), TextColumn("{task.fields[time]}"))
+        self._task = self._progress.add_task("bench", total=None, time="", note="starting")
         self._progress.start()
 
     def update(self, *, done: int, left: int, seconds: float | None, latest: str) -> None:
         """Draw it."""
         self._progress.update(
-            self._task, completed=done, total=done + left, time=f"{duration(seconds)} left", latest=latest
+            self._task, completed=done, total=done + left, time=f"{duration(seconds)} left", note=latest
         )
 
     def warn(self, message: str) -> None:
@@ -150,7 +140,7 @@ def latest_line(plan: Plan, record: Record, status: str) -> str:
     parts = [job.task, job.method, "" if plan.lr is None else f"lr {plan.lr:g}", f"seed {job.seed}"]
     parts += [f"x{job.horizon:g} steps" if job.horizon != 1 else "", f"repeat {job.repeat}" if job.repeat else ""]
     results = [] if status not in RESULTS else [f"val loss {loss:.4g}" if loss is not None else "no loss"]
-    results += [status] if status != "finished" else []
+    results += [status] if status != FINISHED else []
     return ", ".join([" ".join(part for part in parts if part), *results, f"{record['seconds']:.1f} s"])
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lrpilot.errors import LRPilotError, MissingDependencyError, SettingError
-from lrpilot_bench.plugins import PLUGINS_VARIABLE, plugins
+from lrpilot_bench.plugins import PLUGINS_VARIABLE, named_plugins
 from lrpilot_bench.protocol.jobs import Job
-from lrpilot_bench.run.workers import Outcome, attempt
+from lrpilot_bench.run.pool import Outcome
+from lrpilot_bench.run.workers import attempt
 
 LOCAL = "local"  # a Ray of this bench's own, on this machine; "local:2" with two workers
 CLIENT_PORT = 10001  # of ray://HOST
@@ -62,17 +63,17 @@ class RayPool:
 
     def submit(self, job: Job) -> None:
         """Start a job as a Ray task."""
-        self._jobs[self._task.remote(job, self._device, plugins(), sys.path)] = (job, time.perf_counter())
+        self._jobs[self._task.remote(job, self._device, named_plugins(), sys.path)] = (job, time.perf_counter())
 
-    def collect(self, timeout: float) -> list[Outcome]:
+    def collect(self, timeout: float) -> list[Outcome[Job]]:
         """What has ended; waits ``timeout`` seconds at most for the first."""
         ended, _ = self._ray.wait(list(self._jobs), num_returns=1, timeout=timeout)
         return [self._finish(reference) for reference in ended]
 
-    def _finish(self, reference: Any) -> Outcome:
+    def _finish(self, reference: Any) -> Outcome[Job]:
         job, began = self._jobs.pop(reference)
         try:
-            outcome: Outcome = self._ray.get(reference)
+            outcome: Outcome[Job] = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:  # before the job began: lrpilot is missing there, say
             return Outcome(job, reason=f"A Ray worker could not begin it: {' '.join(str(error.cause).split())}")
         except self._ray.exceptions.RayError as error:
@@ -88,7 +89,7 @@ class RayPool:
             self._ray.shutdown()
 
 
-def _attempt_on_ray(job: Job, device: str, modules: tuple[str, ...], folders: list[str]) -> Outcome:
+def _attempt_on_ray(job: Job, device: str, modules: tuple[str, ...], folders: list[str]) -> Outcome[Job]:
     """In a Ray worker, which other benches may have used before.
 
     It imports from where the parent does, as a spawned process would, so far as these folders are on its machine.

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lrpilot import __version__
 from lrpilot_bench.protocol.jobs import Job, Plan
 from lrpilot_bench.protocol.ledger import (
     Account,
@@ -23,14 +22,16 @@ from lrpilot_bench.protocol.ledger import (
     without_crashed,
 )
 from lrpilot_bench.protocol.winners import Lookup
+from lrpilot_bench.run.pool import Outcome, Pool
 from lrpilot_bench.run.progress import Pace, Silence, Watch, crash_reason, latest_line
-from lrpilot_bench.run.workers import Outcome, Pool
-from lrpilot_bench.store.records import append_record, machine_facts
+from lrpilot_bench.run.recording import Measured, record_of
+from lrpilot_bench.run.resume import run_missing
+from lrpilot_bench.store.records import append_record
+from lrpilot_bench.store.schema import CRASHED
 
 Wants = Callable[[Lookup], list[Job]]
 
 TRIES = 2  # of a job whose worker dies: the machine may have been at fault
-WAIT_SECONDS = 1.0
 OTHER_CODE = (
     "The worker must have the code that the bench has, got a run of another name. Start the bench again, and install "
     "one version of lrpilot and of every plugin on all machines."
@@ -71,7 +72,7 @@ class Summary:
         return bool(self.refused) and self.done + self.present == 0
 
 
-class Bench:
+class Runner:
     """One bench on one file of records, which the caller has locked.
 
     Args:
@@ -94,7 +95,7 @@ class Bench:
         self,
         path: Path,
         wants: Wants,
-        pool: Pool,
+        pool: Pool[Job],
         *,
         watch: Watch | None = None,
         device: str = "cpu",
@@ -113,7 +114,6 @@ class Bench:
         self._processes = pool.free()
         self._pace = Pace(self.ledger.records.values())
         self._deaths: Counter[Job] = Counter()
-        self._running: dict[Job, tuple[str, Plan]] = {}
         self._done = 0
         self._ran: Counter[str] = Counter()  # by method, as the next
         self._crashed: Counter[str] = Counter()
@@ -128,37 +128,28 @@ class Bench:
             LRPilotError: the workers do not start.
         """
         began = time.perf_counter()
-        account = self._account()
-        while True:
-            for plan in account.missing:
-                self._offer(plan)
-            if not self._running:
-                return self._sum_up(account, time.perf_counter() - began)
-            for outcome in self._pool.collect(WAIT_SECONDS):
-                latest = self._take(outcome)
-                account = self._account()
-                if latest is not None:
-                    self._tell(account, latest)
+        self._account = self._look()
+        run_missing(lambda: self._account.missing, self._pool, self._take)
+        return self._sum_up(self._account, time.perf_counter() - began)
 
-    def _account(self) -> Account:
+    def _look(self) -> Account:
         return self.ledger.account(self._wants(self.ledger.lookup))
-
-    def _offer(self, plan: Plan) -> None:
-        running = {run for run, _ in self._running.values()}
-        if self._pool.free() > 0 and plan.run not in running:
-            self._running[plan.job] = (plan.run, plan)
-            self._pool.submit(plan.job)
 
     # ------------------------------------------------------------------ what comes back
 
-    def _take(self, outcome: Outcome) -> str | None:
+    def _take(self, plan: Plan, outcome: Outcome[Job]) -> None:
+        latest = self._write_down(plan, outcome)
+        self._account = self._look()
+        if latest is not None:
+            self._tell(self._account, latest)
+
+    def _write_down(self, plan: Plan, outcome: Outcome[Job]) -> str | None:
         """Write down what became of a job; a line about it where it has a record now."""
-        job, record = outcome.job, outcome.record
-        run, plan = self._running.pop(job)
+        job, record, run = plan.job, outcome.record, plan.run
         if outcome.death is not None:
             self._deaths[job] += 1
             if self._deaths[job] == TRIES:
-                record = death_record(plan, outcome.death, outcome.seconds, device=self._device)
+                record = self._death(plan, outcome)
         if record is not None and record["run"] != run:
             outcome, record = replace(outcome, reason=OTHER_CODE), None
         if outcome.reason is not None:
@@ -170,9 +161,14 @@ class Bench:
         self._pace.learn(record, seconds=outcome.seconds)
         self._done += 1
         self._ran[job.method] += 1
-        if record["status"] == "crashed":
+        if record["status"] == CRASHED:
             self._count_crash(job, record, outcome.traceback)
         return latest_line(plan, record, status_of(record))
+
+    def _death(self, plan: Plan, outcome: Outcome[Job]) -> dict[str, Any]:
+        """The record of a run that took its worker with it, every time: a crash, with nothing measured."""
+        error = f"Its worker died {TRIES} times: {outcome.death}."
+        return record_of(plan, CRASHED, Measured(), error=error, seconds=outcome.seconds, device=self._device)
 
     def _count_crash(self, job: Job, record: Mapping[str, Any], traceback: str | None) -> None:
         self._crashed[job.method] += 1
@@ -183,7 +179,7 @@ class Bench:
             if self._tracebacks and traceback is not None:
                 self._watch.warn(traceback)
 
-    def _refuse(self, outcome: Outcome, reason: str) -> None:
+    def _refuse(self, outcome: Outcome[Job], reason: str) -> None:
         if isinstance(self.ledger.plan(outcome.job), str):
             return  # it was under way when another was refused for the same reason
         method = None if outcome.blame == "task" else outcome.job.method
@@ -213,33 +209,3 @@ class Bench:
             all_crashed=tuple(method for method, runs in self._ran.items() if runs == self._crashed[method]),
             reasons=tuple(self._reasons),
         )
-
-
-def death_record(plan: Plan, death: str, seconds: float, *, device: str = "cpu") -> dict[str, Any]:
-    """The record of a run that took its worker with it, every time: a crash, with nothing measured.
-
-    Args:
-        plan: of the run.
-        death: how the worker ended.
-        seconds: how long it lived.
-        device: where it trained.
-    """
-    from lrpilot_bench.store.curves import Curve
-
-    nothing = {"forwards": 0, "backwards": 0}
-    return {
-        **plan.to_record(),
-        "status": "crashed",
-        "error": f"Its worker died {TRIES} times: {death}.",
-        "kept_steps": 0,
-        "final": dict.fromkeys(("val_loss", "val_score", "test_loss", "test_score")),
-        "compute": 0.0,
-        "declared": nothing,
-        "counted": nothing,
-        "notes": {},
-        "curve": Curve().to_dict(),
-        "weights": None,
-        "seconds": round(seconds, 3),
-        "machine": machine_facts(device),
-        "code": __version__,
-    }

@@ -7,7 +7,7 @@ jobs, and leaves when its parent is gone, however that ended.
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context, parent_process, resource_tracker
@@ -15,61 +15,17 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from threading import Thread
 from traceback import format_exception
-from typing import Any, Literal, Protocol
 
 from lrpilot.errors import LRPilotError
 from lrpilot_bench.protocol.jobs import Job
-from lrpilot_bench.store.records import finite
+from lrpilot_bench.run.pool import Attempt, Blame, Outcome
 
-Blame = Literal["job", "task"]
 GRACE_SECONDS = 5.0  # for an idle worker to leave
 FALSE_STARTS = 3  # workers in a row that die before they are ready: no job's fault
 READY = "ready"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job: a record, a reason why it cannot be run, or the death of its worker; or it never began.
-
-    Attributes:
-        job: the job.
-        record: plain data; None where there is none.
-        reason: why it was not run; None where it was.
-        blame: whether the reason holds for all jobs of the task ("task") or for those of this method on it ("job").
-        death: how the worker ended; None where it lives.
-        seconds: wall time.
-        traceback: of a method that crashed, as Python prints it; goes to a terminal that asks, and to no record.
-    """
-
-    job: Job
-    record: dict[str, Any] | None = None
-    reason: str | None = None
-    blame: Blame = "job"
-    death: str | None = None
-    seconds: float = 0.0
-    traceback: str | None = None
-
-
-Attempt = Callable[[Job], Outcome]
-
-
-class Pool(Protocol):
-    """Where jobs are run."""
-
-    def free(self) -> int:
-        """How many more jobs it takes now."""
-
-    def submit(self, job: Job) -> None:
-        """Start a job; only where one is free."""
-
-    def collect(self, timeout: float) -> list[Outcome]:
-        """What has ended; waits ``timeout`` seconds at most for the first."""
-
-    def close(self) -> None:
-        """End the workers, and what they are doing."""
-
-
-def attempt(job: Job, *, device: str) -> Outcome:
+def attempt(job: Job, *, device: str) -> Outcome[Job]:
     """Run a job in this process; whatever goes wrong comes back as words.
 
     Only what cannot become a record is a reason: data or a package that is missing, a task that cannot be
@@ -87,30 +43,7 @@ def attempt(job: Job, *, device: str) -> Outcome:
         return Outcome(job, reason=_words(error), blame=_blame(job), seconds=time.perf_counter() - began)
     seconds = time.perf_counter() - began
     printed = "".join(format_exception(crashes[0])).rstrip() if crashes else None
-    return Outcome(job, record=recordable(record), seconds=seconds, traceback=printed)
-
-
-def recordable(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with notes that JSON can hold: non-finite numbers become None, and what is no plain data goes.
-
-    A method that notes anything else has crashed, as far as its record is concerned; the bench goes on.
-    """
-    try:
-        return {**record, "notes": _plain(record["notes"])}
-    except TypeError as error:
-        return {**record, "notes": {}, "status": "crashed", "error": str(error)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return finite(float(value))  # np.float64 is a float, and no other NumPy number is plain
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    raise TypeError(f"Notes must be plain data, got {type(value).__name__}. Turn it into numbers and text.")
+    return Outcome(job, record=record, seconds=seconds, traceback=printed)
 
 
 def _blame(job: Job) -> Blame:
@@ -141,7 +74,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _work(pipe: Connection, run: Attempt) -> None:
+def _work(pipe: Connection, run: Attempt[Job]) -> None:
     """Run jobs until there are no more."""
     Thread(target=_leave_with_parent, daemon=True).start()
     pipe.send(READY)
@@ -185,7 +118,7 @@ class ProcessPool:
         run: does a job in a worker, such as :func:`attempt` on a device; picklable.
     """
 
-    def __init__(self, processes: int, run: Attempt) -> None:
+    def __init__(self, processes: int, run: Attempt[Job]) -> None:
         self._run = run
         self._most = processes
         self._workers: list[_Worker] = []
@@ -219,7 +152,7 @@ class ProcessPool:
         self._workers.append(worker)
         return worker
 
-    def collect(self, timeout: float) -> list[Outcome]:
+    def collect(self, timeout: float) -> list[Outcome[Job]]:
         """What has ended; waits ``timeout`` seconds at most for the first.
 
         Raises:
@@ -229,7 +162,7 @@ class ProcessPool:
         heard = connection.wait(list(busy), timeout)
         return [outcome for pipe, worker in busy.items() if pipe in heard for outcome in self._hear(worker)]
 
-    def _hear(self, worker: _Worker) -> Iterator[Outcome]:
+    def _hear(self, worker: _Worker) -> Iterator[Outcome[Job]]:
         assert worker.job is not None
         try:
             message = worker.pipe.recv()
@@ -242,7 +175,7 @@ class ProcessPool:
         worker.job = None
         yield message
 
-    def _bury(self, worker: _Worker, job: Job) -> Outcome:
+    def _bury(self, worker: _Worker, job: Job) -> Outcome[Job]:
         worker.process.join()
         worker.pipe.close()
         self._workers.remove(worker)

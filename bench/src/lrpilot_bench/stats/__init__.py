@@ -1,0 +1,1 @@
+"""Statistics of paired runs: intervals, power, measures; numbers in, numbers out."""

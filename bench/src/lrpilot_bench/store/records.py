@@ -1,26 +1,18 @@
-"""Records of experiments: one JSON object a line, appended whole, and runs that resume where they stopped.
-
-A record is a job (what was run: plain settings) and its results, side by side in one flat object. A job
-that has a record is done; everything else a sweep needs to resume follows from that.
-"""
+"""Records of experiments: one JSON object a line, appended whole or not at all."""
 
 import errno
 import json
 import math
 import os
 import platform
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lrpilot.errors import DataError
-from lrpilot_bench.store.curves import compact
 
-Job = Mapping[str, Any]
 Record = dict[str, Any]
-Say = Callable[[str], None]
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -172,16 +164,6 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def thinned(values: Sequence[float], at_most: int = 50) -> list[tuple[int, float | None]]:
-    """At most ``at_most`` (index, value) pairs, evenly spaced, first and last included; values as in a curve."""
-    last = len(values) - 1
-    if last < at_most:
-        picks: Iterable[int] = range(last + 1)
-    else:
-        picks = sorted({round(i * last / (at_most - 1)) for i in range(at_most)})
-    return [(i, compact(values[i])) for i in picks]
-
-
 def machine_facts(device: str = "cpu") -> dict[str, Any]:
     """What the seconds in a record depend on: processors, threads and versions (no host names).
 
@@ -202,48 +184,3 @@ def machine_facts(device: str = "cpu") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         **other,
     }
-
-
-def run_missing(
-    path: Path, jobs: Sequence[Job], run: Callable[[Job], Mapping[str, Any]], *, say: Say | None = None
-) -> list[Record]:
-    """Run the jobs that have no record yet, in order, and record each as soon as it is done.
-
-    Args:
-        path: file of records; other sweeps may share it.
-        jobs: flat plain-data settings, all with the same keys.
-        run: does one job and returns its results (their keys differ from the job's).
-        say: called with a progress line after each job.
-
-    Returns:
-        One record per job, in the order of ``jobs``.
-    """
-    done = _by_job(read_records(path), jobs)
-    missing = [job for job in jobs if _key(job) not in done]
-    facts = machine_facts() if missing else {}
-    began = time.perf_counter()
-    for count, job in enumerate(missing, start=1):
-        started = time.perf_counter()
-        results = run(job)
-        seconds = round(time.perf_counter() - started, 3)
-        record = {**job, **results, "seconds": seconds, "machine": facts}
-        append_record(path, record)
-        done[_key(job)] = record
-        if say is not None:
-            say(_progress(count, len(missing), time.perf_counter() - began, job))
-    return [done[_key(job)] for job in jobs]
-
-
-def _by_job(records: Iterable[Record], jobs: Sequence[Job]) -> dict[str, Record]:
-    names = list(jobs[0]) if jobs else []
-    return {_key({name: r[name] for name in names}): r for r in records if all(name in r for name in names)}
-
-
-def _key(job: Job) -> str:
-    return json.dumps(job, sort_keys=True)
-
-
-def _progress(count: int, total: int, elapsed: float, job: Job) -> str:
-    left = elapsed / count * (total - count)
-    settings = " ".join(f"{name}={value}" for name, value in job.items())
-    return f"{count}/{total} done, about {left / 60:.1f} min left: {settings}"

@@ -1,5 +1,6 @@
 """What a record of the benchmark is, and the few lists that both its runner and its reader go by; free of torch."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -21,15 +22,35 @@ FIELDS = (
     *("final", "curve", "compute", "seconds", "declared", "counted", "weights", "version", "settings"),
 )
 
+# How a run ended, as its record says under "status" ...
+FINISHED = "finished"
+DIVERGED = "diverged"  # a loss that is not finite, or a final one above the initial one
+CRASHED = "crashed"
+# ... and what a reader tells apart from these, see :func:`ending`.
+NO_BETTER = "no better than untrained"  # diverged, with a finite loss
+UNTRAINED = "spent before training"  # a search left no step to train with
+NO_STEP = "took no step"  # although the budget was not spent
+
 ORACLE_KINDS = ("linear", "cosine", "wsd")  # schedules whose sweeps make the oracle; the first of equals wins
 REFERENCE_KINDS = ("constant", "fit_one_cycle")  # swept too, to judge the finders that are meant for them
+FINDER_GROUP = "finder"  # methods that pick an lr and train nothing
 HORIZON_KINDS = ("linear",)  # all that is swept with another budget than the task's
 LR_FACTORS = (1 / 30, 1.0, 30.0)  # of the start-lr sweep; 1 is the plain run
 
 
-def trained_nothing(record: Mapping[str, Any]) -> bool:
-    """Whether a run that did not crash took no step: a failure of any method that is to train, whatever its loss."""
-    return bool(record["kept_steps"] == 0 and record["status"] != "crashed")
+def ending(record: Mapping[str, Any], *, trains: bool) -> str:
+    """How a run ended, in one of the six words above.
+
+    Args:
+        record: of the run.
+        trains: whether its method is to train. One that is and did not has failed in a way of its own, whatever the
+            loss of its untrained weights.
+    """
+    status = str(record["status"])
+    if trains and record["kept_steps"] == 0 and status != CRASHED:
+        return UNTRAINED if record["compute"] > 1.0 - 1.0 / record["steps"] else NO_STEP
+    loss = record["final"]["val_loss"]
+    return NO_BETTER if status == DIVERGED and loss is not None and math.isfinite(loss) else status
 
 
 def unfit(record: Mapping[str, Any]) -> str | None:
@@ -61,17 +82,3 @@ def by_run(records: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]
         records: of this schema, oldest first.
     """
     return {str(record["run"]): record for record in records}
-
-
-def run_of(record: Mapping[str, Any]) -> str | None:
-    """The run that the registered task and method would make of a record's job today (loads torch).
-
-    None where the task or the method is gone, or cannot be combined any more. A record is current where this
-    is the run that it names.
-    """
-    from lrpilot_bench.protocol.jobs import Job, plan
-
-    try:
-        return plan(Job(**{name: record[name] for name in JOB_FIELDS})).run
-    except (SettingError, KeyError):
-        return None

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
-from lrpilot_bench.studies.line_cost_page import line_sections, table, verdict
-from lrpilot_bench.studies.line_noise_page import noise_section
+from lrpilot_bench.studies.line_cost_page import line_numbers
+from lrpilot_bench.studies.line_noise_page import noise_numbers
+from lrpilot_bench.studies.markdown import Row, render, verdict
 
 PAGE = DOCS / "evidence.md"
 
@@ -29,7 +30,7 @@ COSTS = (
 )
 
 
-def cost_rows(record: dict[str, Any]) -> Iterable[tuple[str, ...]]:
+def cost_rows(record: dict[str, Any]) -> Iterable[Row]:
     """One row for each measured cost."""
     for key, field, words in COSTS:
         limit, seen = record[key].get("limit", 1.0), record[key][field]
@@ -38,7 +39,7 @@ def cost_rows(record: dict[str, Any]) -> Iterable[tuple[str, ...]]:
         yield words, f"{seen:.3g}", f"{limit:g}", verdict(holds)
 
 
-def invariance_rows(rows: list[dict[str, Any]]) -> Iterable[tuple[str, ...]]:
+def invariance_rows(rows: list[dict[str, Any]]) -> Iterable[Row]:
     """One row for each change of the training."""
     for row in rows:
         seen = row.get("shift_decades", row.get("spread_decades"))
@@ -50,31 +51,17 @@ def page() -> str:
     """The whole page."""
     cost = json.loads((RECORDS / "probe_cost.json").read_text())
     invariances = json.loads((RECORDS / "invariances.json").read_text())
-    machine = cost["machine"]
-    return f"""# What probing costs, and what must not move it
-
-Written by `make docs` from the records that `studies/probe_cost.py`, `line_cost.py`, `line_noise.py` and
-`invariances.py` left in `bench/records/`.
-
-## Costs
-
-Ratios of things timed in turn in one run (medians of the pairwise ratios), on an MLP of 1.3 million parameters with
-AdamW, {cost["trial / plain steps"]["step_ms"]:.0f} ms a step, one thread, torch {machine["torch"]}.
-
-{table(("what", "measured", "limit", ""), cost_rows(cost))}
-
-{line_sections()}
-
-{noise_section()}
-
-## Invariances
-
-On Fashion-MNIST (small convolutional net with BatchNorm; SGD with momentum, AdamW): the shift of the suggestion, in
-decades, when something changes that should not matter, or should matter by a known amount. SGD's learning rate is in
-units of 1 ÷ loss; Adam's is not. For the data seeds: the largest suggestion ÷ the smallest, in decades.
-
-{table(("optimizer", "target", "change", "expected", "seen", ""), invariance_rows(invariances["rows"]))}
-"""
+    return render(
+        "evidence",
+        {
+            "step_ms": cost["trial / plain steps"]["step_ms"],
+            "torch": cost["machine"]["torch"],
+            "costs": cost_rows(cost),
+            "lines": line_numbers(),
+            "noise": noise_numbers(),
+            "invariances": invariance_rows(invariances["rows"]),
+        },
+    )
 
 
 def main() -> None:

@@ -24,9 +24,10 @@ from lrpilot.core.actions import Trial
 from lrpilot.core.codec import record
 from lrpilot.core.shape import constant
 from lrpilot.maths.forecast import Forecast, forecast
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot_bench.run.measurements import Settings, measure_missing
 from lrpilot_bench.session import Session
-from lrpilot_bench.store.records import Job, Record, run_missing
+from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import RECORDS
 from lrpilot_bench.tasks.registry import get_task
 
@@ -96,7 +97,7 @@ class Recorder:
     def __init__(self) -> None:
         self._start: tuple[Any, ...] | None = None
 
-    def __call__(self, job: Job) -> Record:
+    def __call__(self, job: Settings) -> Record:
         """The lr, natural units, and what is kept of the training losses."""
         start = (job["task"], job["family"], job["start"], job["seed"])
         if start != self._start:
@@ -121,7 +122,7 @@ class Recorder:
 
 def record_all() -> list[Record]:
     """Every Trial that has no record yet; all records."""
-    return run_missing(TRIALS, jobs(), Recorder(), say=lambda text: print(text, flush=True))
+    return measure_missing(TRIALS, jobs(), Recorder(), say=lambda text: print(text, flush=True))
 
 
 # --------------------------------------------------------------------------- judging

@@ -24,7 +24,7 @@ from lrpilot.found import FoundLR
 from lrpilot.policies.finders.step_sampling import StepSampling
 from lrpilot_bench.store.records import machine_facts
 from lrpilot_bench.studies.checkout import RECORDS
-from lrpilot_bench.studies.fashion_tasks import example
+from lrpilot_bench.studies.fashion_example import example
 
 TOLERANCE = 0.1  # decades
 DATA_SEEDS = range(5)

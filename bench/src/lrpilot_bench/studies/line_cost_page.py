@@ -8,22 +8,12 @@ from lrpilot_bench.store.records import Record, read_records
 from lrpilot_bench.studies.checkout import RECORDS
 from lrpilot_bench.studies.line_cost import EPOCH, SHORT_STEPS
 from lrpilot_bench.studies.line_decisions import ALLOWANCES, DECISIONS, PAPER_FORWARDS, agreement
+from lrpilot_bench.studies.markdown import Row, verdict
 
-Row = tuple[str, ...]
 # Beside two copies of the parameters a Line holds the state of the generators and a copy of the model's buffers.
 SMALL = 32 * 1024  # bytes
 AIM = 0.95
-
-
-def table(header: Row, rows: Iterable[Row]) -> str:
-    """A Markdown table."""
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def verdict(holds: bool) -> str:
-    """What the last column says of a limit."""
-    return "holds" if holds else "**does not hold**"
+HOLDINGS = ("copies", "published", "default sgd", "default adamw")  # columns, as the record calls them
 
 
 def time_rows(measured: Sequence[Record]) -> Iterable[Row]:
@@ -45,7 +35,7 @@ def memory_rows(measured: Sequence[Record]) -> Iterable[Row]:
 def factors_rows(measured: Sequence[Record]) -> Iterable[Row]:
     """One row for each model and number of factors."""
     for row in measured:
-        held = (f"{row[name] / row['one_copy_bytes']:.2f}" for name in FACTORS_COLUMNS)
+        held = (f"{row[name] / row['one_copy_bytes']:.2f}" for name in HOLDINGS)
         yield row["model"].rsplit(", batch", 1)[0], str(row["factors"]), *held
 
 
@@ -88,67 +78,20 @@ def percent(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
 
 
-# As the record calls them, and as the page does.
-FACTORS_COLUMNS = {
-    "copies": "a copy for each factor",
-    "published": "`WeightedFactors.paper()`",
-    "default sgd": "default, SGD",
-    "default adamw": "default, AdamW",
-}
-
-
-def line_sections() -> str:
-    """The sections, from the records."""
+def line_numbers() -> dict[str, Any]:
+    """What the sections name (``templates/lines.md.jinja``), from the records."""
     record = json.loads((RECORDS / "line_cost.json").read_text())
     decisions = read_records(DECISIONS)
-    many = sum(len(training["lines"]) for training in decisions)
-    return f"""## Lines
-
-From `studies/line_cost.py`; one thread, torch {record["time"]["machine"]["torch"]}. A Line with both its copies
-of the parameters ÷ as many forward passes on the same batches, timed in turn (medians of the pairwise ratios):
-
-{table(("model", "Line", "ms a forward", "ratio", "limit", ""), time_rows(record["time"]["measured"]))}
-
-Tensor bytes that a Line holds beyond the training's own, in copies of the trainable parameters. The rest are the states
-of the random generators and a copy of BatchNorm's statistics:
-
-{table(("model", "factors", "copies", "kB beyond two", ""), memory_rows(record["memory"]["measured"]))}
-
-What a decision of `WeightedFactors` holds, in copies of the trainable parameters as well, beside the authors' way: a
-copy of the model for each factor, whose number they name as their limit. The default has a mark besides: the weights
-and the optimizer's state, which is two more copies with AdamW. A mark does not depend on the number of factors either.
-
-{table(("model", "factors", *FACTORS_COLUMNS.values()), factors_rows(record["factors"]["measured"]))}
-
-What LRTuner's measurements cost, checks, superbatches and the proof of linearity included, ÷ the forwards and
-backwards of the training (a backward counts as two forwards; counted by hooks on the model). The limit is 3 %. The
-papers' setting has windows of half an epoch, and {SHORT_STEPS} steps are {SHORT_STEPS / EPOCH:.1f} epochs here. At the
-papers' own size (60,000 images in batches of 64) a window costs 200 to 600 forwards and its training 1,407: 14 to 43 %.
-
-{table(("policy", "training", "seed lr", "forwards", "share", ""), overhead_rows(record["overhead"]["measured"]))}
-
-## What few forwards are worth
-
-From `studies/line_decisions.py`: Lines along {many} steps of trainings at constant lrs, from far too small to
-too large. On each the papers' setting (5 factors on 100 batches) says by its ε* and the standard error over the
-batches which way the lr should go, and whether that is certain (95 %). On the same step the default decides by its own
-code on batches of its own: 3 factors, as many batches as it asks for, a check of its prediction. Its sign is that of
-the raise it makes in explore, or else of the cut it makes in exploit. Forwards are those of a decision with its
-superbatch; the papers' are {PAPER_FORWARDS}. The aim is the same sign in {AIM:.0%} of the certain cases.
-
-{table(DECISION_HEADER, decision_rows(decisions))}
-
-"No limit" reads up to 16 batches. In 1,400 steps the default may spend 28 forwards on a decision, and reads up to 8."""
-
-
-DECISION_HEADER = (
-    "default",
-    "task",
-    "Lines",
-    "certain raises / cuts",
-    "same sign",
-    "held",
-    "opposite",
-    "same sign of its moves",
-    "forwards, median / mean",
-)
+    return {
+        "torch": record["time"]["machine"]["torch"],
+        "time": time_rows(record["time"]["measured"]),
+        "memory": memory_rows(record["memory"]["measured"]),
+        "factors": factors_rows(record["factors"]["measured"]),
+        "short_steps": SHORT_STEPS,
+        "epochs": SHORT_STEPS / EPOCH,
+        "overhead": overhead_rows(record["overhead"]["measured"]),
+        "many": sum(len(training["lines"]) for training in decisions),
+        "paper_forwards": PAPER_FORWARDS,
+        "aim": AIM,
+        "decisions": decision_rows(decisions),
+    }

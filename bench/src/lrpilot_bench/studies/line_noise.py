@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lrpilot.core.actions import Line
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS, published_step
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import machine_facts
 from lrpilot_bench.studies.checkout import RECORDS

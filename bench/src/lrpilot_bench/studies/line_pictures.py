@@ -23,7 +23,7 @@ from lrpilot.maths.line_fit import LineFit, fit_line
 from lrpilot.pictures.flights import plot_flights
 from lrpilot.pictures.style import CHOSEN, DATA, FAINT, INK, QUIET, RUNS
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot_bench.session import Session
 from lrpilot_bench.studies.checkout import DOCS
 from lrpilot_bench.tasks.registry import get_task

@@ -19,7 +19,7 @@ import torch
 from lrpilot import Schedule, fit
 from lrpilot.core.actions import Trial
 from lrpilot.core.shape import constant
-from lrpilot.training.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot_bench.studies.checkout import RECORDS
 from lrpilot_bench.studies.digits_example import make_training
 

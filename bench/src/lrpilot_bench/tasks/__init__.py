@@ -1,0 +1,1 @@
+"""The training problems, one file each, whose code identifies their runs; and how a task is described."""

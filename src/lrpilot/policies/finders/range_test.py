@@ -14,8 +14,9 @@ import numpy as np
 
 from lrpilot.core.actions import Action, Done, Observation, Trial
 from lrpilot.core.codec import record
+from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Context, Policy
-from lrpilot.core.settings import check_num_steps, check_range
+from lrpilot.core.settings import check_num_steps, check_range, is_real
 from lrpilot.core.shape import Shape, ramp
 from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
@@ -28,6 +29,7 @@ FEWEST_STEPS = 10
 # Standard deviation of the smoothing, as a share of the steps. Centred: the one-sided moving average that
 # is usual here moves the steepest slope up by a factor of four or five.
 SMOOTHING = 0.02
+PICKS = ("steepest", "minimum_over_10")
 
 
 @record
@@ -64,8 +66,10 @@ class RangeTest(Policy):
     def __post_init__(self) -> None:
         check_range(self.min_lr, self.max_lr)
         check_num_steps(self.num_steps, least=FEWEST_STEPS, default=100)
-        if self.pick not in ("steepest", "minimum_over_10"):
-            raise SettingError(f"pick must be 'steepest' or 'minimum_over_10', got {self.pick!r}.")
+        if self.pick not in PICKS:
+            raise unknown_name("pick", self.pick, PICKS)
+        if self.abort_ratio is not None and not is_real(self.abort_ratio):
+            raise SettingError(f"abort_ratio must be a number > 1, got {self.abort_ratio!r}. The default is 5.")
         Stop(abort_ratio=self.abort_ratio)  # states its own rule
 
     @property

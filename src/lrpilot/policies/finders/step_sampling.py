@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
 from lrpilot.core.codec import record
+from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, check_whole, is_real
 from lrpilot.core.shape import constant
@@ -104,7 +105,7 @@ class StepSampling(Policy):
                 "Narrow min_lr and max_lr, or raise max_trials."
             )
         if self.pick not in PICKS:
-            raise SettingError(f"pick must be one of {', '.join(PICKS)}, got {self.pick!r}.")
+            raise unknown_name("pick", self.pick, PICKS)
 
     @property
     def name(self) -> str:

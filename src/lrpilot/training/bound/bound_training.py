@@ -1,0 +1,173 @@
+"""BoundTraining: a model, its optimizer, its loss, its step and its data, bound together and checked."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrpilot.errors import DataError, LossError, StepError
+from lrpilot.training.bound.batches import to_device
+from lrpilot.training.bound.checks import (
+    check_extra_state,
+    check_loss,
+    check_model,
+    check_optimizer,
+    check_settings,
+    explain_missing_gradients,
+    require_loss_fn,
+)
+from lrpilot.training.bound.optimizers import unwrap_optimizer
+from lrpilot.training.bound.param_groups import ParamGroupLRs
+from lrpilot.training.bound.probe_data import ProbeData
+from lrpilot.training.bound.sources import BatchSource, Data
+from lrpilot.training.torch_private import has_stepped
+
+LossFn = Callable[[nn.Module, Any], Tensor]
+StepFn = Callable[[Any], Tensor]
+
+
+class BoundTraining:
+    """All that a measurement needs of a training. Users construct :class:`lrpilot.Training`, which says the arguments.
+
+    Attributes:
+        model: the module that is trained.
+        optimizer: as the user handed it over, wrappers and all: what a step calls.
+        raw_optimizer: the torch optimizer inside it: what has the param groups and the state.
+        loss_fn: ``loss_fn(model, batch)`` -> scalar tensor, or None for ``model(**batch).loss``.
+        step_fn: the user's own step, or None.
+        extra_state: further things that training changes, by name.
+        train_source: opens the training data anew.
+        val_source: opens the validation data anew; None without.
+        device: where batches go.
+        seed: decides the batches and the randomness of probes.
+        eval_batches: most batches of an evaluation; None for all of them.
+        snapshot_device: where copies of the state are kept; None for where each lives.
+        probing: whether an optimizer step that is taken now belongs to a probe.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        loss_fn: LossFn | None,
+        train_data: Data,
+        val_data: Data | None = None,
+        *,
+        step_fn: StepFn | None = None,
+        state: Mapping[str, Any] | None = None,
+        device: torch.device | str | None = None,
+        seed: int = 0,
+        eval_batches: int | None = 16,
+        snapshot_device: torch.device | str | None = None,
+    ) -> None:
+        self.raw_optimizer = unwrap_optimizer(optimizer)
+        check_optimizer(self.raw_optimizer)
+        check_model(model, self.raw_optimizer)
+        require_loss_fn(loss_fn)
+        self.extra_state = dict(state or {})
+        check_extra_state(self.extra_state, has_step_fn=step_fn is not None)
+        check_settings(seed=seed, eval_batches=eval_batches)
+        ParamGroupLRs(self.raw_optimizer)  # refuses NaN, negative and all-zero lrs
+        if train_data is None:
+            raise DataError("train_data must be an iterable of batches, got None.")
+        self.model = model
+        self.optimizer = optimizer
+        self.loss_fn = loss_fn
+        self.step_fn = step_fn
+        self.seed = seed
+        self.eval_batches = eval_batches
+        self.probing = False
+        self.device = torch.device(device) if device is not None else next(model.parameters()).device
+        self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None
+        self.train_source = BatchSource(train_data, seed=seed, name="train_data")
+        self.val_source = None if val_data is None else BatchSource(val_data, seed=seed, name="val_data")
+
+    @property
+    def extra_modules(self) -> list[nn.Module]:
+        """Modules among the extra state: an EMA, a criterion with buffers."""
+        return [thing for thing in self.extra_state.values() if isinstance(thing, nn.Module)]
+
+    @property
+    def trainable_parameters(self) -> list[Tensor]:
+        """The parameters that the optimizer steps and that require grad, each once."""
+        stepped = [p for group in self.raw_optimizer.param_groups for p in group["params"] if p.requires_grad]
+        return list({id(p): p for p in stepped}.values())
+
+    @cached_property
+    def probe_data(self) -> ProbeData:
+        """The fixed batches that probes read; the first access reads a few of them."""
+        return ProbeData(self.train_source, self.val_source, eval_batches=self.eval_batches, seed=self.seed)
+
+    @contextmanager
+    def as_probe(self) -> Iterator[None]:
+        """Optimizer steps inside belong to a probe: a pilot that flies this training does not count them."""
+        before, self.probing = self.probing, True
+        try:
+            yield
+        finally:
+            self.probing = before
+
+    def move(self, batch: Any) -> Any:
+        """The batch on the training's device."""
+        return to_device(batch, self.device)
+
+    def loss(self, batch: Any) -> Tensor:
+        """Loss of one batch (on its device) with the model as it is.
+
+        Raises:
+            LossError: it is not a scalar.
+        """
+        if self.loss_fn is not None:
+            try:
+                return check_loss(self.loss_fn(self.model, batch), source="loss_fn", needs_grad=False)
+            except RuntimeError as error:
+                explained = explain_missing_gradients(error)
+                if explained is None:
+                    raise
+                raise explained from error
+        if not isinstance(batch, Mapping):
+            raise LossError(
+                f"loss_fn=None means model(**batch).loss, which needs dict batches, got {type(batch).__name__}. "
+                "Pass loss_fn(model, batch) -> loss."
+            )
+        output = self.model(**batch)
+        loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+        return check_loss(loss, source="model(**batch).loss", needs_grad=False)
+
+    def step(self, batch: Any) -> Tensor:
+        """Exactly one optimizer step on one batch, as Trials and ``fit`` take it.
+
+        Args:
+            batch: a batch as the data yields it, on any device.
+
+        Returns:
+            The detached scalar training loss.
+        """
+        batch = self.move(batch)
+        if self.step_fn is not None:
+            return check_loss(self.step_fn(batch), source="step_fn", needs_grad=False).detach()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = check_loss(self.loss(batch), source="loss_fn", needs_grad=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def require_scaler_idle(self) -> None:
+        """Raise if a GradScaler stands between its ``step`` and its ``update``.
+
+        Raises:
+            StepError: it does.
+        """
+        for name, thing in self.extra_state.items():
+            if (
+                isinstance(thing, torch.amp.GradScaler)
+                and thing.is_enabled()
+                and has_stepped(thing, self.raw_optimizer)
+            ):
+                raise StepError(
+                    f"pilot.step() must come after scaler.update(), but state[{name!r}] has stepped and not yet "
+                    "updated. Move pilot.step(loss) below scaler.update()."
+                )

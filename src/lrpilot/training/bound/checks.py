@@ -1,0 +1,173 @@
+"""What must be true of model, optimizer and data before anything is measured."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+
+from lrpilot.errors import (
+    LossError,
+    LRPilotError,
+    ModelError,
+    NonlinearStepError,
+    OptimizerError,
+    SettingError,
+)
+from lrpilot.training.torch_private import Criterion
+
+_NONLINEAR = ("ASGD", "Rprop", "Adafactor")
+LINEAR_OPTIMIZERS = (
+    "Use SGD, Adam(W), RMSprop or Adagrad, keep weights in float32, or choose a policy that measures with Trials."
+)
+
+
+def check_model(model: Any, optimizer: Optimizer) -> None:
+    """The optimizer steps trainable parameters of this model.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    if any(is_lazy(p) for p in model.parameters()):
+        raise ModelError(
+            "The model's parameters must be initialised, got lazy ones that have not seen a batch. "
+            "Run one batch through the model before constructing Training."
+        )
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    if not trainable:
+        raise ModelError(
+            f"The model needs trainable parameters, got {sum(1 for _ in model.parameters())} parameters and none "
+            "requires grad. Unfreeze the ones to train."
+        )
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if not trainable & stepped:
+        raise ModelError(
+            "The optimizer must step parameters of this model, got none in common. "
+            "Construct it from this model's parameters(), after moving the model to its device."
+        )
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """The optimizer can step without a closure.
+
+    Raises:
+        OptimizerError: it cannot.
+    """
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise OptimizerError(
+            f"The optimizer must step without a closure, but {type(optimizer).__name__}.step needs one: one of its "
+            "steps evaluates the loss many times and lr is not its step size. Use SGD or an Adam variant."
+        )
+
+
+def require_lines_possible(optimizer: Optimizer) -> None:
+    """The step of the optimizer is not one of those known not to be linear in lr.
+
+    Raises:
+        NonlinearStepError: it is. Of others a scratch check before the first Line tells.
+    """
+    known = next((cls.__name__ for cls in type(optimizer).__mro__ if cls.__name__ in _NONLINEAR), None)
+    if known is not None:
+        raise NonlinearStepError(
+            f"A Line needs a step that is linear in lr, but half the lr does not give half the step of {known}. "
+            f"{LINEAR_OPTIMIZERS}"
+        )
+
+
+def check_settings(*, seed: int, eval_batches: int | None) -> None:
+    """Numbers given to a Training are in their range.
+
+    Raises:
+        SettingError: one is not.
+    """
+    if not isinstance(seed, int) or seed < 0:
+        raise SettingError(f"seed must be an int >= 0, got {seed!r}. The default is 0.")
+    if eval_batches is not None and eval_batches < 1:
+        raise SettingError(f"eval_batches must be >= 1, got {eval_batches}. Use None for all of val_data.")
+
+
+def check_extra_state(state: Mapping[str, Any], *, has_step_fn: bool) -> None:
+    """Extra state can be saved and restored.
+
+    Raises:
+        SettingError: an entry cannot, or a GradScaler comes without the step that uses it.
+    """
+    for name, thing in state.items():
+        saves = hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict")
+        if not saves and not isinstance(thing, torch.Generator):
+            raise SettingError(
+                f"state[{name!r}] must have state_dict and load_state_dict (or be a torch.Generator), "
+                f"got {type(thing).__name__}. Wrap it in an object with both."
+            )
+        if isinstance(thing, torch.amp.GradScaler) and not has_step_fn:
+            raise SettingError(
+                f"A GradScaler (state[{name!r}]) needs step_fn, got None: Trials must scale, step and update as your "
+                "loop does. Pass step_fn(batch) -> loss that takes exactly one such step."
+            )
+
+
+def check_loss(loss: Any, *, source: str, needs_grad: bool) -> Tensor:
+    """A loss is a finite scalar tensor.
+
+    Args:
+        loss: what the user's function returned.
+        source: how errors call that function.
+        needs_grad: whether it must depend on the parameters.
+
+    Raises:
+        LossError: it is not.
+    """
+    if loss is None:
+        raise LossError(f"{source} must return the loss, got None. Add `return loss`.")
+    if isinstance(loss, (int, float)):
+        loss = torch.tensor(float(loss))
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise LossError(f"{source} must return a scalar loss, got {got}. Take the mean over the batch.")
+    if needs_grad and not loss.requires_grad:
+        raise LossError(
+            f"The loss of {source} must depend on the model's parameters, got one without a gradient. "
+            "Remove .detach(), .item() or no_grad from its computation."
+        )
+    return loss.reshape(())
+
+
+def require_loss_fn(loss_fn: Callable[..., Any] | None) -> None:
+    """``loss_fn`` is callable or None.
+
+    Raises:
+        SettingError: it is not; a common slip is passing the criterion, which takes (output, target).
+    """
+    if loss_fn is not None and not callable(loss_fn):
+        raise SettingError(f"loss_fn must be callable as loss_fn(model, batch), got {type(loss_fn).__name__}.")
+    if isinstance(loss_fn, Criterion):
+        raise SettingError(
+            f"loss_fn is called as loss_fn(model, batch), got the criterion {type(loss_fn).__name__}, which takes "
+            "(output, target). Use Training.from_criterion(model, optimizer, criterion, train_data, val_data)."
+        )
+
+
+def explain_missing_gradients(error: RuntimeError) -> LossError | None:
+    """The error to raise in place of torch's own when a loss differentiates while gradients are off, or None."""
+    if torch.is_grad_enabled() or "does not require grad" not in str(error):
+        return None
+    return LossError(
+        f"A loss is evaluated with gradients off, but this loss_fn differentiates ({error}). "
+        "Put the part that does so under `with torch.enable_grad():`."
+    )
+
+
+def explain_refused_gradients(error: RuntimeError, optimizer: Optimizer) -> OptimizerError | None:
+    """The error to raise in place of torch's own when an optimizer refuses sparse gradients, or None."""
+    if isinstance(error, LRPilotError) or "sparse" not in str(error):
+        return None
+    return OptimizerError(
+        f"The optimizer must accept the model's gradients, but {type(optimizer).__name__} refuses sparse ones "
+        f"({error}). Use SparseAdam or SGD, or build the embedding with sparse=False."
+    )

@@ -1,0 +1,144 @@
+"""The fixed batches that probes read: the same ones for every Trial of a comparison."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from lrpilot.errors import DataError
+from lrpilot.training.bound.batches import copy_batch, count_samples
+from lrpilot.training.bound.sources import BatchSource
+from lrpilot.training.restore.rng import SideStream
+from lrpilot.training.restore.tree import tensors_of
+
+# Batches of a comparison are kept up to this size and read again from the twin beyond it.
+REPLAY_BYTES = 512 * 2**20
+# Held-out batches taken from the training data where there is no validation data.
+RESERVED_BATCHES = 8
+
+
+class Replay:
+    """The same batches for every Trial of a comparison, in bounded memory.
+
+    Args:
+        source: where batches come from.
+        seed: of the random stream that reading draws from (augmentations).
+        skip: number of leading batches never delivered.
+        cycle: past the end of the epoch the same epoch starts again; False ends there.
+        max_bytes: batches are kept in memory up to this size; beyond it they are read again.
+    """
+
+    def __init__(
+        self, source: BatchSource, *, seed: int, skip: int = 0, cycle: bool = True, max_bytes: int = REPLAY_BYTES
+    ) -> None:
+        self._source = source
+        self._seed = seed
+        self._skip = skip
+        self._cycle = cycle
+        self._room = max_bytes
+        self._kept: list[Any] = []
+        self._whole = False
+
+    def take(self, count: int | None = None, *, first: int = 0) -> Iterator[Any]:
+        """``count`` batches (None: all of one epoch) from index ``first`` on, each a copy.
+
+        Copies because a step may pop keys from its batch, or write into its tensors.
+
+        Raises:
+            DataError: the source yields nothing.
+        """
+        end = None if count is None else first + count
+        kept = self._kept[:end]
+        for batch in kept[first:]:
+            yield copy_batch(batch)
+        if self._whole or len(kept) == end:
+            return
+        for index, batch in enumerate(islice(self._stream(), len(kept), end), start=len(kept)):
+            self._keep(index, batch)
+            if index >= first:
+                yield copy_batch(batch)
+
+    def _stream(self) -> Iterator[Any]:
+        while True:
+            length = 0
+            for batch in self._epoch():
+                length += 1
+                yield batch
+            if not length:
+                self._raise_empty()
+            if not self._cycle:
+                self._whole = length == len(self._kept)
+                return
+
+    def _epoch(self) -> Iterator[Any]:
+        side = SideStream(self._seed, self._source.held)
+        with side.active():
+            batches = islice(self._source.epoch(), self._skip, None)
+        while True:
+            with side.active():
+                batch = next(batches, _END)
+            if batch is _END:
+                return
+            yield batch
+
+    def _keep(self, index: int, batch: Any) -> None:
+        if index != len(self._kept):
+            return  # keep a prefix, never a batch behind a gap
+        size = sum(t.numel() * t.element_size() for t in tensors_of(batch))
+        # A batch without a tensor to be seen (a graph, an array) has an unknown size: it is read again.
+        if 0 < size <= self._room:
+            self._kept.append(batch)
+            self._room -= size
+        else:
+            self._room = 0
+
+    def _raise_empty(self) -> None:
+        skipped = f" beyond the {self._skip} reserved for held-out loss" if self._skip else ""
+        raise DataError(f"{self._source.name} must yield at least one batch{skipped}, got none. Check the loader.")
+
+
+class ProbeData:
+    """The batches that probes of one training read: fixed training batches and fixed held-out ones.
+
+    Args:
+        train: the training data.
+        val: the validation data; None reserves up to ``RESERVED_BATCHES`` training batches instead (never
+            more than half of those seen), which training probes then skip.
+        eval_batches: most held-out batches; None for all of ``val``.
+        seed: of the random stream that reading draws from.
+    """
+
+    def __init__(self, train: BatchSource, val: BatchSource | None, *, eval_batches: int | None, seed: int) -> None:
+        self._val = val
+        self._eval_batches = eval_batches
+        leading = Replay(train, seed=seed, cycle=False)
+        self._reserved = 0 if val is not None else sum(1 for _ in leading.take(2 * RESERVED_BATCHES)) // 2
+        self.train = Replay(train, seed=seed, skip=self._reserved)
+        self._held_out = leading if val is None else Replay(val, seed=seed, cycle=False)
+        self.batch_size = count_samples(next(self.train.take(1)))
+
+    def held_out(self, most: int | None = None) -> Iterator[Any]:
+        """The held-out batches, always the same ones: a fixed subset is what makes losses comparable.
+
+        Args:
+            most: of them, the first ones; None for all.
+        """
+        count = self._eval_batches if self._val is not None else max(1, self._reserved)
+        return islice(self._held_out.take(count), most)
+
+    @cached_property
+    def held_out_shares(self) -> list[float]:
+        """Samples of each held-out batch ÷ those of a training batch; they are read once, and where it is asked for."""
+        return [count_samples(batch) / self.batch_size for batch in self.held_out()]
+
+    @property
+    def metric(self) -> str:
+        """Which loss evaluations read, in words."""
+        if self._val is not None:
+            return "validation loss"
+        if self._reserved:
+            return f"loss on {self._reserved} reserved training batches"
+        return "training loss (the data has a single batch)"
+
+
+_END = object()

@@ -1,0 +1,171 @@
+"""Opening a user's data a second time, without touching the first reading.
+
+With persistent workers a second ``iter()`` on a DataLoader resets the loop in flight, and any second
+``iter()`` draws from the generators that decide the user's order. So probes never iterate the user's
+loader: they iterate a twin of it.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from lrpilot.errors import DataError
+from lrpilot.training.restore.held_generators import HeldGenerators
+
+Data = Iterable[Any] | Callable[[], Iterable[Any]]
+
+_CALLABLE_REMEDY = "Pass a zero-argument callable that returns a fresh iterable of batches instead."
+
+
+class BatchSource:
+    """Opens a user's data anew, any number of times, in an order of its own.
+
+    Args:
+        data: a DataLoader, a re-iterable of batches, or a callable returning an iterable of batches.
+        seed: decides the order of a shuffling loader's twin.
+        name: how errors call it.
+
+    Raises:
+        DataError: the data can be read only once, or cannot be twinned.
+    """
+
+    def __init__(self, data: Data, *, seed: int, name: str) -> None:
+        self._seed = seed
+        self.name = name
+        # Accelerate's prepared loaders wrap the user's own one, and would move batches and sync generators.
+        self._data = getattr(data, "base_dataloader", data)
+        self._check()
+        if isinstance(self._data, DataLoader):
+            # A sampler may move on with the user's loop (its epoch, its weights): copy it as it is now.
+            self._data = twin_loader(self._data, seed)
+        # Workers read a copy of the data set, with copies of its generators.
+        in_this_process = isinstance(self._data, DataLoader) and self._data.num_workers == 0
+        self.held = HeldGenerators(getattr(self._data, "dataset", None) if in_this_process else None)
+
+    def _check(self) -> None:
+        data = self._data
+        if isinstance(data, DataLoader) or (callable(data) and not isinstance(data, Iterable)):
+            return  # checked when it is twinned, or called
+        if not _is_iterable(data) or isinstance(data, (str, bytes)):
+            raise DataError(
+                f"{self.name} must be an iterable of batches, got {type(data).__name__}. {_CALLABLE_REMEDY}"
+            )
+        if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+            raise DataError(
+                f"{self.name} must be an iterable of batches, got the data set {type(data).__name__}, which holds "
+                "single samples. Wrap it in a DataLoader."
+            )
+        if isinstance(data, Iterator):
+            raise DataError(
+                f"{self.name} must be readable more than once, got the one-shot iterator {type(data).__name__}. "
+                f"{_CALLABLE_REMEDY}"
+            )
+        if isinstance(data, Sized) and len(data) == 0:
+            raise DataError(f"{self.name} must hold at least one batch, got none.")
+
+    def epoch(self, number: int = 0) -> Iterator[Any]:
+        """The batches of one pass; the same for the same number."""
+        if isinstance(self._data, DataLoader):
+            return iter(twin_loader(self._data, _order_seed(self._seed, number)))
+        if callable(self._data) and not isinstance(self._data, Iterable):
+            return self._iterate_made(self._data(), number)
+        return iter(self._data)
+
+    def _iterate_made(self, made: Any, number: int) -> Iterator[Any]:
+        """Iterate what the user's callable returned."""
+        if not _is_iterable(made):
+            raise DataError(
+                f"{self.name}() must return an iterable of batches, got {type(made).__name__}. "
+                "Add the missing return, or pass the iterable itself."
+            )
+        if isinstance(made, DataLoader):
+            # It may be the one that the user's loop is in. One that cannot be twinned must be fresh.
+            with suppress(DataError):
+                made = twin_loader(made, _order_seed(self._seed, number))
+        return iter(made)
+
+
+def _order_seed(seed: int, epoch: int) -> int:
+    """The seed of one epoch's order. Not ``seed + epoch``: neighbouring seeds would share their orders."""
+    return int(np.random.SeedSequence([abs(seed), epoch]).generate_state(1, np.uint32)[0])
+
+
+def _is_iterable(thing: Any) -> bool:
+    return isinstance(thing, Iterable) or hasattr(thing, "__getitem__")
+
+
+def twin_loader(loader: DataLoader[Any], seed: int) -> DataLoader[Any]:
+    """A loader over the same data set with the same batches in an order of its own.
+
+    Same data set, batch size, collate function and workers; own generator, no persistent workers.
+
+    Raises:
+        DataError: the loader has iteration code of its own, or a sampler that cannot be copied.
+    """
+    if type(loader).__iter__ is not DataLoader.__iter__:
+        raise DataError(
+            f"Probes read a twin of the loader, which needs plain DataLoader iteration, got {type(loader).__name__} "
+            f"with its own __iter__. {_CALLABLE_REMEDY}"
+        )
+    if isinstance(loader.dataset, IterableDataset) and isinstance(loader.dataset, Iterator):
+        raise DataError(
+            f"Probes read the data set a second time, got {type(loader.dataset).__name__}, which is its own one-shot "
+            f"iterator. {_CALLABLE_REMEDY}"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    shared: dict[str, Any] = {
+        "num_workers": loader.num_workers,
+        "collate_fn": loader.collate_fn,
+        "pin_memory": loader.pin_memory,
+        "timeout": loader.timeout,
+        "worker_init_fn": loader.worker_init_fn,
+        "multiprocessing_context": loader.multiprocessing_context,
+        "prefetch_factor": loader.prefetch_factor,
+        "generator": generator,
+    }
+    if isinstance(loader.dataset, IterableDataset):
+        return DataLoader(loader.dataset, batch_size=loader.batch_size, drop_last=loader.drop_last, **shared)
+    if loader.batch_sampler is not None:
+        own = _own_order(loader.batch_sampler, loader.dataset, generator)
+        return DataLoader(loader.dataset, batch_sampler=own, **shared)
+    own = _own_order(loader.sampler, loader.dataset, generator)
+    return DataLoader(loader.dataset, batch_size=None, sampler=own, **shared)
+
+
+def _own_order(sampler: Any, dataset: Any, generator: torch.Generator) -> Any:
+    """A deep copy of a sampler that shares the data and draws from ``generator``."""
+    memo: dict[int, Any] = {id(dataset): dataset}
+    for part in _sampler_parts(sampler):
+        source = getattr(part, "data_source", None)
+        memo[id(source)] = source
+        theirs = getattr(part, "generator", None)
+        if isinstance(theirs, torch.Generator):
+            memo[id(theirs)] = generator
+    shared = [*memo.values(), generator]
+    try:
+        own = copy.deepcopy(sampler, memo)
+    except Exception as error:
+        raise DataError(
+            f"Probes need a sampler of their own, but {type(sampler).__name__} cannot be copied ({error}). "
+            f"{_CALLABLE_REMEDY}"
+        ) from error
+    HeldGenerators(own, apart=shared).reseed(generator.initial_seed())
+    for part in _sampler_parts(own):
+        if getattr(part, "generator", generator) is None:
+            part.generator = generator
+        if hasattr(part, "set_epoch"):  # DistributedSampler draws from its epoch, which the user's loop moves on
+            part.set_epoch(generator.initial_seed())
+    return own
+
+
+def _sampler_parts(sampler: Any) -> Iterator[Any]:
+    """A sampler and the samplers it wraps."""
+    part, depth = sampler, 0
+    while part is not None and depth < 8:
+        yield part
+        part, depth = getattr(part, "sampler", getattr(part, "batch_sampler", None)), depth + 1

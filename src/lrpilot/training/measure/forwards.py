@@ -1,0 +1,72 @@
+"""Pure forward passes: they leave no trace, and those of the same seed see the same dropout masks."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeGuard
+
+import torch
+from torch import nn
+
+from lrpilot.training.interrupts import deferred_interrupt
+from lrpilot.training.restore.module_state import ModuleState
+from lrpilot.training.restore.rng import kept_rng, seed_rng
+
+
+@contextmanager
+def pure_forwards(model: nn.Module, beside: Iterable[nn.Module] = ()) -> Iterator[Callable[[int], None]]:
+    """Forward passes inside leave no trace: buffers, modes, plain attributes and RNG are put back.
+
+    Yields ``begin(seed)``, to be called before every pass: the state is then again what it was before the block, and
+    passes of the same seed draw the same dropout masks. That state is copied once for all passes, so nothing but
+    they may change the model inside; parameters are no part of it, but for embeddings with a ``max_norm``, which
+    shrink the rows that a pass looks up.
+
+    Args:
+        model: the model.
+        beside: modules that a loss may use beside the model (a criterion with a moving centre).
+    """
+    before = [ModuleState(module) for module in (model, *beside)]
+    tables = [module.weight for module in model.modules() if _renorms(module)]
+    contents = [table.detach().clone() for table in tables]
+    begun = False
+
+    def put_back() -> None:
+        # test_forwards.py::test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end
+        with deferred_interrupt(), torch.no_grad():
+            # BatchNorm and spectral norm buffers, modes, hidden states:
+            # test_forwards.py::test_forward_passes_leave_no_trace; of a criterion too:
+            # test_continuation.py::test_buffers_of_a_criterion_go_back
+            for state in before:
+                state.restore()
+            # test_forwards.py::test_an_embedding_with_a_largest_norm_is_left_as_it_was
+            for table, content in zip(tables, contents, strict=True):
+                table.copy_(content)
+
+    def begin(seed: int) -> None:
+        nonlocal begun
+        # Every pass begins where the first did: test_forwards.py::test_every_pass_begins_where_the_first_did
+        if begun:
+            put_back()
+        begun = True
+        # The same masks for every candidate: test_forwards.py::test_dropout_masks_are_the_same_for_every_candidate
+        seed_rng(seed)
+
+    try:
+        # test_forwards.py::test_forward_passes_leave_no_trace
+        with kept_rng(), torch.no_grad():
+            yield begin
+    finally:
+        put_back()
+
+
+def _renorms(module: nn.Module) -> TypeGuard[nn.Embedding | nn.EmbeddingBag]:
+    """Whether a forward pass of this module writes into its weights."""
+    return isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.max_norm is not None
+
+
+@contextmanager
+def pure_forward(model: nn.Module, seed: int, beside: Iterable[nn.Module] = ()) -> Iterator[None]:
+    """One block of :func:`pure_forwards`, under ``seed``."""
+    with pure_forwards(model, beside) as begin:
+        begin(seed)
+        yield

@@ -1,0 +1,175 @@
+"""Lines: losses along the step just taken, on two copies of the parameters and no more."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrpilot.core.actions import Line
+from lrpilot.errors import StepError
+from lrpilot.training.bound.batches import copy_batch, count_samples
+from lrpilot.training.bound.bound_training import BoundTraining
+from lrpilot.training.distributed import together
+from lrpilot.training.interrupts import deferred_interrupt
+from lrpilot.training.measure.forwards import pure_forwards
+from lrpilot.training.measure.meter import Meter
+from lrpilot.training.measure.proofs import ENDS, Proofs
+from lrpilot.training.torch_private import copy_all, lerp_all
+
+
+class Lines:
+    """Arms Lines, and reads them after their step.
+
+    Args:
+        training: whose steps they are.
+        meter: pays for the passes.
+        proofs: that the step is linear in lr.
+    """
+
+    def __init__(self, training: BoundTraining, meter: Meter, proofs: Proofs) -> None:
+        self._training = training
+        self._meter = meter
+        self._proofs = proofs
+        self._endpoints: LineEndpoints | None = None
+        self._armed = False
+
+    def arm(self) -> None:
+        """Make the next kept step that of a Line: its parameters are copied right before it."""
+        self._armed = True
+        self._endpoints = None
+
+    def before_kept_step(self) -> None:
+        """Copy the parameters, where a Line is armed."""
+        if self._armed:
+            self._endpoints = LineEndpoints(self._training.trainable_parameters)
+
+    def after_kept_step(self) -> None:
+        """Note that the step has been taken, where a Line is armed."""
+        if self._armed and self._endpoints is not None:
+            self._endpoints.step_taken()
+            self._armed = False
+
+    def read(self, action: Line) -> tuple[tuple[float, ...], ...]:
+        """Losses along the step of the armed Line, batches x factors, in the mode the model trains in.
+
+        Raises:
+            StepError: no step has been taken since it was armed.
+            NonlinearStepError: the step is not linear in lr, and factors other than 0 and 1 are asked for.
+        """
+        endpoints = self._endpoints
+        if endpoints is None:
+            raise StepError("A Line is read after a step, but none was taken since it was armed.")
+        if not set(action.factors) <= ENDS:
+            self._proofs.require_linear_step()
+        self._meter.count(lines=1)
+        width = len(action.factors)
+
+        def read() -> list[float]:
+            batches = list(self._training.probe_data.train.take(action.batches, first=action.first))
+            table = endpoints.read(action.factors, lambda: self._pure_losses(batches, action.first))
+            return [loss for row in table for loss in row]
+
+        with self._meter.timed():
+            losses = together(read, width * action.batches)
+        return tuple(tuple(losses[i : i + width]) for i in range(0, len(losses), width))
+
+    def _pure_losses(self, batches: Sequence[Any], first: int) -> list[float]:
+        """One loss per batch, the first of index ``first``; a batch has the same dropout masks in every call."""
+        training, losses = self._training, []
+        with pure_forwards(training.model, training.extra_modules) as begin:
+            for i, batch in enumerate(batches, start=first):
+                own = training.move(copy_batch(batch))
+                # The same masks at every factor: test_lines.py::test_a_line_equals_the_slow_reference; others for every
+                # batch: test_lines.py::test_every_batch_has_masks_of_its_own
+                begin(training.seed + i)
+                losses.append(training.loss(own).detach())
+                self._meter.add(count_samples(batch), forwards=1)
+        return [float(x) for x in torch.stack(losses).tolist()]
+
+    def release(self) -> None:
+        """Forget the endpoints of the last Line."""
+        self._endpoints = None
+        self._armed = False
+
+    @property
+    def before(self) -> list[Tensor] | None:
+        """The parameters before the step of a Line that is due, for a checkpoint; None if there is none."""
+        return None if self._endpoints is None or self._armed else self._endpoints.before
+
+    def resume(self, before: Sequence[Tensor] | None) -> None:
+        """Go on with a Line whose step was taken before the checkpoint; the parameters after it are the live ones."""
+        if before is not None:
+            self._endpoints = LineEndpoints(self._training.trainable_parameters, before)
+            self._armed = False
+
+
+class LineEndpoints:
+    """The trainable parameters before and after one optimizer step.
+
+    Memory: two copies of the trainable parameters, whatever the number of factors.
+
+    Args:
+        parameters: the trainable parameters, live.
+        before: their values before a step that has been taken already (resumed from a checkpoint); None
+            if the step is still to come.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], before: Sequence[Tensor] | None = None) -> None:
+        self._live = [p.detach() for p in parameters]
+        self.before = [p.clone() for p in self._live]
+        self._after: list[Tensor] | None = None
+        self._stepped = before is not None
+        if before is not None:
+            copy_all(self.before, list(before))
+
+    def step_taken(self) -> None:
+        """Note that the step has been taken."""
+        self._stepped = True
+
+    def read(self, factors: Sequence[float], losses: Callable[[], list[float]]) -> tuple[tuple[float, ...], ...]:
+        """Losses at θ(s) = before + s·(after − before) for each factor s.
+
+        Exact at s = 0 and s = 1. No division by the lr, so groups of any ratio (and a group at 0) are
+        right. The parameters are back, bit for bit, afterwards.
+
+        Args:
+            factors: the s to read.
+            losses: reads one loss per batch at the live parameters.
+
+        Returns:
+            Losses, batches x factors.
+
+        Raises:
+            StepError: no step has been taken since the Line was armed.
+        """
+        if not self._stepped:
+            raise StepError("A Line is read after a step, but no step has been taken since it was armed.")
+        if self._after is None:
+            # Not copied inside optimizer.step(), for a loop may project or clip the weights after it:
+            # test_lines.py::test_a_loop_that_projects_its_weights_after_the_step_finds_them_projected
+            self._after = [p.clone() for p in self._live]
+        after = self._after
+        columns = []
+        try:
+            for factor in factors:
+                self._move(factor, after)
+                columns.append(losses())
+        finally:
+            # From the copy and not by another step back, which would round; whatever a loss has raised, and before
+            # Ctrl-C: test_lines.py::test_weights_are_back_even_if_a_loss_fails_or_ctrl_c_comes,
+            # test_lines.py::test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end
+            with deferred_interrupt(), torch.no_grad():
+                copy_all(self._live, after)
+        return tuple(zip(*columns, strict=True))
+
+    def _move(self, factor: float, after: list[Tensor]) -> None:
+        with torch.no_grad():
+            # Copies at both ends, for 0 x inf is no number where the step was not finite:
+            # test_lines.py::test_both_ends_are_exact_where_the_step_was_not_finite
+            if factor == 1.0:
+                copy_all(self._live, after)
+                return
+            copy_all(self._live, self.before)
+            if factor != 0.0:
+                lerp_all(self._live, after, factor)

@@ -1,0 +1,102 @@
+"""The global random number generators: Python, NumPy, torch on CPU and on every accelerator in use."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from lrpilot.training.restore.held_generators import HeldGenerators
+
+
+def get_rng() -> dict[str, Any]:
+    """The state of every global generator, as data that ``torch.load(weights_only=True)`` accepts."""
+    # The model draws from torch's, data sets and augmentations from any:
+    # test_rng.py::test_every_global_generator_goes_back
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, cached),
+        "torch": torch.random.get_rng_state(),
+    }
+    # Dropout on a device draws there; one that nobody uses is not woken:
+    # test_rng.py::test_generators_of_devices_go_back, test_rng.py::test_a_device_that_nobody_uses_is_not_woken
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_rng(state: dict[str, Any]) -> None:
+    """Put back what :func:`get_rng` returned."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys), gauss))
+    kind, numpy_keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, numpy_keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.random.set_rng_state(state["torch"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    if "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
+
+
+def seed_rng(seed: int) -> None:
+    """Seed every global generator."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # which notes the call stack for every kind of accelerator that might still come
+        torch.default_generator.manual_seed(seed)
+
+
+@contextmanager
+def kept_rng() -> Iterator[None]:
+    """Leave every global generator as it was before the block."""
+    before = get_rng()
+    try:
+        yield
+    finally:
+        # Also after an error: test_rng.py::test_a_seeded_block_is_repeatable_and_leaves_no_trace
+        set_rng(before)
+
+
+class SideStream:
+    """A random stream of its own, for code that draws from the global generators.
+
+    Reading a batch may draw random crops; the model draws dropout masks. Were both to draw from one
+    stream, a batch replayed from memory would shift the masks of the model.
+
+    Args:
+        seed: where the stream begins.
+        held: generators of the reader's own that are to be put back too.
+    """
+
+    def __init__(self, seed: int, held: HeldGenerators) -> None:
+        self._seed = seed
+        self._held = held
+        self._state: dict[str, Any] | None = None
+        self._held_state = held.start
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Run a block on this stream; all generators are put back after it."""
+        before, held_before = get_rng(), self._held.get()
+        if self._state is None:
+            seed_rng(self._seed)
+        else:
+            set_rng(self._state)
+        # Every reading begins where the first did, however far the loop has moved them:
+        # test_probe_data.py::test_a_source_reads_alike_however_far_the_loop_has_moved_the_generators_of_its_data
+        self._held.set(self._held_state)
+        try:
+            yield
+        finally:
+            self._state, self._held_state = get_rng(), self._held.get()
+            # Order and crops of the loop: test_probe_data.py::test_a_loop_in_flight_goes_on_as_if_nobody_had_read
+            set_rng(before)
+            # test_probe_data.py::test_generators_that_a_data_set_holds_are_left_as_they_were
+            self._held.set(held_before)

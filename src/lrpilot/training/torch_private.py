@@ -1,0 +1,53 @@
+"""Every private name of torch that we use, in one place: where a new torch breaks something, look here first.
+
+Each is here because torch has no public way to the same thing; the reason stands with it.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.loss import _Loss
+from torch.optim import Optimizer
+
+# The public BatchNorm1d, 2d, 3d and SyncBatchNorm have no public ancestor of their own.
+BatchNorm = _BatchNorm
+# Nor have the criterions, which are called with (output, target).
+Criterion = _Loss
+
+
+def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
+    """The live buffers of one module. ``named_buffers`` leaves out those that are None, and writes none."""
+    return module._buffers
+
+
+def parameters_of(module: nn.Module) -> dict[str, nn.Parameter | None]:
+    """The live parameters of one module, as it holds them: wrappers override ``named_parameters``."""
+    return module._parameters
+
+
+def times_written(tensor: Tensor) -> int:
+    """How often a tensor has been written in place: tells without a comparison (or a device sync) that it was."""
+    return tensor._version
+
+
+def scaler_states(scaler: torch.amp.GradScaler) -> dict[int, dict[str, Any]]:
+    """How far a GradScaler has come with each optimizer, live. Its ``state_dict`` has the scale alone."""
+    return scaler._per_optimizer_states
+
+
+def has_stepped(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> bool:
+    """Whether a GradScaler stands between its ``step`` of an optimizer and its ``update``."""
+    stage = scaler_states(scaler).get(id(optimizer), {}).get("stage")
+    return getattr(stage, "name", "") == "STEPPED"
+
+
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy every source into its target by one call: a loop starts a kernel for each."""
+    torch._foreach_copy_(targets, sources)
+
+
+def lerp_all(tensors: list[Tensor], ends: list[Tensor], weight: float) -> None:
+    """Move every tensor by ``weight`` of the way to its end, in place, by one call."""
+    torch._foreach_lerp_(tensors, ends, weight)
