@@ -1,4 +1,4 @@
-"""The committed records: tasks are frozen by their oracle, no run is there twice, and the README says what they say."""
+"""The committed records: tasks are frozen by their oracle, no run is there twice, and the docs say what they say."""
 
 from pathlib import Path
 
@@ -8,6 +8,9 @@ from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.compare import all_rows, headlines
 from lrpilot_bench.analysis.runs import load
 from lrpilot_bench.protocol.jobs import Job, plan
+from lrpilot_bench.report.findings import find
+from lrpilot_bench.report.pages import markdown_page
+from lrpilot_bench.report.reading import read_bench
 from lrpilot_bench.store.records import read_records
 from lrpilot_bench.store.schema import ORACLE_KINDS, run_of
 from lrpilot_bench.tasks.registry import tasks
@@ -54,3 +57,7 @@ def test_the_readme_says_what_the_records_say() -> None:
     spent = lines["find_decay_linear"]
     assert f"nothing left to train with in {spent.failures} runs of {spent.runs}" in readme
     assert lines["autolrs"].failures == 0 and f"`AutoLRS()` is {above('autolrs', 0)}, without a failed run" in readme
+
+
+def test_the_page_of_the_docs_is_made_from_the_records() -> None:
+    assert markdown_page(find(*read_bench(RECORDS))) == (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
