@@ -89,8 +89,11 @@ def test_the_page_needs_nothing_else(page: Page) -> None:
 
 
 def test_tables_and_figures_are_accessible(page: Page) -> None:
-    assert page.text.count("<table>") == page.text.count("<caption>") > 10
-    assert page.text.count("<table>") == page.text.count('<div class="scroll" role="region"')
+    scrolled = [part for part in page.root.iter("div") if part.get("class") == "scroll"]
+    assert len(scrolled) == len(list(page.root.iter("table"))) == page.text.count("<caption>") > 10
+    for part in scrolled:
+        assert (part.get("role"), part.get("tabindex")) == ("region", "0")
+        assert part.get("aria-label") == words_of(part.find("table/caption"))
     levels = [int(level) for level in re.findall(r"<h(\d)>", page.text)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
@@ -114,6 +117,12 @@ def test_a_figure_names_its_axes_and_its_lines(page: Page) -> None:
     assert "off the scale, or failed" in page.figures["start-all"].labels, "what lies above is an arrow, and explained"
     assert "off the scale, or failed" not in page.figures["profile"].labels
     assert {"schedule-free", "∞, 3 of 18 runs failed"} <= set(page.figures["forest"].labels)
+
+
+def test_figures_carry_no_date_and_no_digits_that_nobody_sees(page: Page) -> None:
+    assert "<metadata" not in page.text and "matplotlib v" not in page.text.lower()
+    drawn = "".join(re.findall(r"<svg.*?</svg>", page.text, flags=re.DOTALL))
+    assert not re.search(r"[ML ]\d+\.\d{3,}", drawn) and "<style" not in drawn
 
 
 def test_what_is_wide_fits_a_phone(page: Page) -> None:

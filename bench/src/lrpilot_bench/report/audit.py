@@ -3,17 +3,18 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
+from lrpilot_bench.analysis.catalogue import MethodFacts
 from lrpilot_bench.analysis.runs import Run
-from lrpilot_bench.analysis.sanity import BudgetCheck, InsideCheck
+from lrpilot_bench.analysis.sanity import BudgetCheck, CostCheck, InsideCheck
 from lrpilot_bench.report.cells import Cell, Row
 from lrpilot_bench.report.findings import Findings
 from lrpilot_bench.report.numbers import NOTHING, factor_text, lr_text, many, names_text
 from lrpilot_bench.report.overview import span
 from lrpilot_bench.store.schema import ORACLE_KINDS, REFERENCE_KINDS
 
-MANY_ROWS = 20  # of a table, beyond which methods that lack the same runs share one
 SWEPT = (*ORACLE_KINDS, *REFERENCE_KINDS)  # methods that are swept over lrs far beyond what works
 
 # ------------------------------------------------------------------ failures
@@ -56,26 +57,13 @@ def failure_rows(findings: Findings) -> list[Row]:
 # ------------------------------------------------------------------ not run
 
 
-def missing_groups(findings: Findings) -> dict[tuple[str, str], Counter[str]]:
-    """Planned runs without a record: how many of each task, by (part of the protocol, method)."""
+def missing_rows(findings: Findings) -> list[Row]:
+    """Planned runs without a record; methods that lack as many runs of the same tasks share a row."""
     groups: dict[tuple[str, str], Counter[str]] = {}
     for run in findings.missing or ():
         groups.setdefault((run.part(findings.bench.catalogue), run.method), Counter())[run.task] += 1
-    return dict(sorted(groups.items(), key=lambda item: item[0][0]))
-
-
-def missing_rows(groups: Mapping[tuple[str, str], Counter[str]], findings: Findings) -> list[Row]:
-    """A row for each group."""
-    return [
-        Row(findings.title(method), (part, f"{sum(tasks.values()):,}", _on_tasks(tasks)), findings.group(method))
-        for (part, method), tasks in groups.items()
-    ]
-
-
-def short_missing_rows(groups: Mapping[tuple[str, str], Counter[str]], findings: Findings) -> list[Row]:
-    """The same in fewer rows: methods that lack as many runs of the same tasks share one."""
     alike: dict[tuple[str, frozenset[tuple[str, int]]], list[str]] = {}
-    for (part, method), tasks in groups.items():
+    for (part, method), tasks in sorted(groups.items(), key=lambda item: item[0][0]):
         alike.setdefault((part, frozenset(tasks.items())), []).append(method)
     rows = []
     for (part, _), methods in alike.items():
@@ -160,52 +148,21 @@ def _listed(names: list[str], at_most: int = 6) -> str:
     return names_text(names[:at_most]) + more
 
 
-def sweep_rows(findings: Findings) -> list[Row]:
-    """Where the best lr of each sweep lies in its grid."""
-    return [
-        Row(
-            check.task,
-            (
-                check.kind,
-                _inside_cell(check),
-                lr_text(check.best_lr),
-                lr_text(check.lowest),
-                lr_text(check.highest),
-                check.reason,
-            ),
-            code=True,
-        )
-        for check in findings.panel.inside
-    ]
-
-
-def _inside_cell(check: InsideCheck) -> Cell:
+def inside_cell(check: InsideCheck) -> Cell:
+    """Whether the best lr of a sweep lies strictly inside its grid."""
     if check.inside is None:
         return Cell("cannot be said", mark="unknown")
     return Cell("yes", mark="good") if check.inside else Cell("at the edge", mark="bad")
 
 
-def bill_rows(findings: Findings) -> list[Row]:
-    """Declared against counted passes, by method."""
-    return [
-        Row(
-            check.method,
-            (
-                f"{check.runs:,}",
-                Cell(f"{check.mismatches:,}", mark="bad" if check.mismatches else "good"),
-                ", ".join(check.tasks),
-                "; ".join(check.examples),
-            ),
-            code=True,
-        )
-        for check in findings.panel.costs
-    ]
+def mismatch_cell(check: CostCheck) -> Cell:
+    """Runs whose declared passes are not those that were counted."""
+    return Cell(f"{check.mismatches:,}", mark="bad" if check.mismatches else "good")
 
 
-def picking(findings: Findings) -> int:
-    """Methods with a bill that train nothing: the page's first count leaves those out."""
-    known = findings.bench.catalogue.methods
-    return sum(not known[check.method].trains for check in findings.panel.costs)
+def training(findings: Findings) -> list[str]:
+    """Methods that train; the page's first count leaves the others out."""
+    return [name for name, method in findings.bench.catalogue.methods.items() if method.trains]
 
 
 # ------------------------------------------------------------------ machine, versions, settings
@@ -221,25 +178,14 @@ def left_out(findings: Findings) -> dict[str, int]:
     return dict(sorted(Counter(record.reason for record in findings.bench.left_out).items()))
 
 
-def machine_rows(findings: Findings) -> list[Row]:
-    """The machines, and how many runs each has made."""
-    names = ("cpu_count", "threads", "python", "torch", "device")
-    machines = Counter(json.dumps(run.record.get("machine") or {}, sort_keys=True) for run in findings.bench.all_runs)
-    rows = []
-    for text, count in sorted(machines.items()):
-        facts = json.loads(text)
-        cells = (str(facts.get(name, NOTHING)) for name in names)
-        rows.append(Row(str(facts.get("architecture", NOTHING)), (*cells, f"{count:,}")))
-    return rows
+def machines(findings: Findings) -> list[tuple[dict[str, Any], int]]:
+    """Facts of each machine, and how many runs it has made."""
+    found = Counter(json.dumps(run.record.get("machine") or {}, sort_keys=True) for run in findings.bench.all_runs)
+    return [(json.loads(text), count) for text, count in sorted(found.items())]
 
 
-def practice_rows(findings: Findings) -> list[Row]:
-    """The one configuration of every method that has a run."""
-    used = {run.method for run in findings.bench.all_runs}
-    rows = []
-    for name, method in findings.bench.catalogue.methods.items():
-        if name in used:
-            lrs = ", ".join(f"{lr_text(lr)} ({kind})" for kind, lr in (method.lrs or {}).items())
-            cells = (Cell(name, code=True), NOTHING if method.lrs is None else lrs, method.practice)
-            rows.append(Row(method.title, cells, findings.group(name)))
-    return rows
+def default_lrs(method: MethodFacts) -> str:
+    """The documented default of each optimizer family."""
+    if method.lrs is None:
+        return NOTHING
+    return ", ".join(f"{lr_text(lr)} ({kind})" for kind, lr in method.lrs.items())

@@ -1,17 +1,14 @@
 """The rows of the tables on the Markdown page: what a person reads first, in few columns."""
 
-import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import replace
 
 from lrpilot_bench.analysis.compare import Headline
-from lrpilot_bench.analysis.finders import FinderRow
 from lrpilot_bench.analysis.rows import MethodRow
 from lrpilot_bench.report.cells import Cell, Row, ratio_cell, regret_cell
 from lrpilot_bench.report.findings import ENTRY, Findings
 from lrpilot_bench.report.numbers import NOTHING, factor_text, lr_text, many, names_text, ratio_text, schedule_name
-from lrpilot_bench.report.overview import finder_name, winners
+from lrpilot_bench.report.overview import winners
 from lrpilot_bench.report.tables import failed_cell, headline_rows, more_text
 
 MOST = 15  # rows of the first table
@@ -102,27 +99,16 @@ def horizon_table(findings: Findings) -> tuple[list[str], list[Row]]:
 
 def finder_rows(findings: Findings) -> list[Row]:
     """How far a finder's picks are from the best lr over the tasks, closest first."""
-    by_finder: dict[str, list[FinderRow]] = {}
-    for picks in findings.finders.values():
-        for pick in picks:
-            by_finder.setdefault(finder_name(pick), []).append(pick)
-    return [_finder_row(name, picks) for name, picks in sorted(by_finder.items(), key=lambda of: _distance(of[1]))]
-
-
-def _distance(picks: Sequence[FinderRow]) -> float:
-    """How many times off, in either direction: the median over tasks; inf where there is no pick."""
-    ratios = [pick.lr / pick.best_lr for pick in picks if pick.lr is not None and pick.best_lr is not None]
-    return statistics.median(max(ratio, 1 / ratio) for ratio in ratios) if ratios else math.inf
-
-
-def _finder_row(name: str, picks: Sequence[FinderRow]) -> Row:
-    distance = _distance(picks)
-    costs = [pick.compute.value for pick in picks if pick.compute.value is not None]
-    unpicked, total = sum(len(pick.reasons) for pick in picks), sum(len(pick.lrs) for pick in picks)
-    cells = (
-        schedule_name(picks[0].schedule),
-        factor_text(distance) if math.isfinite(distance) else NOTHING,
-        f"{unpicked} of {total}",
-        ratio_text(statistics.median(costs)) if costs else NOTHING,
-    )
-    return Row(name, cells, "lrpilot" if picks[0].own else "peer")
+    return [
+        Row(
+            finder.name,
+            (
+                schedule_name(finder.schedule),
+                factor_text(finder.distance) if finder.ratios else NOTHING,
+                f"{finder.unpicked} of {finder.seeds}",
+                ratio_text(statistics.median(finder.costs)) if finder.costs else NOTHING,
+            ),
+            "lrpilot" if finder.own else "peer",
+        )
+        for finder in findings.picks
+    ]

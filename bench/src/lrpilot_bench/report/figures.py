@@ -1,7 +1,6 @@
 """Every picture of the report by name: of all tasks together here, of single tasks in their own module."""
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from lrpilot_bench.analysis.compare import Headline
-from lrpilot_bench.analysis.finders import FinderRow
+from lrpilot_bench.analysis.finders import OverTasks
 from lrpilot_bench.analysis.sweeps import Robustness
 from lrpilot_bench.report.drawing import (
     RC,
@@ -25,8 +24,8 @@ from lrpilot_bench.report.drawing import (
 )
 from lrpilot_bench.report.findings import ENTRY, GROUP_WORDS, GROUPS, Findings, Group
 from lrpilot_bench.report.looks import COLOURS, DASHES, MARKERS
-from lrpilot_bench.report.numbers import NOTHING, factor_text, ratio_text, schedule_name
-from lrpilot_bench.report.overview import finder_name, unranked
+from lrpilot_bench.report.numbers import factor_text, ratio_text, schedule_name
+from lrpilot_bench.report.overview import unranked
 from lrpilot_bench.report.task_figures import task_figures
 from lrpilot_bench.stats.aggregates import Profile, geometric_mean, performance_profiles
 
@@ -211,23 +210,14 @@ def _horizon(findings: Findings, task: str) -> Figure:
 
 def _picks(findings: Findings) -> Figure | None:
     """Finders with a pick that a sweep can judge, closest first; None where there is no such pick."""
-    by_finder: dict[str, list[FinderRow]] = {}
-    for rows in findings.finders.values():
-        for row in rows:
-            by_finder.setdefault(finder_name(row), []).append(row)
-    lines = sorted((_pick_row(name, picks) for name, picks in by_finder.items()), key=lambda line: line[0])
-    drawn = [row for _, row in lines if row.dots]
+    rows = [_pick_row(finder) for finder in findings.picks if finder.ratios]
     words: dict[Group, str] = {"lrpilot": "find_lr (lrpilot)", "peer": "other finders"}
     axis = Scale("pick ÷ the sweep's best lr", 1 / FARTHEST, FARTHEST, text=factor_text)
-    return forest(drawn, axis, value="median distance", words=words) if drawn else None
+    return forest(rows, axis, value="median distance", words=words) if rows else None
 
 
-def _pick_row(name: str, picks: Sequence[FinderRow]) -> tuple[tuple[float, str], ForestRow]:
-    ratios = tuple(row.lr / row.best_lr for row in picks if row.lr is not None and row.best_lr is not None)
-    distance = statistics.median(max(ratio, 1 / ratio) for ratio in ratios) if ratios else math.inf
-    unpicked, total = sum(len(row.reasons) for row in picks), sum(len(row.lrs) for row in picks)
-    value = factor_text(distance) if ratios else NOTHING
-    value += f", {unpicked} of {total} without a pick" if unpicked else ""
-    group: Group = "lrpilot" if picks[0].own else "peer"
-    mean = geometric_mean(ratios) if ratios else None
-    return (distance, name), ForestRow(f"{name} ({schedule_name(picks[0].schedule)})", group, mean, ratios, value)
+def _pick_row(finder: OverTasks) -> ForestRow:
+    value = factor_text(finder.distance)
+    value += f", {finder.unpicked} of {finder.seeds} without a pick" if finder.unpicked else ""
+    name = f"{finder.name} ({schedule_name(finder.schedule)})"
+    return ForestRow(name, "lrpilot" if finder.own else "peer", geometric_mean(finder.ratios), finder.ratios, value)

@@ -16,7 +16,7 @@ from lrpilot_bench.analysis.compare import (
     headlines,
     peer_to_beat,
 )
-from lrpilot_bench.analysis.finders import FinderRow, finder_rows
+from lrpilot_bench.analysis.finders import FinderRow, OverTasks, finder_rows, over_tasks
 from lrpilot_bench.analysis.oracle import Oracle, oracle
 from lrpilot_bench.analysis.rows import MethodRow
 from lrpilot_bench.analysis.runs import Bench
@@ -58,6 +58,7 @@ class Findings:
         oracles: by task.
         panel: whether the records can be believed.
         finders: picks by task.
+        picks: the same over tasks, the closest first.
         start_lrs: start-lr sweeps by task.
         robust: the same over tasks, the least bad worst case first.
         horizons: horizon sweeps by task.
@@ -75,6 +76,7 @@ class Findings:
     oracles: Mapping[str, Oracle]
     panel: Sanity
     finders: Mapping[str, tuple[FinderRow, ...]]
+    picks: tuple[OverTasks, ...]
     start_lrs: Mapping[str, tuple[StartLrRow, ...]]
     robust: tuple[Robustness, ...]
     horizons: Mapping[str, tuple[HorizonRow, ...]]
@@ -163,6 +165,7 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
     """
     rows = {task: tuple(found) for task, found in all_rows(bench).items() if found}
     tasks = tuple(bench.tasks())
+    finders = {task: finder_rows(bench, task) for task in tasks}
     start_lrs = {task: start_lr_rows(bench, task) for task in tasks}
     judged: Sequence[str] = [task for task in tasks if task in rows]
     to_beat = {task: peer_to_beat(rows[task]) for task in judged}
@@ -174,7 +177,8 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
         ranking=sensitivity(rows),
         oracles={task: oracle(bench, task) for task in tasks},
         panel=sanity(bench),
-        finders={task: finder_rows(bench, task) for task in tasks},
+        finders=finders,
+        picks=over_tasks(row for of_task in finders.values() for row in of_task),
         start_lrs=start_lrs,
         robust=robustness([row for of_task in start_lrs.values() for row in of_task]),
         horizons={task: horizon_rows(bench, task) for task in tasks},

@@ -182,17 +182,11 @@ def span(values: Iterable[float]) -> str:
 # ------------------------------------------------------------------ finders
 
 
-def finder_name(pick: FinderRow) -> str:
-    """A finder and which of its suggestions."""
-    title = pick.title.removesuffix(" (pick only)")
-    return f"{title}: {pick.suggestion.replace('_', ' ')}" if pick.suggestion else title
-
-
 def distance_text(pick: FinderRow) -> str:
     """How far a pick is from the best lr of its schedule; "" where that is not known."""
-    if pick.lr is None or pick.best_lr is None:
+    ratio = pick.ratio
+    if ratio is None:
         return ""
-    ratio = pick.lr / pick.best_lr
     if 1 / NEAR <= ratio <= NEAR:
         return "within one grid step of"
     return f"{multiple_text(ratio)} times" if ratio > 1 else f"{multiple_text(ratio)} of"
@@ -227,16 +221,12 @@ class Answer:
 def answer(findings: Findings) -> Answer:
     """Of the task that fine-tunes one."""
     rows = findings.finders.get(FINE_TUNING, ())
-    ratios = {
-        finder_name(row): row.lr / row.best_lr
-        for row in rows
-        if row.lr is not None and row.best_lr is not None and not row.reasons
-    }
+    ratios = {row.name: row.ratio for row in rows if row.ratio is not None and not row.reasons}
     return Answer(
         tuple(rows),
         tuple(name for name, ratio in ratios.items() if 1 / NEAR <= ratio <= NEAR),
         tuple(name for name, ratio in ratios.items() if ratio > NEAR),
         tuple(name for name, ratio in ratios.items() if ratio < 1 / NEAR),
         tuple(row for row in rows if row.lr is not None and row.reasons),
-        tuple(finder_name(row) for row in rows if row.lr is None),
+        tuple(row.name for row in rows if row.lr is None),
     )

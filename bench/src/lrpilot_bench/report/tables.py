@@ -34,7 +34,6 @@ from lrpilot_bench.report.numbers import (
     seconds_text,
     short,
 )
-from lrpilot_bench.report.overview import finder_name
 from lrpilot_bench.stats.intervals import standing
 
 # ------------------------------------------------------------------ all methods over all tasks
@@ -297,7 +296,6 @@ def finder_rows(findings: Findings) -> list[Row]:
     rows = []
     for task, picks in findings.finders.items():
         for pick in picks:
-            off = pick.lr / pick.best_lr if pick.lr is not None and pick.best_lr is not None else None
             refused = f"{len(pick.reasons)} of {len(pick.lrs)} without" if pick.reasons else ""
             cells = (
                 Cell(task, code=True),
@@ -305,10 +303,10 @@ def finder_rows(findings: Findings) -> list[Row]:
                 Cell(lr_text(pick.lr), small=refused, mark="fail" if refused else None),
                 NOTHING if pick.spread is None else multiple_text(pick.spread),
                 lr_text(pick.best_lr),
-                NOTHING if off is None else factor_text(off),
+                NOTHING if pick.ratio is None else factor_text(pick.ratio),
                 measured_cell(pick.regret),
                 ratio_text(pick.worst.value),
                 measured_cell(pick.compute),
             )
-            rows.append(Row(finder_name(pick), cells, "lrpilot" if pick.own else "peer"))
+            rows.append(Row(pick.name, cells, "lrpilot" if pick.own else "peer"))
     return rows
