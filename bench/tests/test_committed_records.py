@@ -9,6 +9,9 @@ from lrpilot_bench.analysis.compare import all_rows, headlines
 from lrpilot_bench.analysis.runs import load
 from lrpilot_bench.protocol.jobs import run_of
 from lrpilot_bench.protocol.ledger import is_current, read_runs
+from lrpilot_bench.report.findings import find
+from lrpilot_bench.report.pages import markdown_page
+from lrpilot_bench.report.reading import read_bench
 from lrpilot_bench.store.records import read_records
 
 ROOT = Path(__file__).parents[2]
@@ -65,3 +68,7 @@ def test_the_readme_says_what_the_records_say() -> None:
         assert not lines[method].failures
     spent = lines["find_decay_linear"]
     assert f"{spent.failures} of {spent.runs} runs had nothing left to train with" in row("`find_lr`")
+
+
+def test_the_page_of_the_docs_is_made_from_the_records() -> None:
+    assert markdown_page(find(*read_bench(RECORDS))) == (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")

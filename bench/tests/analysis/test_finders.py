@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import GRID, bench, record, swept
 
-from lrpilot_bench.analysis.finders import finder_rows
+from lrpilot_bench.analysis.finders import finder_rows, over_tasks
 
 SWEPT = swept("t", "linear", best=1.0)  # best at GRID[5]; a doubling or halving costs a factor sqrt(2)
 
@@ -98,3 +98,20 @@ def test_what_is_no_lr_is_no_pick(lr: float) -> None:
 def test_no_finder_no_rows() -> None:
     assert finder_rows(bench(SWEPT), "t") == ()
     assert finder_rows(bench([record("t", "gen", 1.0, notes={"picked_lr": 0.1})]), "t") == ()
+
+
+def test_over_tasks_by_hand() -> None:
+    """Off by 2, 4 and 1/8: the median distance is 4, whichever way a pick is off."""
+    picks = [pick(GRID[6]), pick(GRID[7], b=GRID[5]), pick(GRID[2])]
+    rows = [row for each in picks for row in finder_rows(bench(SWEPT, [each]), "t")]
+    b, a = over_tasks(rows)
+    assert (a.name, b.name) == ("our pick: a", "our pick: b"), "the closest first"
+    assert a.ratios == pytest.approx((2.0, 4.0, 0.125)) and a.distance == pytest.approx(4.0)
+    assert b.ratios == pytest.approx((1.0,)) and b.distance == pytest.approx(1.0)
+    assert (a.unpicked, a.seeds, b.unpicked, b.seeds) == (0, 3, 2, 3)
+    assert a.costs == pytest.approx((0.1, 0.1, 0.1)) and a.own and a.schedule == "linear"
+
+
+def test_a_finder_without_a_pick_comes_last() -> None:
+    (own, _) = over_tasks(finder_rows(bench(SWEPT, [pick(None, reason="flat")]), "t"))
+    assert own.ratios == () and math.isinf(own.distance) and over_tasks([]) == ()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_records import GRID, bench, oracle_records, record, seeded, swept
+from bench_records import CATALOGUE, GRID, bench, oracle_records, record, seeded, swept
 
 from lrpilot_bench.analysis.sanity import not_run, sanity
 
@@ -103,3 +103,15 @@ def test_what_was_not_run() -> None:
     assert [(job.run, job.task, job.method, job.seed) for job in found] == [(missing["run"], "t", "gen", 1)]
     assert (found[0].lr, found[0].lr_factor, found[0].horizon, found[0].repeat) == (None, 1.0, 1.0, 0)
     assert not_run({done["run"]: done}, bench([done])) == ()
+
+
+def test_the_part_of_the_protocol_that_was_not_run() -> None:
+    jobs = {
+        "plain runs": record("t", "gen", 1.0),
+        "start lrs": record("t", "tlf", 1.0, lr_factor=30.0),
+        "other budgets": record("t", "gen", 1.0, horizon=4.0),
+        "repeats": record("t", "gen", 1.0, repeat=1),
+        "sweeps": record("t", "linear", 1.0, lr=GRID[0]),
+    }
+    found = not_run({job["run"]: job for job in jobs.values()}, bench([]))
+    assert [job.part(CATALOGUE) for job in found] == list(jobs)

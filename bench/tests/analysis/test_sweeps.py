@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import GRID, bench, oracle_records, record, seeded, swept
 
-from lrpilot_bench.analysis.sweeps import horizon_rows, start_lr_rows
+from lrpilot_bench.analysis.sweeps import horizon_rows, robustness, start_lr_rows
 
 
 def test_start_lrs_by_hand() -> None:
@@ -29,6 +29,27 @@ def test_start_lrs_by_hand() -> None:
     assert low.regret.by_seed == pytest.approx({0: 2.0, 1: 2.0})
     assert [failure.seed for failure in high.failures] == [1]
     assert low.seeds == (0, 1) and low.title == "range test"
+
+
+def test_robustness_by_hand() -> None:
+    """Geometric means over the tasks on which every start lr was run; the smaller worst case first."""
+    read = bench(
+        oracle_records(),
+        oracle_records("u"),
+        *(seeded(task, "tlf", [loss], lr_factor=f) for task, loss, f in (("t", 2.0, 1.0), ("t", 4.0, 30.0))),
+        *(seeded(task, "tlf", [loss], lr_factor=f) for task, loss, f in (("u", 8.0, 1.0), ("u", math.inf, 30.0))),
+        *(seeded("t", "nothing", [loss], lr_factor=f) for loss, f in ((3.0, 1.0), (9.0, 30.0))),
+        seeded("u", "nothing", [1.0], lr_factor=1.0),
+        seeded("u", "nothing", [1.0], lr_factor=1 / 30),
+    )
+    rows = [row for task in ("t", "u") for row in start_lr_rows(read, task)]
+    first, last = robustness(rows)
+    assert (first.method, last.method) == ("tlf", "nothing"), "what has no mean comes last, whatever failed"
+    assert first.means == pytest.approx({1.0: 4.0, 30.0: math.inf}) and first.tasks == ("t", "u")
+    assert (first.worst, first.finite_mean) == pytest.approx((math.inf, 4.0))
+    assert first.failures == {1.0: (0, 2), 30.0: (1, 2)} and (first.failed, first.runs) == (1, 4)
+    assert last.means == {} and math.isinf(last.worst) and last.failed == 0
+    assert robustness([]) == ()
 
 
 def test_a_sweep_is_not_a_start_lr_sweep() -> None:

@@ -181,9 +181,10 @@ def test_a_report_says_which_records_it_cannot_count_for_want_of_a_plugin(monkey
             LeftOut("2", "digits", "linear", "made by an earlier version of its task or method"),
         ],
     )
-    monkeypatch.setattr("lrpilot_bench.report.page.read_bench", lambda records, suites: (left_out, {}))
-    monkeypatch.setattr("lrpilot_bench.report.page.report", lambda bench, expected: None)
-    monkeypatch.setattr("lrpilot_bench.report.html_page.html_page", lambda document: "")
+    monkeypatch.setattr("lrpilot_bench.report.reading.read_bench", lambda records, suites: (left_out, {}))
+    monkeypatch.setattr("lrpilot_bench.report.findings.find", lambda bench, expected: None)
+    monkeypatch.setattr("lrpilot_bench.report.figures.drawings", lambda findings: {})
+    monkeypatch.setattr("lrpilot_bench.report.pages.html_page", lambda findings, drawings: "")
     result = call("report", "--records", "r.jsonl")
     assert result.exit_code == 0, result.stderr
     assert "2 records are of a task or a method that is not registered (fake, gone)" in result.stderr

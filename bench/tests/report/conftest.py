@@ -9,12 +9,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_records import CATALOGUE, bench_records
+from report_parts import Page
 
 from lrpilot_bench.analysis.runs import load
-from lrpilot_bench.report.document import Document
+from lrpilot_bench.report.figures import drawings
 from lrpilot_bench.report.findings import Findings, find
-from lrpilot_bench.report.html_page import html_page
-from lrpilot_bench.report.page import document as made_of
+from lrpilot_bench.report.pages import html_page, markdown_page
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +30,11 @@ def findings(records: list[dict[str, Any]]) -> Findings:
 
 
 @pytest.fixture(scope="session")
-def document(findings: Findings) -> Document:
-    return made_of(findings)
+def page(findings: Findings) -> Page:
+    """The whole page, with every figure."""
+    return Page(html_page(findings, drawings(findings)))
 
 
 @pytest.fixture(scope="session")
-def page(document: Document) -> str:
-    return html_page(document)
+def markdown(findings: Findings) -> str:
+    return markdown_page(findings)

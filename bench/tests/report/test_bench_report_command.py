@@ -11,7 +11,7 @@ from lrpilot.errors import DataError, SettingError
 from lrpilot_bench.analysis.catalogue import Catalogue, registered
 from lrpilot_bench.cli.report import report, write_report
 from lrpilot_bench.protocol.jobs import Job, plan
-from lrpilot_bench.report.page import read_bench
+from lrpilot_bench.report.reading import read_bench
 
 METHODS = ("linear", "adamw_constant")
 
@@ -40,13 +40,14 @@ def file(tmp_path: Path, lines: list[str]) -> Path:
     return path
 
 
-def test_it_writes_the_page_and_the_tables(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_writes_both_pages(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, folder = tmp_path / "deep" / "page.html", tmp_path / "docs"
     report(records=file, out=out, markdown=folder)
     assert out.read_text().startswith("<!DOCTYPE html>")
     text = (folder / "benchmark.md").read_text()
     assert text.startswith("# Learning rates at equal total compute\n\nWritten by `lrpilot bench report`")
-    assert "linear, default lr" in text and "planned runs have no record" in text
+    assert "linear, default lr" in out.read_text() and "planned runs have no record" in out.read_text()
+    assert "planned runs have no record" in text and len(text) < len(out.read_text()) / 4
     assert capsys.readouterr().out.count("Wrote ") == 2
 
 

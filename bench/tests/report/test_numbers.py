@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from lrpilot_bench.analysis.rows import Regret
+from lrpilot_bench.report.cells import ratio_cell
 from lrpilot_bench.report.numbers import (
     factor_text,
     hours_text,
@@ -12,7 +13,6 @@ from lrpilot_bench.report.numbers import (
     lr_text,
     many,
     names_text,
-    ratio_cell,
     ratio_text,
     seconds_text,
     short,
@@ -67,25 +67,25 @@ def test_one_seed_has_no_interval_and_no_verdict() -> None:
     lone = Interval(1.2, 0.0, math.inf, 1)
     assert interval_text(lone) == "1 seed"
     cell = ratio_cell(Regret(lone, {0: 1.2}, lone, "tie"))
-    assert (cell.words, cell.small, cell.mark) == ("1.200", "1 seed", "unknown")
+    assert (cell.text, cell.small, cell.mark) == ("1.200", "1 seed", "unknown")
 
 
 def test_a_regret_shows_its_interval_and_verdict() -> None:
     seen = Interval(0.95, 0.91, 0.99, 10)
     cell = ratio_cell(Regret(seen, {}, seen, "win"))
-    assert (cell.words, cell.small, cell.mark) == ("0.950", "0.910 to 0.990", "win")
+    assert (cell.text, cell.small, cell.mark) == ("0.950", "0.910 to 0.990", "win")
     assert ratio_cell(Regret(replace(seen, count=9), {}, seen, "win")).mark == "maybe-win"
 
 
 def test_a_failure_is_shown_whatever_the_verdict() -> None:
     failed = Interval(math.inf, 0.0, math.inf, 3)
     cell = ratio_cell(Regret(failed, {}, Interval(1.05, 0.9, 1.2, 2), "tie"), failed="1 of 3 failed")
-    assert (cell.words, cell.small, cell.mark) == ("∞", "1 of 3 failed, rest 1.050", "fail")
+    assert (cell.text, cell.small, cell.mark) == ("∞", "1 of 3 failed, rest 1.050", "fail")
 
 
 def test_what_is_missing_is_a_dash_with_its_reason() -> None:
     cell = ratio_cell(Regret(None, {}, None, None, "no sweep on record"))
-    assert (cell.words, cell.small, cell.mark) == ("–", "no sweep on record", None)
+    assert (cell.text, cell.small, cell.mark) == ("–", "no sweep on record", None)
 
 
 def test_a_long_reason_ends_at_a_word() -> None:

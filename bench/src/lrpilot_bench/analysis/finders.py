@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lrpilot_bench.analysis.catalogue import FinderFacts
@@ -50,6 +51,69 @@ class FinderRow:
     regret: Measured
     worst: Measured
     compute: Measured
+
+    @property
+    def name(self) -> str:
+        """The finder, and which of its suggestions."""
+        title = self.title.removesuffix(" (pick only)")
+        return f"{title}: {self.suggestion.replace('_', ' ')}" if self.suggestion else title
+
+    @property
+    def ratio(self) -> float | None:
+        """``lr`` ÷ ``best_lr``; None where either is not known."""
+        return None if self.lr is None or self.best_lr is None else self.lr / self.best_lr
+
+
+@dataclass(frozen=True)
+class OverTasks:
+    """A suggestion of a finder over all tasks.
+
+    Attributes:
+        name: of the finder and the suggestion.
+        schedule: the kind that the pick is meant for.
+        own: whether the finder is lrpilot's.
+        ratios: pick ÷ the best lr of the schedule, of each task where both are known.
+        unpicked: seeds without a pick.
+        seeds: all of them.
+        costs: of the search ÷ a plain run's total compute, by task.
+    """
+
+    name: str
+    schedule: str
+    own: bool
+    ratios: tuple[float, ...]
+    unpicked: int
+    seeds: int
+    costs: tuple[float, ...]
+
+    @property
+    def distance(self) -> float:
+        """How many times off a pick is, in either direction: the median over tasks; inf where there is none."""
+        return statistics.median(max(ratio, 1 / ratio) for ratio in self.ratios) if self.ratios else math.inf
+
+
+def over_tasks(rows: Iterable[FinderRow]) -> tuple[OverTasks, ...]:
+    """Every suggestion of every finder, the closest first.
+
+    Args:
+        rows: of all tasks, as :func:`finder_rows` makes them.
+    """
+    by_name: dict[str, list[FinderRow]] = {}
+    for row in rows:
+        by_name.setdefault(row.name, []).append(row)
+    found = [
+        OverTasks(
+            name,
+            picks[0].schedule,
+            picks[0].own,
+            tuple(pick.ratio for pick in picks if pick.ratio is not None),
+            sum(len(pick.reasons) for pick in picks),
+            sum(len(pick.lrs) for pick in picks),
+            tuple(pick.compute.value for pick in picks if pick.compute.value is not None),
+        )
+        for name, picks in by_name.items()
+    ]
+    return tuple(sorted(found, key=lambda finder: (finder.distance, finder.name)))
 
 
 def finder_rows(bench: Bench, task: str, *, family: str | None = None) -> tuple[FinderRow, ...]:

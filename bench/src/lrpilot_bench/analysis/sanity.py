@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from lrpilot_bench.analysis.catalogue import Catalogue
 from lrpilot_bench.analysis.oracle import sweep
-from lrpilot_bench.analysis.runs import Bench, Run
+from lrpilot_bench.analysis.runs import Bench, Run, same
 from lrpilot_bench.store.schema import CRASHED, ORACLE_KINDS, UNTRAINED
 
 EXAMPLES = 3  # mismatches told in words
@@ -114,6 +115,20 @@ class NotRun:
     lr_factor: float
     horizon: float
     repeat: int
+
+    def part(self, catalogue: Catalogue) -> str:
+        """The part of the protocol that it belongs to."""
+        if self.horizon != 1.0:
+            return "other budgets"
+        if self.lr_factor != 1.0:
+            return "start lrs"
+        if self.repeat:
+            return "repeats"
+        method = catalogue.methods.get(self.method)
+        default = method.lr_for(self.family) if method is not None and self.family is not None else None
+        if self.lr is not None and default is not None and not same(self.lr, default):
+            return "sweeps"
+        return "plain runs"
 
 
 def sanity(bench: Bench) -> Sanity:

@@ -1,11 +1,13 @@
 """Robustness: the same methods from other start lrs, and with other budgets."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lrpilot_bench.analysis.oracle import oracle
 from lrpilot_bench.analysis.rows import Failure, Regret, failures_of, final_losses, regret_of
 from lrpilot_bench.analysis.runs import Bench, Run, same
+from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.stats.intervals import Interval, Verdict, paired_interval, ratio_interval, t_interval, verdict
 from lrpilot_bench.stats.measures import log_regrets
 from lrpilot_bench.store.schema import HORIZON_KINDS, LR_FACTORS
@@ -103,6 +105,69 @@ def start_lr_rows(
                 )
             )
     return tuple(rows)
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A method from several start lrs, over the tasks on which every factor was run.
+
+    Attributes:
+        means: geometric mean of its regrets by factor; inf with a failure.
+        tasks: that the means stand on.
+        failures: (failed, runs) by factor, over all tasks.
+    """
+
+    method: str
+    title: str
+    means: Mapping[float, float]
+    tasks: tuple[str, ...]
+    failures: Mapping[float, tuple[int, int]]
+
+    @property
+    def worst(self) -> float:
+        """The largest mean over its start lrs."""
+        return max(self.means.values(), default=math.inf)
+
+    @property
+    def runs(self) -> int:
+        """Of every start lr and task."""
+        return sum(runs for _, runs in self.failures.values())
+
+    @property
+    def failed(self) -> int:
+        """Runs that failed, from any start lr."""
+        return sum(failed for failed, _ in self.failures.values())
+
+    @property
+    def finite_mean(self) -> float:
+        """Geometric mean over the start lrs that have a finite mean."""
+        finite = [mean for mean in self.means.values() if math.isfinite(mean)]
+        return geometric_mean(finite) if finite else math.inf
+
+
+def robustness(rows: Sequence[StartLrRow]) -> tuple[Robustness, ...]:
+    """Of every method with a start-lr sweep, over tasks; the least bad worst case first.
+
+    Args:
+        rows: of all tasks, as :func:`start_lr_rows` makes them.
+    """
+    found = [_robust([row for row in rows if row.method == name]) for name in dict.fromkeys(row.method for row in rows)]
+    order = sorted(found, key=lambda of: (not of.means, of.worst, of.failed, of.finite_mean, of.title))
+    return tuple(order)
+
+
+def _robust(rows: Sequence[StartLrRow]) -> Robustness:
+    factors = sorted({row.lr_factor for row in rows})
+    ratios = {(r.task, r.lr_factor): r.regret.ratio.mean for r in rows if r.regret.ratio is not None}
+    tasks = [t for t in dict.fromkeys(r.task for r in rows) if all((t, f) in ratios for f in factors)]
+    failed = {f: [(len(r.failures), len(r.seeds)) for r in rows if r.lr_factor == f] for f in factors}
+    return Robustness(
+        rows[0].method,
+        rows[0].title,
+        {f: geometric_mean(ratios[t, f] for t in tasks) for f in factors} if tasks else {},
+        tuple(tasks),
+        {f: (sum(a for a, _ in pairs), sum(b for _, b in pairs)) for f, pairs in failed.items()},
+    )
 
 
 def horizon_rows(

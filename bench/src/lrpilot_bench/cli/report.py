@@ -1,4 +1,4 @@
-"""``lrpilot bench report``: one HTML page and the Markdown tables of the docs, from records alone."""
+"""``lrpilot bench report``: one HTML page of everything and the page of the docs, from records alone."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,9 @@ def report(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The page to write.")] = OUT,
     markdown: Annotated[
         Path | None,
-        typer.Option("--markdown", metavar="FOLDER", help=f"Write {MARKDOWN_NAME}, its words and tables, there too."),
+        typer.Option(
+            "--markdown", metavar="FOLDER", help=f"Write {MARKDOWN_NAME}, the page a person reads, there too."
+        ),
     ] = None,
     plugin: Plugins = None,
 ) -> None:
@@ -36,7 +38,7 @@ def write_report(records: Path, out: Path, *, markdown: Path | None = None, suit
     Args:
         records: of JSON lines, as ``lrpilot bench run`` writes them.
         out: the page.
-        markdown: folder that gets the words and tables as Markdown too; None for none.
+        markdown: folder that gets the page that a person reads, in Markdown; None for none.
         suites: names of the parts of the protocol that were planned: what the page lists as not run.
 
     Raises:
@@ -44,20 +46,19 @@ def write_report(records: Path, out: Path, *, markdown: Path | None = None, suit
         SettingError: a place that cannot be written.
     """
     tell_torn(records)
-    from lrpilot_bench.report.html_page import html_page
-    from lrpilot_bench.report.markdown_page import markdown_page
-    from lrpilot_bench.report.page import NOT_REGISTERED, read_bench
-    from lrpilot_bench.report.page import report as made_of
+    from lrpilot_bench.report.figures import drawings
+    from lrpilot_bench.report.findings import find
+    from lrpilot_bench.report.pages import html_page, markdown_page
+    from lrpilot_bench.report.reading import NOT_REGISTERED, read_bench
 
     bench, planned = read_bench(records, suites=suites)
     unknown = [one for one in bench.left_out if one.reason.endswith(NOT_REGISTERED)]
     names = Counter(one.method if one.task in bench.catalogue.tasks else one.task for one in unknown)
     tell_uncounted(0, names)  # how many are of earlier versions is on the page
-    document = made_of(bench, planned)
-    _write(out, html_page(document), "--out")
+    findings = find(bench, planned)
+    _write(out, html_page(findings, drawings(findings)), "--out")
     if markdown is not None:
-        preface = "Written by `lrpilot bench report` from records alone; the figures are on its HTML page."
-        _write(markdown / MARKDOWN_NAME, markdown_page(document, preface=preface), "--markdown")
+        _write(markdown / MARKDOWN_NAME, markdown_page(findings), "--markdown")
 
 
 def _write(path: Path, text: str, option: str) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from lrpilot_bench.analysis.compare import (
     DefaultLoss,
@@ -16,15 +16,15 @@ from lrpilot_bench.analysis.compare import (
     headlines,
     peer_to_beat,
 )
-from lrpilot_bench.analysis.finders import FinderRow, finder_rows
+from lrpilot_bench.analysis.finders import FinderRow, OverTasks, finder_rows, over_tasks
 from lrpilot_bench.analysis.oracle import Oracle, oracle
 from lrpilot_bench.analysis.rows import MethodRow
 from lrpilot_bench.analysis.runs import Bench
 from lrpilot_bench.analysis.sanity import NotRun, Sanity, not_run, sanity
 from lrpilot_bench.analysis.sensitivity import Sensitivity, sensitivity
-from lrpilot_bench.analysis.sweeps import HorizonRow, StartLrRow, horizon_rows, start_lr_rows
-from lrpilot_bench.report.document import Group
+from lrpilot_bench.analysis.sweeps import HorizonRow, Robustness, StartLrRow, horizon_rows, robustness, start_lr_rows
 
+Group = Literal["oracle", "lrpilot", "peer", "schedule", "default", "rest"]
 GROUPS: tuple[Group, ...] = ("lrpilot", "peer", "schedule", "default")
 GROUP_WORDS: dict[Group, str] = {
     "oracle": "the oracle",
@@ -35,10 +35,14 @@ GROUP_WORDS: dict[Group, str] = {
     "rest": "every other method",
 }
 
-
 # lrpilot's one entry to the comparison with peers, named before any run of the benchmark's methods, so that it
 # is not chosen from several by the runs that judge it.
 ENTRY = "find_decay_quick_linear"
+
+
+def group_of(group: str) -> Group:
+    """The group of a method as tables and figures know it."""
+    return next((known for known in GROUPS if known == group), "rest")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,9 @@ class Findings:
         oracles: by task.
         panel: whether the records can be believed.
         finders: picks by task.
+        picks: the same over tasks, the closest first.
         start_lrs: start-lr sweeps by task.
+        robust: the same over tasks, the least bad worst case first.
         horizons: horizon sweeps by task.
         to_beat: the best peer by task.
         defaults: what doing nothing loses, by task.
@@ -70,7 +76,9 @@ class Findings:
     oracles: Mapping[str, Oracle]
     panel: Sanity
     finders: Mapping[str, tuple[FinderRow, ...]]
+    picks: tuple[OverTasks, ...]
     start_lrs: Mapping[str, tuple[StartLrRow, ...]]
+    robust: tuple[Robustness, ...]
     horizons: Mapping[str, tuple[HorizonRow, ...]]
     to_beat: Mapping[str, ToBeat]
     defaults: Mapping[str, DefaultLoss]
@@ -86,6 +94,16 @@ class Findings:
     def smoke(self) -> bool:
         """Whether all runs are of tasks that only show that the benchmark works."""
         return bool(self.tasks) and all(self.bench.catalogue.tasks[task].smoke for task in self.tasks)
+
+    def group(self, method: str) -> Group:
+        """The group of a method, "rest" of one that is not known."""
+        facts = self.bench.catalogue.methods.get(method)
+        return "rest" if facts is None else group_of(facts.group)
+
+    def title(self, method: str) -> str:
+        """How tables call a method."""
+        facts = self.bench.catalogue.methods.get(method)
+        return method if facts is None else facts.title
 
     @property
     def own(self) -> tuple[Headline, ...]:
@@ -147,6 +165,8 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
     """
     rows = {task: tuple(found) for task, found in all_rows(bench).items() if found}
     tasks = tuple(bench.tasks())
+    finders = {task: finder_rows(bench, task) for task in tasks}
+    start_lrs = {task: start_lr_rows(bench, task) for task in tasks}
     judged: Sequence[str] = [task for task in tasks if task in rows]
     to_beat = {task: peer_to_beat(rows[task]) for task in judged}
     return Findings(
@@ -157,8 +177,10 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
         ranking=sensitivity(rows),
         oracles={task: oracle(bench, task) for task in tasks},
         panel=sanity(bench),
-        finders={task: finder_rows(bench, task) for task in tasks},
-        start_lrs={task: start_lr_rows(bench, task) for task in tasks},
+        finders=finders,
+        picks=over_tasks(row for of_task in finders.values() for row in of_task),
+        start_lrs=start_lrs,
+        robust=robustness([row for of_task in start_lrs.values() for row in of_task]),
         horizons={task: horizon_rows(bench, task) for task in tasks},
         to_beat=to_beat,
         defaults={task: default_loss(bench, rows[task], task) for task in judged},

@@ -3,10 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from lrpilot_bench.analysis.rows import MethodRow, Regret
-from lrpilot_bench.report.document import Cell
 from lrpilot_bench.stats.intervals import Interval
-from lrpilot_bench.stats.measures import Measured
 
 NOTHING = "–"  # not measured, or undefined
 INFINITE = "∞"
@@ -85,35 +82,6 @@ def many(count: int, what: str) -> str:
     """A count and its noun: "1 task", "2 tasks"; of the nouns that end in s: "2 losses"."""
     plural = f"{what}es" if what.endswith("s") else f"{what}s"
     return f"{count:,} {what if count == 1 else plural}"
-
-
-def of_text(count: int, total: int, what: str) -> str:
-    """A count of a total: "2 of 3 failed"."""
-    return f"{count} of {total} {what}"
-
-
-def regret_cell(row: MethodRow, *, best: bool = False) -> Cell:
-    """A method's regret on one task: mean, interval, verdict; what failed."""
-    failed = of_text(len(row.failures), len(row.seeds), "failed") if row.failures else ""
-    return ratio_cell(row.regret, failed=failed, best=best)
-
-
-def ratio_cell(regret: Regret, *, failed: str = "", best: bool = False) -> Cell:
-    """A regret with its interval and verdict; with what failed, and the mean of the rest."""
-    if failed:
-        rest = f", rest {ratio_text(regret.finished.mean)}" if regret.finished is not None else ""
-        return Cell(INFINITE if regret.ratio is not None else NOTHING, small=failed + rest, mark="fail")
-    if regret.ratio is None:
-        return Cell(NOTHING, small=short(regret.reason))
-    return Cell(ratio_text(regret.ratio.mean), small=interval_text(regret.ratio), mark=regret.standing, best=best)
-
-
-def measured_cell(measured: Measured, *, digits: str = "ratio") -> Cell:
-    """A number with its interval, where it has one; or a dash with the reason below."""
-    if measured.value is None:
-        return Cell(NOTHING, small=short(measured.reason))
-    small = interval_text(measured.interval) if measured.interval is not None else ""
-    return Cell(ratio_text(measured.value) if digits == "ratio" else loss_text(measured.value), small=small)
 
 
 def short(reason: str, at_most: int = 40) -> str:
