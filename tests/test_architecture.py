@@ -23,8 +23,8 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 WORDS = {"errors", "core"}
 RULES = WORDS | {"maths", "pictures", "found"}
 LOOP = WORDS | {"flight"}
-DRIVERS = RULES | LOOP | {"policies", "training", "progress", "budget", "checkpoint", "pilot"}
-FACE = DRIVERS | {"find", "fitting"}
+DRIVERS = RULES | LOOP | {"policies", "training", "progress", "pace", "checkpoint", "driver"}
+FACE = DRIVERS | {"pilot", "find", "fitting"}
 MAY_IMPORT = {
     "errors": set(),
     "core": WORDS,
@@ -36,11 +36,12 @@ MAY_IMPORT = {
     "flight": LOOP,
     "progress": set(),
     "training": LOOP,
-    "budget": LOOP | {"training"},
+    "pace": LOOP | {"training"},
     "checkpoint": LOOP | {"training"},
-    "pilot": LOOP | {"training"},
+    "driver": LOOP | {"training"},
+    "pilot": LOOP | {"training", "driver"},
     "find": DRIVERS,
-    "fitting": DRIVERS,
+    "fitting": DRIVERS | {"pilot"},
     "integrations": FACE,
     "testing": FACE,
     "cli": FACE | {"testing"},

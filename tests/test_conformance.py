@@ -16,7 +16,7 @@ from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
 from lrpilot.errors import PolicyError, SettingError, StateError
-from lrpilot.policies.autolrs.policy import AutoLRS
+from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot.policies.finders.annealed_search import AnnealedSearch
 from lrpilot.policies.finders.range_test import RangeTest

@@ -43,7 +43,7 @@ class Prober(Policy):
         Trial(annealed(0.3, 3), 3, evaluate="end"),
         Trial(constant(1e30), 3, evaluate="end"),
         Trial(constant(0.05), 2, evaluate="average"),
-        Trial(constant(0.1), 2, stop=Stop(abort_above=-1e9)),
+        Trial(constant(0.07), 2, stop=Stop(abort_above=-1e9)),
         Evaluate(),
         Done(FoundLR(None, "constant", "prober", FindCode.FLAT, None, None, {}, (), ())),
     )

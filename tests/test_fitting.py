@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent))
-from lrpilot import Schedule, Training, fit
-from lrpilot.budget import Budget
+from lrpilot import Schedule, Training, fit, simulate
 from lrpilot.core.actions import Evaluate, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.errors import DataError, PolicyError, SettingError, StateError, StepError
+from lrpilot.flight.horizon import Budget
+from lrpilot.flight.landscape import NoisyQuadratic
+from lrpilot.flight.price import STEP
 from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
 from small_training import (
@@ -191,6 +193,27 @@ def test_a_fit_that_coasts_is_resumed_coasting(tmp_path: Path) -> None:
     assert_equal(final(again), final(whole))
 
 
+@pytest.mark.parametrize("budget", [11.0, 20.0, 29.5, 47.0, 60.0, 200.0])
+@pytest.mark.parametrize("search", [False, True])
+def test_a_simulated_budget_is_counted_like_that_of_a_fit(budget: float, search: bool) -> None:
+    """One held-out batch of full size costs what a landscape's does; the first Trial of a fit proves the training."""
+    actions = (
+        *((Trial(annealed(0.01, 3), 3, evaluate="end"),) if search else ()),
+        Train(constant(0.01), 2),
+        Evaluate(),
+        Train(constant(0.02), 3),
+        Trial(constant(0.01), 4, evaluate="average") if search else Evaluate(),
+        Train(constant(0.03), 1000),
+    )
+    check = STEP if search else 0.0
+    flown = fit(make_training(val=make_batches(1)), Listed(actions), budget=budget + check, progress=False)
+    simulated = simulate(Listed(actions), NoisyQuadratic((1.0,)), lr=0.1, budget=budget)
+    assert flown.history.lrs == simulated.history.lrs and flown.coasts_from == simulated.coasts_from
+    told = [[e.observation.progress for e in one.history.events if e.observation] for one in (flown, simulated)]
+    assert told[0] == told[1]
+    assert flown.total_compute - simulated.total_compute == check
+
+
 def test_the_policy_is_told_the_steps_that_are_left() -> None:
     result = fit(make_training(), SEARCHING, budget=200, progress=False)
     told = [event.observation.progress for event in result.history.events]
@@ -199,7 +222,7 @@ def test_the_policy_is_told_the_steps_that_are_left() -> None:
 
 
 def test_a_budget_in_seconds_lays_out_a_schedule_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrpilot.budget.OVERTIME", math.inf)  # a busy machine must not decide this test
+    monkeypatch.setattr("lrpilot.flight.horizon.OVERTIME", math.inf)  # a busy machine must not decide this test
 
     def slow(model: nn.Module, batch: Any) -> Tensor:
         time.sleep(0.004)
@@ -213,7 +236,7 @@ def test_a_budget_in_seconds_lays_out_a_schedule_that_ends(monkeypatch: pytest.M
 
 
 def test_a_training_much_slower_than_its_budget_of_seconds_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lrpilot.budget._seconds_per_step", lambda training: (1e-6, Cost()))
+    monkeypatch.setattr("lrpilot.fitting.seconds_per_step", lambda training: (1e-6, Cost()))
     result = fit(make_training(), Schedule("linear", lr=0.1), budget=Budget(seconds=0.05), progress=False)
     assert 0 < result.steps < 50_000 and result.history.lrs[-1] > 0.01
 
@@ -249,8 +272,8 @@ def test_bad_settings_are_refused_before_anything_is_touched(settings: Any, word
 def test_a_budget_of_seconds_is_resumed_at_the_pace_it_was_planned_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lrpilot.budget._seconds_per_step", lambda training: (0.01, Cost(forwards=7.0)))
-    monkeypatch.setattr("lrpilot.budget.OVERTIME", 1e6)  # a busy machine is not what is tested
+    monkeypatch.setattr("lrpilot.fitting.seconds_per_step", lambda training: (0.01, Cost(forwards=7.0)))
+    monkeypatch.setattr("lrpilot.flight.horizon.OVERTIME", 1e6)  # a busy machine is not what is tested
     file = tmp_path / "run.pt"
     options: dict[str, Any] = {"budget": Budget(seconds=0.2), "progress": False, "checkpoint": file}
 
@@ -260,7 +283,7 @@ def test_a_budget_of_seconds_is_resumed_at_the_pace_it_was_planned_at(
 
     with pytest.raises(KeyboardInterrupt):
         fit(make_training(), Schedule("linear", lr=0.1), on_step=stop, **options)
-    monkeypatch.setattr("lrpilot.budget._seconds_per_step", lambda training: pytest.fail("calibrated again"))
+    monkeypatch.setattr("lrpilot.fitting.seconds_per_step", lambda training: pytest.fail("calibrated again"))
     result = fit(make_training(), Schedule("linear", lr=0.1), resume=True, **options)
     assert result.steps == 20 and result.cost.forwards == 7.0, "charged once"
     assert result.history.lrs == pytest.approx([0.1 * (1 - t / 20) for t in range(20)])
@@ -637,7 +660,7 @@ def test_ctrl_c_from_outside_leaves_a_checkpoint_that_can_be_resumed(tmp_path: P
         _, errors = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT and "KeyboardInterrupt" in errors
     state = torch.load(checkpoint, weights_only=True)
-    assert 0 < state["pilot"]["flight"]["step"] < STEPS
+    assert 0 < state["pilot"]["flight"]["state"]["step"] < STEPS
     resumed = stochastic()
     result = fit(resumed, SEARCHING, total_steps=STEPS, progress=False, checkpoint=checkpoint, resume=True)
     assert result.history.lrs == expected.history.lrs

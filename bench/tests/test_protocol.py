@@ -20,7 +20,7 @@ from lrpilot_bench.protocol.jobs import Job, plan, run_of
 from lrpilot_bench.protocol.ledger import Ledger
 from lrpilot_bench.protocol.wanted import (
     ALL_OF,
-    GROUPS,
+    RUN_ORDER,
     SUITES,
     oracle_sweep,
     scope,
@@ -122,7 +122,7 @@ def test_one_seed_of_every_method_comes_before_the_next_and_ours_before_the_rest
     for part in (False, True):
         seeds = [job.seed for job, last in zip(jobs, hand_made, strict=True) if last is part]
         assert seeds == sorted(seeds)
-    groups = [GROUPS.index(get_method(job.method).group) for job in jobs if job.seed == 0]
+    groups = [RUN_ORDER.index(get_method(job.method).group) for job in jobs if job.seed == 0]
     assert groups == sorted(groups)
     assert get_method(jobs[0].method).group == "lrpilot"
     assert [job.task for job in jobs[: len(small)]] == small

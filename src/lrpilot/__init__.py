@@ -7,14 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lrpilot.budget import Budget
+    from lrpilot.core.history import History
     from lrpilot.core.status import FindCode
     from lrpilot.errors import LRPilotError
     from lrpilot.find import apply_lr, find_lr
-    from lrpilot.fitting import fit
-    from lrpilot.flight.simulation import simulate
+    from lrpilot.fitting import FitResult, fit
+    from lrpilot.flight.horizon import Budget
+    from lrpilot.flight.simulation import SimulationResult, simulate
+    from lrpilot.found import FoundLR
     from lrpilot.pilot import Pilot
-    from lrpilot.policies.autolrs.policy import AutoLRS
+    from lrpilot.policies.autolrs import AutoLRS
     from lrpilot.policies.lr_tuner import LRTuner
     from lrpilot.policies.schedules.schedule import Schedule
     from lrpilot.policies.weighted_factors import WeightedFactors
@@ -26,10 +28,14 @@ __all__ = [
     "AutoLRS",
     "Budget",
     "FindCode",
+    "FitResult",
+    "FoundLR",
+    "History",
     "LRPilotError",
     "LRTuner",
     "Pilot",
     "Schedule",
+    "SimulationResult",
     "Training",
     "WeightedFactors",
     "__version__",
@@ -42,13 +48,17 @@ __all__ = [
 # No module is named like something in here (fitting.py holds fit): importing a submodule binds its name on
 # the package, and would hide the function.
 _HOMES = {
-    "AutoLRS": "lrpilot.policies.autolrs.policy",
-    "Budget": "lrpilot.budget",
+    "AutoLRS": "lrpilot.policies.autolrs",
+    "Budget": "lrpilot.flight.horizon",
     "FindCode": "lrpilot.core.status",
+    "FitResult": "lrpilot.fitting",
+    "FoundLR": "lrpilot.found",
+    "History": "lrpilot.core.history",
     "LRPilotError": "lrpilot.errors",
     "LRTuner": "lrpilot.policies.lr_tuner",
     "Pilot": "lrpilot.pilot",
     "Schedule": "lrpilot.policies.schedules.schedule",
+    "SimulationResult": "lrpilot.flight.simulation",
     "Training": "lrpilot.training",
     "WeightedFactors": "lrpilot.policies.weighted_factors",
     "apply_lr": "lrpilot.find",

@@ -7,6 +7,7 @@ from lrpilot.core.history import Event, OnEvent, describe
 from lrpilot.core.policy import Policy
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.flight import Flight
+from lrpilot.flight.horizon import StepHorizon
 from lrpilot.found import FoundLR
 from lrpilot.progress import progress_bar
 from lrpilot.training.bound.param_groups import apply_lr
@@ -133,7 +134,7 @@ def run_finder(training: Training, policy: Policy, *, on_event: OnEvent | None =
     try:
         substrate.check()
         lr = substrate.lrs.reference
-        flight = Flight(policy, substrate, lr=lr, horizon=lambda step: None, on_event=on_event)
+        flight = Flight(policy, substrate, lr=lr, horizon=StepHorizon(None), on_event=on_event)
         flight.start()
     finally:
         substrate.forget_snapshot()

@@ -7,18 +7,23 @@ from typing import Any
 
 from torch import Tensor
 
-from lrpilot.budget import Budget, Clock, as_budget, make_horizon
 from lrpilot.checkpoint import Checkpoint
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.core.reason import Reason
-from lrpilot.errors import DataError, StateError, StepError
+from lrpilot.driver import Driver
+from lrpilot.errors import DataError, SettingError, StateError, StepError
+from lrpilot.flight.horizon import Budget, Clock, Horizon, StepHorizon, TimeHorizon, WorkHorizon, as_budget
+from lrpilot.flight.price import STEP
+from lrpilot.pace import seconds_per_step
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
 from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
+from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.restore.rng import get_rng, set_rng
 from lrpilot.training.training import Training
 
@@ -61,12 +66,12 @@ class FitResult:
 
         From there on the lr was held.
         """
-        return self.pilot._flight.coasts_from
+        return self.pilot.driver.flight.coasts_from
 
     @property
     def total_compute(self) -> float:
         """Forward-equivalents of everything: 3 per kept step, plus every probe."""
-        return 3.0 * self.steps + self.cost.forward_equivalents
+        return STEP * self.steps + self.cost.forward_equivalents
 
 
 def fit(
@@ -121,54 +126,96 @@ def fit(
         StepError: batch after batch ended without an optimizer step.
         KeyboardInterrupt: on Ctrl-C, after the checkpoint has been written.
     """
-    training_budget = as_budget(total_steps, budget)
+    length = _Length(total_steps, budget)
     store = Checkpoint(checkpoint, resume=resume)
     clock = Clock()
     saved = store.read(_Loop.KEYS)
     pace = None if saved is None else saved.get("pace")
-    horizon = make_horizon(training, training_budget, total_steps, clock, pace=pace)
-    pilot = Pilot(
+    driver = Driver(
         training,
         policy,
-        total_steps,
-        on_event,
-        _horizon=horizon,
-        _affords=horizon.affords,
-        _continues=continue_trials,
+        horizon=lambda substrate: length.horizon(substrate, clock, pace=pace),
+        continues=continue_trials,
+        on_event=on_event,
     )
-    loop = _Loop(training, pilot, clock, training_budget, pace=horizon.pace)
+    loop = _Loop(driver, length.budget, clock)
     if saved is not None:
         loop.load_state_dict(saved)
-    horizon.charge_to(pilot._substrate)
-    warned = any(event.reason is not None and event.reason.code == PROBES for event in pilot.history.events)
-    total = loop.steps + horizon(loop.steps)
+    probes = _ProbeWatch(driver)
+    total = loop.steps + (driver.horizon(loop.steps) or 0)
     with progress_bar(f"training with {policy.name}", total=total, show=progress) as bar:
         try:
-            pilot.start()
-            while horizon(loop.steps) != 0:
-                if not warned and horizon.probe_share > LARGE_SHARE:
-                    _warn_of_probes(pilot, horizon.probe_share)
-                    warned = True
+            driver.start()
+            while driver.horizon(loop.steps) != 0:
+                probes.look()
                 loss = loop.advance(on_step)
                 if bar is not None and bar.due:  # reading a loss stalls an accelerator: not at every step
-                    bar.update(loop.steps, f"lr {float(pilot.get_last_lr()[0]):.3g}  loss {float(loss):.4g}")
+                    bar.update(loop.steps, f"lr {float(loop.pilot.get_last_lr()[0]):.3g}  loss {float(loss):.4g}")
                 store.save_if_due(loop)
         finally:
             if loop.between_steps:
                 store.save(loop)
-    return FitResult(pilot, loop.steps, clock.seconds)
+    return FitResult(loop.pilot, loop.steps, clock.seconds)
 
 
-def _warn_of_probes(pilot: Pilot, share: float) -> None:
-    """Say that much of a budget does not go into training."""
-    pilot._flight.warn(
-        Reason(
-            PROBES,
-            f"measurements have taken {share:.0%} of the budget, which leaves the less for training: "
-            "give more budget, or a policy that measures less",
-            alarms=True,
+class _Length:
+    """How long a fit trains: so many kept steps, or a budget.
+
+    Raises:
+        SettingError: not exactly one of the two is given, or the budget is not one.
+    """
+
+    def __init__(self, total_steps: int | None, budget: float | Budget | None) -> None:
+        if (total_steps is None) == (budget is None):
+            raise SettingError(
+                f"fit needs exactly one of total_steps and budget, got total_steps={total_steps}, budget={budget}. "
+                "Say how long to train."
+            )
+        self._total_steps = total_steps
+        self.budget = as_budget(budget)
+
+    def horizon(self, substrate: LiveSubstrate, clock: Clock, *, pace: float | None) -> Horizon:
+        """Its horizon; a budget in seconds is calibrated by rewound Trials, which are charged.
+
+        Args:
+            substrate: what is flown.
+            clock: of the fit.
+            pace: seconds per step of the run that is resumed: it was calibrated and charged then, and a schedule
+                laid out over another length would not end where it was to end.
+        """
+        budget = self.budget
+        if budget is None:
+            return StepHorizon(self._total_steps)
+        if budget.forward_equivalents is not None:
+            return WorkHorizon(budget.forward_equivalents, substrate)
+        assert budget.seconds is not None  # Budget holds exactly one
+        if pace is None:
+            pace, spent = seconds_per_step(substrate.training)
+            substrate.cost += spent
+        return TimeHorizon(budget.seconds, substrate, clock=clock, pace=pace, shared=mean_over_ranks)
+
+
+class _ProbeWatch:
+    """Says once that much of a budget does not go into training."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        events = driver.flight.history.events
+        self._said = any(event.reason is not None and event.reason.code == PROBES for event in events)
+
+    def look(self) -> None:
+        share = self._driver.horizon.probe_share
+        if self._said or share <= LARGE_SHARE:
+            return
+        self._driver.flight.warn(
+            Reason(
+                PROBES,
+                f"measurements have taken {share:.0%} of the budget, which leaves the less for training: "
+                "give more budget, or a policy that measures less",
+                alarms=True,
+            )
         )
-    )
+        self._said = True
 
 
 class _Loop:
@@ -176,41 +223,39 @@ class _Loop:
 
     KEYS = frozenset({"training", "pilot", "rng", "epoch_rng", "epoch_held", "position", "seconds", "budget"})
 
-    def __init__(
-        self, training: Training, pilot: Pilot, clock: Clock, budget: Budget | None, *, pace: float | None
-    ) -> None:
-        self.training = training
-        self.pilot = pilot
-        self._clock = clock
+    def __init__(self, driver: Driver, budget: Budget | None, clock: Clock) -> None:
+        self.pilot = Pilot.of(driver)
+        self._driver = driver
+        self._training = driver.training
         self._budget = budget
-        self._pace = pace
+        self._clock = clock
         self._epoch = 0
         self._index = 0
         self._batches: Iterator[Any] | None = None
         self._epoch_rng = get_rng()
-        self._epoch_held = training.train_source.held.get()
+        self._epoch_held = self._training.train_source.held.get()
         self._skipped = 0
         self.between_steps = True  # False inside a step, and after one that raised
-        if not training.model.training:
-            training.model.train()
+        if not self._training.model.training:
+            self._training.model.train()
 
     @property
     def steps(self) -> int:
         """Kept optimizer steps."""
-        return self.pilot.last_epoch
+        return self._driver.flight.step
 
     def advance(self, on_step: OnStep | None = None) -> Tensor:
         """Train on the next batch and let the pilot fly on; the loss."""
         with deferred_interrupt():
             # A step and its account belong together: Ctrl-C between them would lose the step.
             self.between_steps = False
-            loss = self.training.step(self._next_batch())
-            kept = self.pilot._account(loss)
+            loss = self._training.step(self._next_batch())
+            kept = self._driver.account(loss)
             self.between_steps = True
         self._require_progress(kept)
         if kept and on_step is not None:  # before the pilot probes: it is this step that is told
             on_step(self.pilot, loss)
-        self.pilot.start()
+        self._driver.start()
         return loss
 
     def _require_progress(self, kept: bool) -> None:
@@ -226,8 +271,8 @@ class _Loop:
             if self._batches is None:
                 # Epoch 0 of the source is what probes read; training takes fresh orders from 1 on.
                 self._epoch_rng = get_rng()
-                self._epoch_held = self.training.train_source.held.get()
-                self._batches = self.training.train_source.epoch(self._epoch + 1)
+                self._epoch_held = self._training.train_source.held.get()
+                self._batches = self._training.train_source.epoch(self._epoch + 1)
             batch = next(self._batches, _END)
             if batch is not _END:
                 self._index += 1
@@ -237,13 +282,13 @@ class _Loop:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "training": SavedState.take(self.training).saved,
-            "pilot": self.pilot.state_dict(),
+            "training": SavedState.take(self._training).saved,
+            "pilot": self._driver.state_dict(),
             "rng": get_rng(),
             "epoch_rng": self._epoch_rng,
             "epoch_held": self._epoch_held,
             "budget": encode(self._budget),
-            "pace": self._pace,
+            "pace": self._driver.horizon.pace,
             "position": [self._epoch, self._index],
             "seconds": self._clock.seconds,
         }
@@ -254,15 +299,15 @@ class _Loop:
                 f"A fit must be resumed with its own budget, saved was {decode(state['budget'])}, got {self._budget}: "
                 "its schedule was planned for that. Pass the saved one."
             )
-        mark = SavedState(state["training"])
-        mark.require_fits(self.training)
-        self.pilot.load_state_dict(state["pilot"])
-        mark.rewind(self.training)
+        saved = SavedState(state["training"])
+        saved.require_fits(self._training)
+        self._driver.load_state_dict(state["pilot"])
+        saved.rewind(self._training)
         self._epoch, seen = state["position"]
         self._index, self._batches = 0, None
         # The order of an epoch may have been drawn from the global generators, or from the data set's own.
         set_rng(state["epoch_rng"])
-        self.training.train_source.held.set(state["epoch_held"])
+        self._training.train_source.held.set(state["epoch_held"])
         for _ in range(seen):
             self._next_batch()
         self._clock.resume_at(state["seconds"])

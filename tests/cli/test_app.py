@@ -153,6 +153,9 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["simulate", "cosine", "--landscape", "hills"], "--landscape must be 'quadratic' or a .json file"),
         (["simulate", "cosine", "--landscape", "no.json"], "must be readable, got no.json"),
         (["simulate", "cosine", "--lr", "-1"], "lr must be finite and > 0"),
+        (["simulate", "cosine", "--steps", "9", "--budget", "30"], "--steps or --budget, got 9 and 30"),
+        (["simulate", "cosine", "--budget", "lots"], "--budget must be forward-equivalents (3000) or"),
+        (["simulate", "cosine", "--budget", "5m"], "must be in forward-equivalents, got Budget("),
         (["simulate", "lr_tuner", "--set", "explore"], "--set must be NAME=VALUE, got 'explore'"),
         (["simulate", "lr_tuner", "--set", "explore=2"], "explore must be in [0, 1], got 2"),
         (["simulate", "lr_tuner", "--set", "explore=many"], "explore must be in [0, 1], got 'many'"),
@@ -373,6 +376,18 @@ def test_simulate_on_a_quadratic() -> None:
     assert document["final_loss"] < 0.3
     shown = call("simulate", "linear", "--steps", "50").stdout
     assert shown.count("\n") > 11 and "after 50 steps" in shown
+
+
+def test_simulate_under_a_budget() -> None:
+    document = call_json("simulate", "weighted_factors", "--budget", "2000")
+    assert 1997 < document["total_compute"] <= 2000 and document["coasts_from"] is None
+    assert document["total_compute"] == 3 * document["steps"] + document["cost"]["forward_equivalents"]
+    assert 0 < document["steps"] < 2000 // 3, "its measurements are paid for"
+    held = call_json("simulate", "autolrs_paper", "--budget", "600", "--set", "tau=60", "--set", "max_tau=60")
+    assert held["coasts_from"] is not None and held["total_compute"] <= 600
+    shown = call("simulate", "autolrs_paper", "--budget", "600", "--set", "tau=60", "--set", "max_tau=60").stdout
+    assert f"from step {held['coasts_from']} on the lr was held" in shown and "total compute" in shown
+    assert "total compute" not in call("simulate", "linear", "--steps", "50").stdout
 
 
 def test_settings_reach_the_policy() -> None:

@@ -180,13 +180,16 @@ def test_the_policy_is_told_whether_it_is_granted() -> None:
 # --------------------------------------------------------------------- state
 
 
-def test_actions_and_states_from_before_there_was_it_are_read() -> None:
+def test_actions_from_before_there_was_it_are_read() -> None:
     old = encode(Trial(constant(0.1), 3))
     del old["keep"]
     assert decode(old) == Trial(constant(0.1), 3)
-    flight = flown(train(5), total=3, continues=False)
-    saved = flight.state_dict()
-    assert "ends" not in saved, "what a flight without it saves is what it was"
+
+
+def test_a_flight_without_it_says_so_in_its_state() -> None:
+    for continues in (False, True):
+        state = flown(train(5), total=3, continues=continues).state_dict()["state"]
+        assert state["continues"] is continues and state["ends"] == [] and state["end_taken"] is False
 
 
 @pytest.mark.parametrize("continues", [False, True])
@@ -265,6 +268,30 @@ def test_a_policy_that_fails_when_it_is_told_is_told_again_and_no_step_counts_tw
     running.start()
     assert running.step == 3 == len(running.history.lrs) == len(running.history.losses)
     assert substrate.cost == Cost(trials=1) and isinstance(running.action, Train)
+
+
+def test_a_kept_trial_that_never_had_room_is_the_policys_mistake_after_a_resume_too() -> None:
+    """One that lost its room is left out instead, and what tells them apart is what the policy was told."""
+    substrate = SimulatedSubstrate(EXACT)
+
+    def flight(**options: Any) -> Flight:
+        policy = EndsScript((train(15), kept("a", steps=6)))
+        return Flight(policy, substrate, lr=0.2, horizon=lambda step: 20 - step, continues=True, **options)
+
+    def die(event: Any) -> None:
+        if event.phase == "begin":
+            raise DiedError
+
+    running = flight(on_event=die)
+    with pytest.raises(DiedError):
+        while True:
+            running.kept(substrate.step(running.lr))
+    resumed = flight()
+    resumed.load_state_dict(json.loads(json.dumps(running.state_dict())))
+    for one in (resumed, running):
+        one.on_event = None
+        with pytest.raises(PolicyError, match="must fit into the steps that are left, got 6 steps and 5 left"):
+            one.start()
 
 
 # ------------------------------------------------------------------ counting

@@ -35,7 +35,8 @@ from lrpilot.core.shape import Shape, constant, ramp
 from lrpilot.core.stop import Stop, StopReason, StopState, check_stop
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.flight import flight as flight_module
-from lrpilot.flight.flight import READ_EVERY, Flight
+from lrpilot.flight.flight import Flight
+from lrpilot.flight.losses import READ_EVERY
 from lrpilot.flight.substrate import TrialSeen
 
 START_LR = 0.5
@@ -172,7 +173,7 @@ def fly(
     return flight, substrate
 
 
-def horizon(total: int | None) -> flight_module.Horizon:
+def horizon(total: int | None) -> flight_module.StepsLeft:
     return lambda step: None if total is None else total - step
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lrpilot.core.actions import (
     Action,
+    Continue,
     Done,
     Drop,
     Evaluate,
@@ -33,6 +34,7 @@ from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import annealed, constant
 from lrpilot.core.stop import Stop, StopReason
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.horizon import Budget
 from lrpilot.flight.landscape import NoisyQuadratic, RecordedCurve
 from lrpilot.flight.simulation import SimulatedSubstrate, simulate
 from lrpilot.policies.registry import get_policy
@@ -278,7 +280,99 @@ def test_finders_end_on_a_quadratic_below_where_it_diverges(name: str) -> None:
     assert result.cost.trials > 5 and result.history.lrs == []
 
 
+# ---------------------------------------------------------------- budgets
+
+
+@pytest.mark.parametrize("budget", [31.0, 100.0, 250.0, 1000.0, 3000.0])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Schedule("cosine"),
+        get_policy("weighted_factors"),
+        get_policy("weighted_factors_paper"),
+        get_policy("lr_tuner"),
+        get_policy("lr_tuner_paper"),
+        get_policy("autolrs"),
+        get_policy("autolrs_paper", tau=20, max_tau=40),
+        get_policy("beam_search"),
+    ],
+    ids=lambda policy: policy.name,
+)
+@pytest.mark.parametrize("continue_trials", [False, True])
+def test_no_policy_spends_more_than_its_budget_nor_a_step_less(
+    policy: Policy, budget: float, continue_trials: bool
+) -> None:
+    result = simulate(policy, NOISY, lr=0.1, budget=budget, continue_trials=continue_trials)
+    assert budget - 3 < result.total_compute <= budget
+    assert result.total_compute == 3 * len(result.history.lrs) + result.cost.forward_equivalents
+
+
+def test_what_the_budget_cannot_pay_for_is_left_out_and_the_lr_held() -> None:
+    script = SimulatedScript((Train(constant(0.2), 5), Trial(annealed(0.3, 40), 40), Train(constant(0.5), 1000)))
+    events: list[Event] = []
+    result = simulate(script, NOISY, lr=0.1, budget=60, on_event=events.append)
+    assert result.coasts_from == 5 and result.cost == Cost() and result.history.lrs == [0.2] * 20
+    assert [event.phase for event in events] == ["end", "skip"]
+    paid = simulate(script, NOISY, lr=0.1, budget=Budget(forward_equivalents=600))
+    assert paid.coasts_from is None and paid.cost.trial_steps == 40 and paid.history.lrs == [0.2] * 5 + [0.5] * 155
+
+
+def test_a_finder_may_have_a_budget() -> None:
+    whole = simulate(get_policy("step_sampling"), NOISY, lr=0.1)
+    enough = simulate(get_policy("step_sampling"), NOISY, lr=0.1, budget=whole.total_compute)
+    assert enough.result == whole.result and enough.coasts_from is None
+    short = simulate(get_policy("step_sampling"), NOISY, lr=0.1, budget=whole.total_compute - 1)
+    assert short.result is None and short.coasts_from == 0 and short.total_compute < whole.total_compute
+
+
+measured = st.one_of(
+    st.builds(Line, st.tuples(st.floats(0, 2), st.floats(0, 2)), st.integers(1, 3)),
+    st.builds(
+        Trial,
+        st.just(constant(0.1)),
+        st.integers(3, 9),
+        st.sampled_from(["no", "end", "average"]),
+        keep=st.none() | st.just("a"),
+        read_every=st.none() | st.integers(1, 3),
+    ),
+    st.builds(Evaluate, st.booleans()),
+    st.just(Mark("m")),
+)
+
+
+@given(st.lists(measured, max_size=6))
+def test_the_price_of_a_measurement_is_what_it_costs(actions: list[Action]) -> None:
+    substrate = SimulatedSubstrate(NOISY)
+    substrate.arm_line()
+    substrate.step(0.1)
+    for action in actions:
+        before, due = substrate.cost, substrate.price(action)
+        match action:
+            case Line():
+                substrate.line(action)
+            case Trial():
+                substrate.trial(action)
+                assert action.keep is None or substrate.price(Continue(action.keep)) == 0.0
+            case Evaluate():
+                substrate.evaluate(action)
+        assert (substrate.cost - before).forward_equivalents == due
+
+
 # -------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("length", "words"),
+    [
+        ({"budget": 30, "total_steps": 10}, "total_steps or a budget, not both, got total_steps=10, budget=30"),
+        ({"budget": 0}, "one finite number > 0"),
+        ({"budget": "lots"}, "a number of forward-equivalents or a Budget, got 'lots'"),
+        ({"budget": Budget(seconds=3.0)}, "must be in forward-equivalents, got Budget"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused(length: Any, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        simulate(Schedule("constant"), NOISY, lr=0.1, **length)
 
 
 def test_without_an_end_a_simulation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lrpilot import Pilot, Schedule, find_lr, fit
-from lrpilot.budget import Budget
 from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import RanksDisagreeError
+from lrpilot.flight.horizon import Budget
 from lrpilot.training.distributed import mean_over_ranks, require_same_action, together
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (

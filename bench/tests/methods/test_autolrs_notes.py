@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lrpilot.policies.autolrs.state import StageCode
+from lrpilot.policies.autolrs import StageCode
 from lrpilot_bench.methods.autolrs import stage_notes
 from lrpilot_bench.protocol.jobs import Job
 from lrpilot_bench.run.execute import execute

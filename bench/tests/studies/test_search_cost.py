@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from lrpilot import AutoLRS
+from lrpilot.policies.autolrs import PublishedAutoLRS
 from lrpilot_bench.studies import search_cost
-from lrpilot_bench.studies.forecast_page import page
+from lrpilot_bench.studies.markdown import render
 from lrpilot_bench.studies.search_cost import LEAST_STEP_MS, LIMIT, RECORD, ROWS, WARM, measure
-from lrpilot_bench.studies.search_cost_page import holds, reading
+from lrpilot_bench.studies.search_cost_page import holds, reading, search_numbers
 from small_training import make_batches, make_training
 
 SEEN: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
@@ -33,7 +34,8 @@ def test_on_record_trials_without_a_reading_cost_little_more_than_their_steps() 
 
 
 def test_the_page_says_of_every_row_whether_it_keeps_the_limit() -> None:
-    rows = [line for line in page().splitlines() if line.startswith(("| default", "| published"))]
+    words = render("search", {"search": search_numbers()})
+    rows = [line for line in words.splitlines() if line.startswith(("| default", "| published"))]
     assert len(rows) == len(SEEN["rows"])
     for line, row in zip(rows, SEEN["rows"], strict=True):
         assert line.endswith("| holds |") is holds(SEEN, row)
@@ -61,11 +63,11 @@ def test_after_every_trial_come_as_many_plain_steps(monkeypatch: pytest.MonkeyPa
         plain_steps.append(batch)
         return batch
 
-    tell = AutoLRS.tell
+    tells = AutoLRS.tell, PublishedAutoLRS.tell
     monkeypatch.setattr(search_cost, "make_session", make_session)
     row = measure("published", 60)
     assert len(sessions) == 2 and (row["trials"], row["trial_steps"]) == (10, 60)
     assert len(plain_steps) == WARM + row["trial_steps"]
     assert row["shares"]["decisions"]["cpu"] >= row["shares"]["surrogate"]["cpu"] + row["shares"]["forecast"]["cpu"] > 0
     assert row["ratio_of_work"]["cpu"] == pytest.approx(row["ratio"]["cpu"] * 60 / row["work"], rel=1e-3)
-    assert AutoLRS.tell is tell, "what was timed is as it was"
+    assert (AutoLRS.tell, PublishedAutoLRS.tell) == tells, "what was timed is as it was"

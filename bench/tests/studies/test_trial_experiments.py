@@ -14,7 +14,7 @@ from lrpilot_bench.protocol.wanted import oracle_sweep
 from lrpilot_bench.store.records import append_record
 from lrpilot_bench.studies.line_experiments import read
 from lrpilot_bench.studies.time_to_loss import Speedup, in_words, speedup, spent
-from lrpilot_bench.studies.trial_claims import TrialFacts, claims, over_tasks, trial_facts, why
+from lrpilot_bench.studies.trial_claims import TrialFacts, claim_rows, over_tasks, trial_facts, why
 from lrpilot_bench.studies.trial_claims import default as default_reasons
 from lrpilot_bench.studies.trial_claims import published_free as free_reasons
 from lrpilot_bench.studies.trial_experiments import (
@@ -201,7 +201,7 @@ def test_reasons_are_given_as_far_as_their_facts_hold(tmp_path: Path) -> None:
     assert "have 8 steps to forecast from" in words and "the last lr is 0.5 of the peak" in words
     assert "differ" not in words, "the seeds end at one lr"
     assert over_tasks(read(path), "autolrs_paper_free", "sgdr").seeds == 0
-    row = next(row for row in rows_of(claims(read(path))) if "probes free" in row)
+    row = next(" ".join(row) for row in claim_rows(read(path)) if "probes free" in row[0])
     assert "loss 1.25 × the oracle's" in row and "2.00 × the compute of its steps" in row
     assert "final loss of CLR at its default lr in 2 of 2 runs (CLR's steps ÷ its own there: 1.00)" in row
 

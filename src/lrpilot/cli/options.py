@@ -13,7 +13,7 @@ from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
-    from lrpilot.budget import Budget
+    from lrpilot.flight.horizon import Budget
 
 Factory = Annotated[
     str,
@@ -111,7 +111,7 @@ def parse_budget(text: str) -> "Budget":
     Raises:
         SettingError: neither, or not > 0.
     """
-    from lrpilot.budget import Budget
+    from lrpilot.flight.horizon import Budget
 
     unit = _SECONDS.get(text[-1:])
     amount = _number(text if unit is None else text[:-1])

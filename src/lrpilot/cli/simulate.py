@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lrpilot.cli.loading import guarded, load_recipe
-from lrpilot.cli.options import ContinueTrials, Json, Settings, parse_settings
+from lrpilot.cli.options import ContinueTrials, Json, Settings, parse_budget, parse_settings
 from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, say, say_json, table
 from lrpilot.core.names import closest
 from lrpilot.errors import SettingError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lrpilot.flight.simulation import SimulationResult
 
 SHOWN_STEPS = 11
+DEFAULT_STEPS = 1000
 
 
 def simulate(
@@ -32,7 +33,16 @@ def simulate(
     landscape: Annotated[
         str, typer.Option(metavar="quadratic|FILE.json", help="What to train on: a noisy quadratic, or a found curve.")
     ] = "quadratic",
-    steps: Annotated[int, typer.Option(metavar="NUMBER", help="Optimizer steps; a finder takes none.", min=1)] = 1000,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER", help="Optimizer steps; a finder takes none.", min=1, show_default=str(DEFAULT_STEPS)
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="Total compute instead of --steps, probes included: forward-equivalents."),
+    ] = None,
     lr: Annotated[float, typer.Option(metavar="NUMBER", help="lr of the optimizer: the peak of a schedule.")] = 0.1,
     settings: Settings = None,
     continue_trials: ContinueTrials = False,
@@ -42,18 +52,29 @@ def simulate(
     """Fly a policy on a synthetic landscape, or on the result.json of 'lrpilot find --target constant'."""
     from lrpilot.flight import simulation
 
+    if steps is not None and budget is not None:
+        raise SettingError(f"simulate takes --steps or --budget, got {steps} and {budget}. Leave one of them away.")
     ground, given = load_landscape(landscape), parse_settings(settings or ())
     flown = guarded(lambda: load_recipe(policy)(**given), f"{policy} must be made without errors")
     result = guarded(
         lambda: simulation.simulate(
-            flown, ground, lr=lr, total_steps=steps, seed=seed, continue_trials=continue_trials
+            flown,
+            ground,
+            lr=lr,
+            total_steps=(steps or DEFAULT_STEPS) if budget is None else None,
+            budget=None if budget is None else parse_budget(budget),
+            seed=seed,
+            continue_trials=continue_trials,
         ),
         f"{policy} must fly without errors",
     )
     if json:
-        say_json({"policy": policy, "landscape": landscape, **_plain(result)})
+        spent = {} if budget is None else _spent(result)
+        say_json({"policy": policy, "landscape": landscape, **_plain(result), **spent})
     else:
         _report(result, start_loss=ground.held_out(ground.start()))
+        if budget is not None:
+            _report_spent(result)
 
 
 def load_landscape(name: str) -> "Landscape":
@@ -111,6 +132,17 @@ def _plain(result: "SimulationResult") -> dict[str, Any]:
         "history": {"lrs": result.history.lrs, "losses": result.history.losses},
         "events": [event.message for event in result.history.events],
     }
+
+
+def _spent(result: "SimulationResult") -> dict[str, Any]:
+    """What became of a budget."""
+    return {"total_compute": result.total_compute, "coasts_from": result.coasts_from}
+
+
+def _report_spent(result: "SimulationResult") -> None:
+    say(f"total compute  {result.total_compute:.0f} forward-equivalents, steps and measurements")
+    if result.coasts_from is not None:
+        say(f"from step {result.coasts_from} on the lr was held: the budget could not pay for what was asked next")
 
 
 def _report(result: "SimulationResult", *, start_loss: float) -> None:

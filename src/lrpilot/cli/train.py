@@ -28,10 +28,10 @@ from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
-    from lrpilot.budget import Budget
     from lrpilot.core.history import Event, OnEvent
     from lrpilot.core.policy import Policy
     from lrpilot.fitting import FitResult
+    from lrpilot.flight.horizon import Budget
     from lrpilot.training import Training
 
 STEP = 3.0  # forward-equivalents of a training step
@@ -294,7 +294,7 @@ def _stop_over(budget: "Budget") -> "OnEvent":
 
 def _less(budget: "Budget", found: dict[str, Any] | None) -> "Budget":
     """What a search has left of a budget."""
-    from lrpilot.budget import Budget
+    from lrpilot.flight.horizon import Budget
 
     if found is None:
         return budget
@@ -318,7 +318,7 @@ def _draw(name: str, result: "FitResult", folder: RunFolder) -> None:
     from lrpilot.pictures.flights import plot_flights
 
     save_picture(plot_flights({name: result.history})[0], folder.picture)
-    from lrpilot.policies.autolrs.state import LRStage
+    from lrpilot.policies.autolrs.stage import LRStage
 
     stages = result.pilot.result
     if not isinstance(stages, tuple):

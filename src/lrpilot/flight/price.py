@@ -2,6 +2,8 @@
 
 from lrpilot.core.actions import Action, Evaluate, Line, Trial
 
+STEP = 3.0  # forward-equivalents of a training step: a forward pass is 1, a backward pass 2
+
 
 def price(action: Action, *, evaluation: float, evaluation_batch: float = 1.0, reestimation: float = 0.0) -> float:
     """Forward-equivalents of an action beyond kept steps, at full batches; a stop rule can make it cheaper.
@@ -18,7 +20,7 @@ def price(action: Action, *, evaluation: float, evaluation_batch: float = 1.0, r
         case Trial(_, steps, evaluate):
             readings = 0 if action.read_every is None else steps // action.read_every
             judged = 0.0 if evaluate == "no" else evaluation + reestimation
-            return 3.0 * steps + readings * evaluation_batch + judged
+            return STEP * steps + readings * evaluation_batch + judged
         case Evaluate(reestimate):
             return evaluation + (reestimation if reestimate else 0.0)
     return 0.0

@@ -12,8 +12,10 @@ from lrpilot.core.history import History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.core.stop import StopState, check_stop
 from lrpilot.errors import PolicyError, SettingError
-from lrpilot.flight.flight import Flight, Horizon
+from lrpilot.flight.flight import Flight
+from lrpilot.flight.horizon import Budget, Horizon, StepHorizon, WorkHorizon, as_budget
 from lrpilot.flight.landscape import Landscape
+from lrpilot.flight.price import STEP, price
 from lrpilot.flight.substrate import TrialEnd, TrialSeen
 
 # A policy that trains on and on without total_steps is no finder, and would never end.
@@ -29,16 +31,24 @@ class SimulationResult:
         cost: everything the policy asked for beyond the kept steps; forward 1, step 3.
         result: what the policy's Done carried; None if it did not come to one.
         final_loss: held-out loss after the last kept step (read free of charge).
+        coasts_from: kept steps taken when the budget could not pay for what the policy asked next; None if it always
+            could. From there on the lr was held.
     """
 
     history: History
     cost: Cost
     result: Any
     final_loss: float
+    coasts_from: int | None = None
+
+    @property
+    def total_compute(self) -> float:
+        """Forward-equivalents of everything: 3 per kept step, plus every probe."""
+        return STEP * len(self.history.lrs) + self.cost.forward_equivalents
 
 
 class SimulatedSubstrate:
-    """Implements :class:`lrpilot.flight.flight.Substrate` on a landscape.
+    """Implements :class:`lrpilot.flight.substrate.Substrate` on a landscape.
 
     Trials draw their batches from a stream of their own, the same for every Trial between two kept steps, and
     batch i of a Line is the same batch at every step: candidates are paired, and the noise of the training
@@ -73,6 +83,10 @@ class SimulatedSubstrate:
         if self._armed:
             self._endpoints, self._armed = (before, self.state), False
         return loss
+
+    def price(self, action: Action) -> float:
+        """Forward-equivalents of a measurement: a held-out loss is one, and going on from a Trial is free."""
+        return price(action, evaluation=1.0)
 
     def _probe_rng(self) -> np.random.Generator:
         return np.random.default_rng([self._seed, 1, self.steps])
@@ -167,48 +181,73 @@ def simulate(
     *,
     lr: float,
     total_steps: int | None = None,
+    budget: float | Budget | None = None,
     seed: int = 0,
     continue_trials: bool = False,
     on_event: OnEvent | None = None,
 ) -> SimulationResult:
-    """Fly ``policy`` on ``landscape`` until its Done or for ``total_steps`` kept steps, whichever comes first.
+    """Fly ``policy`` on ``landscape`` until its Done, for ``total_steps`` kept steps, or until a budget is spent.
 
     Args:
         policy: any policy.
         landscape: for example a NoisyQuadratic or a RecordedCurve.
         lr: reference lr of the optimizer at the start, natural units, > 0.
-        total_steps: kept steps; None (an open horizon) for a finder, which ends in Done.
+        total_steps: kept steps; None (an open horizon, where there is no budget either) for a finder, which ends in
+            Done.
+        budget: total compute instead, probes included, in forward-equivalents (a step is 3, a held-out loss 1), as
+            for ``fit``: it is never exceeded, and a measurement that it cannot pay for is left out.
         seed: of the landscape's noise, >= 0.
         continue_trials: let the policy go on from a Trial, as under ``fit(continue_trials=True)``.
         on_event: called at the beginning and end of every measurement.
 
     Raises:
-        SettingError: an argument is out of range.
-        PolicyError: there is no ``total_steps``, and no Done within 100,000 kept steps.
+        SettingError: an argument is out of range, or both ``total_steps`` and ``budget`` are given.
+        PolicyError: there is neither, and no Done within 100,000 kept steps.
     """
     if not 0 < lr < float("inf"):
         raise SettingError(f"lr must be finite and > 0, got {lr}. Give the optimizer's lr.")
-    if total_steps is not None and total_steps < 1:
-        raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open horizon.")
     substrate = SimulatedSubstrate(landscape, seed=seed)
+    horizon = _horizon(total_steps, budget, substrate)
     flight = Flight(
         policy,
         substrate,
         lr=lr,
-        horizon=_horizon(total_steps),
+        horizon=horizon,
+        affords=horizon.affords,
         continues=continue_trials,
         on_event=on_event,
     )
     flight.start()
-    while not flight.done and flight.step != total_steps:
-        if total_steps is None and flight.step >= MAX_OPEN_STEPS:
+    while not flight.done and (left := horizon(flight.step)) != 0:
+        if left is None and flight.step >= MAX_OPEN_STEPS:
             raise PolicyError(
                 f"Without total_steps a policy must come to Done, but {policy.name} trained for "
                 f"{MAX_OPEN_STEPS} steps. Give total_steps."
             )
         flight.kept(substrate.step(flight.lr, flight.momentum))
-    return SimulationResult(flight.history, substrate.cost, flight.result, landscape.held_out(substrate.state))
+    final_loss = landscape.held_out(substrate.state)
+    return SimulationResult(flight.history, substrate.cost, flight.result, final_loss, flight.coasts_from)
 
 
-def _horizon(total_steps: int | None) -> Horizon:
-    return lambda step: None if total_steps is None else total_steps - step
+def _horizon(total_steps: int | None, budget: float | Budget | None, substrate: SimulatedSubstrate) -> Horizon:
+    """What ends a simulated flight.
+
+    Raises:
+        SettingError: not one of the two, or out of range.
+    """
+    if total_steps is not None and total_steps < 1:
+        raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open horizon.")
+    given = as_budget(budget)
+    if given is None:
+        return StepHorizon(total_steps)
+    if total_steps is not None:
+        raise SettingError(
+            f"A flight takes total_steps or a budget, not both, got total_steps={total_steps}, budget={budget}. "
+            "Give one of them."
+        )
+    if given.forward_equivalents is None:
+        raise SettingError(
+            f"A landscape takes no time worth counting, so its budget must be in forward-equivalents, got {given}. "
+            "Give a number of them: a training step is 3."
+        )
+    return WorkHorizon(given.forward_equivalents, substrate)

@@ -39,6 +39,9 @@ class Substrate(Protocol):
     cost: Cost
     reads_are_cheap: bool
 
+    def price(self, action: Action) -> float:
+        """Forward-equivalents that an action will cost beyond kept steps: a budget must know what it can pay for."""
+
     def trial(self, action: Trial) -> TrialSeen:
         """Fly a Trial and restore everything.
 

@@ -24,8 +24,8 @@ from lrpilot.policies.schedules.shapes import SCHEDULES
 # "module:attribute"; the attribute may be dotted, for a class's own presets ("module:Class.preset").
 METHODS: dict[str, str] = {
     "annealed_search": "lrpilot.policies.finders.annealed_search:AnnealedSearch",
-    "autolrs": "lrpilot.policies.autolrs.policy:AutoLRS",
-    "autolrs_paper": "lrpilot.policies.autolrs.policy:AutoLRS.paper",
+    "autolrs": "lrpilot.policies.autolrs:AutoLRS",
+    "autolrs_paper": "lrpilot.policies.autolrs:AutoLRS.paper",
     "beam_search": "lrpilot.policies.beam_search:BeamSearch",
     "lr_tuner": "lrpilot.policies.lr_tuner:LRTuner",
     "lr_tuner_paper": "lrpilot.policies.lr_tuner:LRTuner.paper",

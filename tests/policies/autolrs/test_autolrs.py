@@ -32,7 +32,7 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import decode, encode, record
-from lrpilot.core.policy import Context
+from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason
 from lrpilot.errors import PolicyError, SettingError
@@ -41,10 +41,9 @@ from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simulate
 from lrpilot.maths.forecast import ForecastCode, forecast
 from lrpilot.maths.surrogate import fit_surrogate
-from lrpilot.policies.autolrs import search as autolrs_search
-from lrpilot.policies.autolrs.policy import AutoLRS
-from lrpilot.policies.autolrs.search import reading_interval
-from lrpilot.policies.autolrs.state import AutoLRSState, LRStage, StageCode
+from lrpilot.policies.autolrs import AutoLRS, LRSearch, LRStage, PublishedAutoLRS, StageCode, candidates
+from lrpilot.policies.autolrs.candidates import reading_interval
+from lrpilot.policies.autolrs.state import AutoLRSState, FindingInterval, Searching
 from lrpilot.policies.finders.step_sampling import StepSampling
 from lrpilot.policies.schedules.schedule import Schedule
 
@@ -93,8 +92,8 @@ class Decay:
 @pytest.fixture(autouse=True)
 def fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits are pure functions, and these tests ask for the same ones again and again."""
-    monkeypatch.setattr(autolrs_search, "forecast", cached_forecast)
-    monkeypatch.setattr(autolrs_search, "fit_surrogate", cached_surrogate)
+    monkeypatch.setattr(candidates, "forecast", cached_forecast)
+    monkeypatch.setattr(candidates, "fit_surrogate", cached_surrogate)
 
 
 cached_forecast, cached_surrogate = cache(forecast), cache(fit_surrogate)
@@ -164,7 +163,7 @@ def test_published_stages_train_at_the_lowest_forecast_not_at_the_lowest_loss() 
     assert stage.lr == best != min(ends, key=lambda lr: ends[lr])
 
 
-def told(policy: AutoLRS, state: AutoLRSState, observation: Callable[[Trial], Observation]) -> AutoLRSState:
+def told(policy: Policy, state: AutoLRSState, observation: Callable[[Trial], Observation]) -> AutoLRSState:
     """A whole search, every Trial of which sees what it is given."""
     while isinstance(action := policy.ask(state), Trial):
         state = policy.tell(state, observation(action))
@@ -179,7 +178,7 @@ def exponential(trial: Trial, level: float = 1.0) -> list[float]:
 
 def held_out_search(
     first_loss: float, change: Callable[[Trial, tuple[float, ...]], tuple[float, ...]] = lambda t, seen: seen
-) -> AutoLRSState:
+) -> LRSearch:
     """The second search of a published training with τ at its greatest from the start: held-out losses count."""
     policy = AutoLRS.paper(1e-3, 1e-1, tau=1000, max_tau=1000)
     here = Progress(0, 3000)
@@ -188,10 +187,13 @@ def held_out_search(
     for step in (1000,):
         there = Progress(step, 3000 - step)
         state = policy.tell(state, Trained(there, 1000, (), None, True, None))
-    assert state.search is not None and state.search.validating
-    return told(
+    assert isinstance(state.phase, Searching) and state.phase.search.validating
+    state = told(
         policy, state, lambda t: TrialLosses(there, tuple(exponential(t)), None, None, readings=change(t, readings(t)))
     )
+    search = state.stages[-1].search
+    assert search is not None
+    return search
 
 
 def readings(trial: Trial) -> tuple[float, ...]:
@@ -202,8 +204,8 @@ def readings(trial: Trial) -> tuple[float, ...]:
 
 
 def test_in_the_validation_phase_the_readings_are_forecast_to_the_end_of_the_stage() -> None:
-    search = held_out_search(first_loss=3.0).search
-    assert search is not None and len(search.candidates) == 10
+    search = held_out_search(first_loss=3.0)
+    assert len(search.candidates) == 10
     for one in search.candidates:
         seen = readings(Trial(constant(one.lr), 100, read_every=6))
         assert len(seen) == 16
@@ -217,8 +219,7 @@ def test_in_the_validation_phase_the_readings_are_forecast_to_the_end_of_the_sta
 def test_a_reading_that_reaches_the_first_loss_makes_the_last_one_count() -> None:
     # The first reading of a Trial is below 1.05; a training loss of 1 is no reading.
     for first_loss, counts in ((1.06, False), (1.0, True)):
-        search = held_out_search(first_loss, change=lambda t, seen: (1.0, *seen[1:])).search
-        assert search is not None
+        search = held_out_search(first_loss, change=lambda t, seen: (1.0, *seen[1:]))
         for one in search.candidates:
             last = readings(Trial(constant(one.lr), 100, read_every=6))[-1]
             assert (one.score == one.lower == one.upper == last) is counts
@@ -229,14 +230,12 @@ def test_a_reading_that_reaches_the_first_loss_makes_the_last_one_count() -> Non
 @pytest.mark.parametrize("at", [0, 7, 15])
 def test_a_reading_that_is_no_number_is_a_divergence(bad: float, at: int) -> None:
     # Whatever the others are, and though it counts as reaching the first loss.
-    search = held_out_search(0.5, change=lambda t, seen: (*seen[:at], bad, *seen[at + 1 :])).search
-    assert search is not None
+    search = held_out_search(0.5, change=lambda t, seen: (*seen[:at], bad, *seen[at + 1 :]))
     assert all(one.tried.diverged and one.score == math.inf for one in search.candidates)
 
 
 def test_too_few_readings_for_a_forecast_stand_for_their_level() -> None:
-    search = held_out_search(3.0, change=lambda t, seen: seen[:2]).search
-    assert search is not None
+    search = held_out_search(3.0, change=lambda t, seen: seen[:2])
     for one in search.candidates:
         assert one.forecast is not None and one.forecast.code is ForecastCode.TOO_SHORT
         assert one.score == np.median(readings(Trial(constant(one.lr), 100, read_every=6))[:2])
@@ -268,8 +267,9 @@ def validating_from(total: int, *, charged: bool, **settings: Any) -> list[bool]
     state, counts = policy.init(Context(0.1, Progress(0, total))), []
     while not isinstance(action := policy.ask(state), Done):
         if isinstance(action, Trial):
-            assert state.search is not None
-            counts = [*counts, state.search.validating] if not state.search.candidates else counts
+            assert isinstance(state.phase, Searching)
+            search = state.phase.search
+            counts = [*counts, search.validating] if not search.candidates else counts
             left -= action.steps if charged else 0
             seen: Observation = TrialLosses(Progress(step, left), (math.nan,), None, StopReason.NON_FINITE)
         else:
@@ -443,7 +443,7 @@ def test_a_best_lr_that_does_not_fall_or_rises_is_taken_as_it_is() -> None:
 
 
 def test_without_a_decay_at_the_end_no_score_looks_beyond_one() -> None:
-    assert [AutoLRS().scoring, AutoLRS(final=None).scoring, AutoLRS.paper().scoring] == ["average", "raw", "raw"]
+    assert [AutoLRS().scoring, AutoLRS(final=None).scoring] == ["average", "raw"]
     assert AutoLRS(final=None, score="annealed").scoring == "annealed"
 
 
@@ -474,12 +474,12 @@ def test_the_interval_is_the_window_of_step_sampling() -> None:
 def test_a_long_default_training_samples_steps_too_and_searches_a_decade_beyond() -> None:
     policy = AutoLRS()
 
-    def after_level(total_steps: int, evaluation: float) -> str:
+    def after_level(total_steps: int, evaluation: float) -> type:
         here = Progress(0, total_steps)
-        return policy.tell(policy.init(Context(0.1, here)), HeldOut(here, 2.3, evaluation)).phase
+        return type(policy.tell(policy.init(Context(0.1, here)), HeldOut(here, 2.3, evaluation)).phase)
 
-    assert [after_level(total, 5.0) for total in (14_000, 15_000)] == ["search", "find"]
-    assert after_level(15_000, 50.0) == "search", "its price is what a held-out loss takes"
+    assert [after_level(total, 5.0) for total in (14_000, 15_000)] == [Searching, FindingInterval]
+    assert after_level(15_000, 50.0) is Searching, "its price is what a held-out loss takes"
     result = simulate(AutoLRS(overhead=5.0), QUADRATIC, lr=0.1, total_steps=15_000)
     finder = simulate(StepSampling(tolerance=0.5, max_trials=17), QUADRATIC, lr=0.1).result
     first = [t.shape(0) for t in trials(result)[0] if t.evaluate == "average"]
@@ -497,7 +497,7 @@ def test_without_a_window_the_interval_lies_about_the_optimizers_lr() -> None:
 
 
 @pytest.mark.parametrize("policy", [AutoLRS(1e-2, 1.0), AutoLRS.paper(1e-2, 1.0, tau=100)])
-def test_where_every_lr_diverges_a_smaller_one_is_kept(policy: AutoLRS) -> None:
+def test_where_every_lr_diverges_a_smaller_one_is_kept(policy: Policy) -> None:
     result = simulate(policy, Decay(cliff=1e-3), lr=0.1, total_steps=1000)
     first = stages(result)[0]
     assert first.code is StageCode.ALL_DIVERGED and "min_lr" in first.code.value
@@ -556,7 +556,7 @@ def test_a_stage_that_wrecks_the_model_is_taken_back() -> None:
     again = policy.ask(state)
     assert isinstance(again, Train) and again.steps == 71
     assert again.shape(0) == pytest.approx(found / 10**0.5)
-    assert state.stages[-1].rewinds == 1 and state.ceiling == again.shape(0)
+    assert state.stages[-1].rewinds == 1 and state.watch.guard.ceiling == again.shape(0)
 
 
 def test_a_slow_death_does_not_hide_in_the_scatter_of_single_losses() -> None:
@@ -603,7 +603,7 @@ def test_without_losses_the_held_out_loss_tells_of_a_wreck() -> None:
 class Charged:
     """A flight whose measurements are paid for out of the steps, as under ``fit(budget=...)``."""
 
-    def __init__(self, policy: AutoLRS, budget: int, *, lr: float = 0.1, evaluation: float = 5.0) -> None:
+    def __init__(self, policy: Policy, budget: int, *, lr: float = 0.1, evaluation: float = 5.0) -> None:
         self.substrate = SimulatedSubstrate(QUADRATIC)
         self.budget, self.evaluation = budget, evaluation
         self.refused: list[Action] = []
@@ -633,15 +633,16 @@ class Charged:
 @pytest.mark.parametrize(
     "policy", [AutoLRS(), AutoLRS(1e-4, 1.0), AutoLRS.paper(1e-3, 1.0, tau=1 / 15, max_tau=8 / 15)], ids=str
 )
-def test_a_budget_that_pays_for_its_searches_is_laid_out_anew(policy: AutoLRS, budget: int) -> None:
+def test_a_budget_that_pays_for_its_searches_is_laid_out_anew(policy: Policy, budget: int) -> None:
     charged = Charged(policy, budget)
     charged.fly()
     assert charged.refused == [], "it asks for nothing that it cannot pay for"
     assert charged.spent + charged.flight.step == pytest.approx(budget, abs=1)
+    published = isinstance(policy, PublishedAutoLRS)
     share = charged.spent / charged.flight.step
     # A published Trial is a tenth of its stage rounded up, which weighs more where stages are short.
-    assert share <= (0.31 if not policy.published else 1.25 if budget > 200 else 1.5)
-    if not policy.published:
+    assert share <= (0.31 if not published else 1.25 if budget > 200 else 1.5)
+    if not published:
         assert charged.flight.history.lrs[-1] < 0.02 * max(charged.flight.history.lrs), "and still ends at zero"
 
 
@@ -661,7 +662,7 @@ POLICIES = {
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
-def test_resumed_at_any_measurement_it_ends_the_same(policy: AutoLRS) -> None:
+def test_resumed_at_any_measurement_it_ends_the_same(policy: Policy) -> None:
     """Killed at random moments, inside searches too, and begun again from the state of the last kept step."""
 
     def flight() -> Flight:
@@ -706,17 +707,18 @@ def test_resumed_at_any_measurement_it_ends_the_same(policy: AutoLRS) -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
-def test_the_events_of_a_flight_give_every_state_back(policy: AutoLRS) -> None:
+def test_the_events_of_a_flight_give_every_state_back(policy: Policy) -> None:
     result = simulate(policy, QUADRATIC, lr=0.1, total_steps=100)
     state = policy.init(Context(0.1, Progress(0, 100)))
     searches = set()
     for event in result.history.events:
         state = policy.tell(state, event.observation)  # type: ignore[arg-type]
         assert decode(json.loads(json.dumps(encode(state)))) == state
-        if state.search is not None:
-            searches.add((state.search.begin, len(state.search.candidates)))
-            if state.search.candidates and any(map(math.isfinite, state.search.scores)):
-                assert state.search.surrogate is not None and len(state.search.surrogate.mean) > 5
+        ended = [stage.search for stage in state.stages if stage.search is not None]
+        for search in (*ended[-1:], *([state.phase.search] if isinstance(state.phase, Searching) else [])):
+            searches.add((search.begin, len(search.candidates)))
+            if search.candidates and any(map(math.isfinite, search.scores)):
+                assert search.surrogate is not None and len(search.surrogate.mean) > 5
     assert state.stages == result.result
     tried = [len(stage.lrs) for stage in state.stages]
     assert {count for _, count in searches} >= set(range(1, max(tried) + 1)), "every trial is seen as it is added"
@@ -741,7 +743,7 @@ def test_an_open_horizon_needs_stages_in_steps() -> None:
     flight.start()
     while flight.step < 300:
         flight.kept(flight.substrate.step(flight.lr))  # type: ignore[attr-defined]
-    assert [s.steps for s in flight._state.stages] == [40, 80, 80, 80, 80]
+    assert [s.steps for s in flight.state.policy_state.stages] == [40, 80, 80, 80, 80]
 
 
 @pytest.mark.parametrize(
@@ -762,12 +764,45 @@ def test_an_open_horizon_needs_stages_in_steps() -> None:
         {"score": "best"},
         {"warmup": 1.0},
         {"warmup": -1},
-        {"warmup_lr": 0.0},
         {"final": "cosine"},
         {"overhead": 0.0},
-        {"rules": "other"},
     ],
 )
 def test_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=r"must .*got "):
         AutoLRS(**setting)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"min_lr": 0.0},
+        {"min_lr": 1.0, "max_lr": 0.1},
+        {"num_trials": 2},
+        {"stage": 0},
+        {"stage": 100, "max_stage": 50},
+        {"trial": 0.0},
+        {"kappa": math.inf},
+        {"warmup": -1},
+        {"warmup_lr": 0.0},
+    ],
+)
+def test_published_settings_out_of_range_are_refused(setting: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=r"must .*got "):
+        PublishedAutoLRS(**setting)
+
+
+def test_what_means_nothing_for_a_rule_is_no_setting_of_it() -> None:
+    for setting in ("score", "final", "overhead"):
+        with pytest.raises(TypeError, match=setting):
+            PublishedAutoLRS(**{setting: None})
+    with pytest.raises(TypeError, match="warmup_lr"):
+        AutoLRS(warmup_lr=0.1)  # type: ignore[call-arg]
+
+
+def test_the_published_setting_is_that_of_the_published_class() -> None:
+    assert AutoLRS.paper() == PublishedAutoLRS()
+    assert AutoLRS.paper(1e-3, 1.0, tau=10, max_tau=20, warmup=5, warmup_lr=0.1) == PublishedAutoLRS(
+        1e-3, 1.0, stage=10, max_stage=20, warmup=5, warmup_lr=0.1
+    )
+    assert (AutoLRS().name, AutoLRS.paper().name) == ("autolrs", "autolrs_paper")

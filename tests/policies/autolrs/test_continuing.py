@@ -8,16 +8,23 @@ from typing import Any
 import pytest
 
 from lrpilot.core.actions import Continue, Mark, Moved, Progress, Train, Trained, Trial, TrialLosses
-from lrpilot.core.policy import Context
+from lrpilot.core.policy import Context, Policy
 from lrpilot.core.stop import StopReason
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import SimulationResult, simulate
 from lrpilot.maths.forecast import forecast
 from lrpilot.maths.surrogate import fit_surrogate
-from lrpilot.policies.autolrs import search as autolrs_search
-from lrpilot.policies.autolrs.continuing import KEYS, NEAR, held_lr, kept_after
-from lrpilot.policies.autolrs.policy import AutoLRS
-from lrpilot.policies.autolrs.state import AutoLRSState, KeptTrial, LRStage, StageCode
+from lrpilot.policies.autolrs import AutoLRS, LRStage, PublishedAutoLRS, StageCode, candidates
+from lrpilot.policies.autolrs.state import (
+    KEYS,
+    NEAR,
+    AutoLRSState,
+    ContinuingTrial,
+    KeptTrial,
+    SearchBill,
+    Searching,
+    TrainingStage,
+)
 
 EXACT = NoisyQuadratic.log_spaced(10, condition=100.0, momentum=0.5)  # no noise: a Trial is the training to come
 NOISY = replace(EXACT, noise=0.1)  # diverges from lr 3 on
@@ -34,14 +41,14 @@ POLICIES = {
 @pytest.fixture(autouse=True)
 def fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fits are pure functions, and these tests ask for the same ones again and again."""
-    monkeypatch.setattr(autolrs_search, "forecast", cached_forecast)
-    monkeypatch.setattr(autolrs_search, "fit_surrogate", cached_surrogate)
+    monkeypatch.setattr(candidates, "forecast", cached_forecast)
+    monkeypatch.setattr(candidates, "fit_surrogate", cached_surrogate)
 
 
 cached_forecast, cached_surrogate = cache(forecast), cache(fit_surrogate)
 
 
-def flown(policy: AutoLRS, landscape: Any = EXACT, *, granted: bool = True, steps: int = 280) -> SimulationResult:
+def flown(policy: Policy, landscape: Any = EXACT, *, granted: bool = True, steps: int = 280) -> SimulationResult:
     return simulate(policy, landscape, lr=0.1, total_steps=steps, continue_trials=granted)
 
 
@@ -69,7 +76,7 @@ def test_without_noise_published_training_is_the_same_and_only_cheaper(steps: in
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
-def test_it_goes_on_only_from_the_lr_that_the_stage_begins_with_and_holds(policy: AutoLRS) -> None:
+def test_it_goes_on_only_from_the_lr_that_the_stage_begins_with_and_holds(policy: Policy) -> None:
     result = flown(policy, NOISY)
     lrs = result.history.lrs
     assert len(lrs) == 280
@@ -79,7 +86,7 @@ def test_it_goes_on_only_from_the_lr_that_the_stage_begins_with_and_holds(policy
             assert lrs[stage.begin : stage.begin + stage.continued] == [stage.lr] * stage.continued
             assert lrs[stage.begin + stage.continued] == stage.lr, "and the rest holds it"
             assert stage.search is not None and stage.continued == stage.search.steps
-        elif policy.published:
+        elif isinstance(policy, PublishedAutoLRS):
             raise AssertionError("every published stage does")
     assert sum(stage.steps for stage in stages(result)) == 280 - stages(result)[0].begin
 
@@ -104,7 +111,7 @@ def test_trials_that_fall_to_zero_are_never_kept() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
-def test_where_it_is_not_granted_nothing_is_kept(policy: AutoLRS) -> None:
+def test_where_it_is_not_granted_nothing_is_kept(policy: Policy) -> None:
     result = flown(policy, granted=False)
     assert {trial.keep for trial in actions(result, Trial)} == {None} and not actions(result, Continue)
     assert {stage.continued for stage in stages(result)} == {0}
@@ -114,7 +121,7 @@ def test_where_it_is_not_granted_nothing_is_kept(policy: AutoLRS) -> None:
 
 
 @pytest.mark.parametrize("policy", [PAPER, POLICIES["default_held"]], ids=["paper", "default"])
-def test_what_it_would_go_on_from_is_never_lost_and_no_third_end_is_held(policy: AutoLRS) -> None:
+def test_what_it_would_go_on_from_is_never_lost_and_no_third_end_is_held(policy: Policy) -> None:
     """Replayed from the events: what is held under each key; published, the best lr of the search so far is."""
     result, checked = flown(policy, NOISY), 0
     state: AutoLRSState = policy.init(Context(0.1, Progress(0, 280), continues=True))
@@ -131,11 +138,12 @@ def test_what_it_would_go_on_from_is_never_lost_and_no_third_end_is_held(policy:
         elif isinstance(action, Train):
             held = {}
         state = policy.tell(state, event.observation)  # type: ignore[arg-type]
-        if state.phase == "search" and state.search is not None and state.kept is not None and state.search.candidates:
-            search = state.search
-            assert held[state.kept.key] == state.kept.lr
-            if policy.published:
-                assert state.kept.lr == search.lrs[search.scores.index(min(search.scores))]
+        phase = state.phase
+        if isinstance(phase, Searching) and phase.kept is not None and phase.search.candidates:
+            search = phase.search
+            assert held[phase.kept.key] == phase.kept.lr
+            if isinstance(policy, PublishedAutoLRS):
+                assert phase.kept.lr == search.lrs[search.scores.index(min(search.scores))]
         assert len(held) <= policy.max_ends == 2
     assert checked >= 1
 
@@ -149,8 +157,10 @@ def test_a_trial_that_was_stopped_is_not_gone_on_from() -> None:
         losses = tuple(math.exp(-0.1 * i) for i in range(trial.steps)) if len(seen) == 3 else (1.0, math.nan)
         stop = None if len(seen) == 3 else StopReason.NON_FINITE
         state = PAPER.tell(state, TrialLosses(here, losses, None, stop))
-        assert (state.kept is None) == (len(seen) < 3)
-    assert PAPER.ask(state) == Continue(state.kept.key) and state.lr == seen[2]  # type: ignore[union-attr]
+        assert isinstance(state.phase, Searching | ContinuingTrial)
+        assert (state.phase.kept is None) == (len(seen) < 3)
+    assert isinstance(state.phase, ContinuingTrial)
+    assert PAPER.ask(state) == Continue(state.phase.kept.key) and state.lr == seen[2]
 
 
 def test_where_every_lr_diverges_there_is_nothing_to_go_on_from() -> None:
@@ -162,21 +172,26 @@ def test_where_every_lr_diverges_there_is_nothing_to_go_on_from() -> None:
     ("choice", "kept_lr"), [(0.1, 0.1), (0.2, 0.2), (0.14, 0.1), (0.15, 0.2), (1e-3, 0.1), (5.0, 0.2)]
 )
 def test_of_two_trials_the_one_nearer_to_the_choice_is_held(choice: float, kept_lr: float) -> None:
-    policy, here = POLICIES["default_held"], Progress(0, 280)
-    asked = replace(policy.init(Context(0.1, here, continues=True)), kept=KeptTrial(KEYS[0], 0.1))
+    here, held = Progress(0, 280), KeptTrial(KEYS[0], 0.1)
+    searching = POLICIES["default_held"].init(Context(0.1, here, continues=True)).phase
+    assert isinstance(searching, Searching)
+    searching = replace(searching, kept=held)
+    key = searching.key(here.remaining)
     seen = TrialLosses(here, (1.0, 0.9), 0.9, None)
-    kept = kept_after(policy, asked, seen, lr=0.2, choice=choice)
-    assert kept == (asked.kept if kept_lr == 0.1 else KeptTrial(KEYS[1], 0.2))
+    kept = searching.keeping(key, seen, lr=0.2, choice=choice).kept
+    assert kept == (held if kept_lr == 0.1 else KeptTrial(KEYS[1], 0.2))
     stopped = replace(seen, stop=StopReason.NON_FINITE)
-    assert kept_after(policy, asked, stopped, lr=0.2, choice=0.2) == asked.kept, "which was not held at all"
+    assert searching.keeping(key, stopped, lr=0.2, choice=0.2).kept == held, "which was not held at all"
+    assert searching.keeping(None, seen, lr=0.2, choice=0.2).kept == held, "nor was that"
 
 
 @pytest.mark.parametrize(("decades", "taken"), [(0.0, True), (0.9 * NEAR, True), (-0.9 * NEAR, True), (0.03, False)])
 def test_a_choice_beside_the_lr_that_is_held_takes_that(decades: float, taken: bool) -> None:
-    state = AutoLRSState("search", 0.1, 0, 100, None, kept=KeptTrial("a", 0.05))
+    searching = PAPER.init(Context(0.1, Progress(0, 100))).phase
+    assert isinstance(searching, Searching)
     lr = 0.05 * 10.0**decades
-    assert held_lr(state, lr) == (0.05 if taken else lr)
-    assert held_lr(replace(state, kept=None), lr) == lr
+    assert replace(searching, kept=KeptTrial("a", 0.05)).held_lr(lr) == (0.05 if taken else lr)
+    assert searching.held_lr(lr) == lr
 
 
 # ----------------------------------------------------------------- the stage
@@ -192,11 +207,12 @@ def test_the_mark_of_a_stage_is_taken_before_its_first_steps() -> None:
 
 def test_a_wreck_goes_back_to_before_the_steps_of_the_trial() -> None:
     policy = POLICIES["default_held"]
-    state = AutoLRSState("continue", 0.1, 100, 180, (1e-3, 1.0), continues=True, kept=KeptTrial("a", 0.1), spent=50.0)
+    phase = ContinuingTrial(KeptTrial("a", 0.1))
+    state = AutoLRSState(phase, 0.1, 100, 180, continues=True, interval=(1e-3, 1.0), bill=SearchBill(spent=50.0))
     state = replace(state, stages=(LRStage(100, 60, 0.1, StageCode.OK),))
     state = policy.tell(state, Moved(Progress(110, 170), "a"))
     assert policy.ask(state) == Train(policy.ask(state).shape, 50, observe_every=13)  # type: ignore[union-attr]
-    assert state.stages[-1].continued == 10 and state.spent == 40.0
+    assert state.stages[-1].continued == 10 and state.bill.spent == 40.0
     wrecked = policy.tell(state, Trained(Progress(120, 160), 10, (math.nan,), None, False, None))
     back = policy.tell(wrecked, Moved(Progress(120, 160), "a"))
     assert isinstance(train := policy.ask(back), Train) and train.steps == 40, "the stage ends where it was to end"
@@ -212,10 +228,11 @@ def test_a_trial_as_long_as_its_stage_is_all_of_it(steps: int) -> None:
 
 
 def test_the_last_stage_of_a_budget_has_what_its_trial_gives_back() -> None:
-    state = AutoLRSState("continue", 0.1, 100, 60, (1e-3, 1.0), continues=True, kept=KeptTrial("a", 0.1))
+    phase = ContinuingTrial(KeptTrial("a", 0.1))
+    state = AutoLRSState(phase, 0.1, 100, 60, continues=True, interval=(1e-3, 1.0))
     last = replace(state, stages=(LRStage(100, 60, 0.1, StageCode.OK),))
     told = PAPER.tell(last, Moved(Progress(108, 60), "a"))
-    assert told.train_steps == 60 and told.stages[-1].steps == 68
+    assert told.phase == TrainingStage(60) and told.stages[-1].steps == 68
     middle = replace(state, stages=(LRStage(100, 40, 0.1, StageCode.OK),))
     told = PAPER.tell(middle, Moved(Progress(108, 60), "a"))
-    assert told.train_steps == 32 and told.stages[-1].steps == 40
+    assert told.phase == TrainingStage(32) and told.stages[-1].steps == 40

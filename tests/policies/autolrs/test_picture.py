@@ -17,9 +17,8 @@ from lrpilot.errors import SettingError
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import SimulationResult
 from lrpilot.maths.forecast import Forecast, ForecastCode
-from lrpilot.policies.autolrs import picture
+from lrpilot.policies.autolrs import LRStage, picture
 from lrpilot.policies.autolrs.picture import plot_stage
-from lrpilot.policies.autolrs.state import LRStage
 
 QUADRATIC = NoisyQuadratic.log_spaced(10, condition=100.0, noise=0.1, momentum=0.5)
 

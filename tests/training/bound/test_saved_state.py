@@ -84,6 +84,15 @@ def test_a_rewind_is_in_place() -> None:
     assert [id(t) for t in tensors_of(live_tree(training))] == [id(t) for t in tensors_of(held)]
 
 
+def test_extra_state_goes_back_with_it() -> None:
+    generator = torch.Generator().manual_seed(1)
+    training = make_training(state={"generator": generator})
+    saved, expected = SavedState.take(training), torch.rand(2, generator=torch.Generator().manual_seed(1))
+    torch.rand(5, generator=generator)
+    saved.rewind(training)
+    assert torch.equal(torch.rand(2, generator=generator), expected)
+
+
 def wider() -> Training:
     model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 3))
     return make_training(model=model)

@@ -192,16 +192,34 @@ def test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end(monkeypatch: pyte
     substrate = LiveSubstrate(training)
     taken_step(training, substrate, make_batches()[0])
 
+    calls = 0
+
     def interrupted(*tensors: Any) -> None:
-        signal.raise_signal(signal.SIGINT)
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the first moves the weights to s = 0, the second puts them back
+            signal.raise_signal(signal.SIGINT)
         copy_all(*tensors)
 
-    with untouched(training.model, training.raw_optimizer):
-        substrate.line(Line((0.5,)))
-        monkeypatch.setattr("lrpilot.training.measure.lines.copy_all", interrupted)
-        # The first comes on the way to s = 0, the second when the weights are put back.
-        with pytest.raises(KeyboardInterrupt):
-            substrate.line(Line((0.0,)))
+    monkeypatch.setattr("lrpilot.training.measure.lines.copy_all", interrupted)
+    with untouched(training.model, training.raw_optimizer), pytest.raises(KeyboardInterrupt):
+        substrate.line(Line((0.0,)))
+
+
+def test_every_batch_has_masks_of_its_own() -> None:
+    training = make_training(model=make_model(dropout=0.5), data=make_batches(1) * 4, val=make_batches(1))
+    substrate = LiveSubstrate(training)
+    taken_step(training, substrate, make_batches()[0])
+    (one,), (other,) = substrate.line(Line((1.0,), batches=2))
+    assert one != other
+
+
+def test_both_ends_are_exact_where_the_step_was_not_finite() -> None:
+    weight = torch.ones(1)
+    endpoints = LineEndpoints([weight])
+    weight.fill_(math.inf)
+    endpoints.step_taken()
+    assert endpoints.read((0.0, 1.0), lambda: [float(weight)]) == ((1.0, math.inf),)
 
 
 def test_a_loop_that_projects_its_weights_after_the_step_finds_them_projected() -> None:

@@ -74,6 +74,21 @@ def test_a_scaler_goes_back_wherever_a_probe_raised(place: str, call: int) -> No
     step(make_batches()[1])  # torch raises here if the scaler still stands between step and update
 
 
+def test_gradients_that_the_loop_has_unscaled_stay_unscaled() -> None:
+    """A probe between ``unscale_`` and ``step`` raises, for its own step would unscale again; the loop's goes on."""
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    step = ScaledStep(model, optimizer)
+    training = make_training(model=model, optimizer=optimizer, step_fn=step, state={"scaler": step.scaler})
+    step.scaler.scale(loss_fn(model, make_batches()[0])).backward()
+    step.scaler.unscale_(optimizer)
+    expected = [p.detach() - 0.1 * p.grad for p in model.parameters() if p.grad is not None]
+    with untouched(model, optimizer), pytest.raises(RuntimeError, match="already been called"):
+        LiveSubstrate(training).trial(TRIAL)
+    step.scaler.step(optimizer)
+    torch.testing.assert_close(weights(model), expected)
+
+
 def test_a_disabled_scaler_is_no_obstacle() -> None:
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -182,6 +197,24 @@ def test_an_absent_momentum_buffer_is_absent_again() -> None:
     training = make_training()
     LiveSubstrate(training).trial(TRIAL)
     assert not training.raw_optimizer.state, "a zero momentum buffer is not an absent one"
+
+
+def test_a_tensor_that_a_step_replaced_is_the_same_object_again() -> None:
+    training = make_training()
+    loop_step(training, make_batches()[0])
+    state = training.raw_optimizer.state
+    buffers = [state[p]["momentum_buffer"] for p in training.trainable_parameters]
+    contents = [b.clone() for b in buffers]
+
+    def step_fn(batch: Any) -> Tensor:
+        for parameter in training.trainable_parameters:
+            state[parameter]["momentum_buffer"] = state[parameter]["momentum_buffer"] * 0.5
+        return loop_step(training, batch)
+
+    training.step_fn = step_fn
+    LiveSubstrate(training).trial(TRIAL)
+    assert all(state[p]["momentum_buffer"] is b for p, b in zip(training.trainable_parameters, buffers, strict=True))
+    assert same_tensors(buffers, contents)
 
 
 class ShadowWeights:

@@ -149,6 +149,18 @@ def test_sparse_and_overlapping_tensors_come_back(make: Any) -> None:
     assert torch.equal(written["t"].to_dense(), make().to_dense())
 
 
+def test_an_overlapping_tensor_that_nobody_changed() -> None:
+    live = {"t": torch.ones(1).expand(4)}
+    saved, identity = clone_tree(live), alias_tree(live)
+    assert torch.equal(write_tree(live, saved, identity)["t"], torch.ones(4))
+
+
+def test_what_came_back_from_nothing_is_not_aliased() -> None:
+    saved = {"momentum_buffer": torch.ones(2)}
+    write_tree({}, saved)["momentum_buffer"].add_(1)
+    assert saved["momentum_buffer"].tolist() == [1, 1]
+
+
 def test_tensors_of_looks_into_every_mapping() -> None:
     batch = UserDict(x=torch.ones(2), nested=UserDict(y=[torch.zeros(1)]))
     assert [t.numel() for t in tensors_of(batch)] == [2, 1]

@@ -3,8 +3,7 @@
 from typing import Any
 
 from lrpilot.fitting import FitResult
-from lrpilot.policies.autolrs.policy import AutoLRS
-from lrpilot.policies.autolrs.state import LRStage
+from lrpilot.policies.autolrs import AutoLRS, LRStage
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot_bench.methods.flying import fly_policy
 from lrpilot_bench.methods.lr_entry import lr_method

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpilot.budget import Budget
 from lrpilot.core.cost import Cost
 from lrpilot.core.policy import Policy
 from lrpilot.fitting import FitResult, fit
+from lrpilot.flight.horizon import Budget
 from lrpilot.pilot import Pilot
 from lrpilot_bench.session import Session
 

@@ -26,7 +26,7 @@ def require(module: str, package: str) -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"This method needs the package {package!r}, found none. Get it with 'pip install {package}', or all of "
-            "them with 'pip install lrpilot[peers]'."
+            "them with 'pip install lrpilot-bench[peers]'."
         ) from error
 
 

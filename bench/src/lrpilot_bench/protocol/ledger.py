@@ -207,7 +207,9 @@ def _lacking(job: Job) -> str | None:
     needed = (*get_task(job.task).packages, *get_method(job.method).packages)
     missing = [name for name in needed if not _importable(name)]
     if missing:
-        return f"It needs {', '.join(missing)}, which cannot be imported. Get it with 'pip install lrpilot[peers]'."
+        return (
+            f"It needs {', '.join(missing)}, which cannot be imported. Get it with 'pip install lrpilot-bench[peers]'."
+        )
     return None
 
 

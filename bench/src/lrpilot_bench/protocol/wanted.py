@@ -33,7 +33,7 @@ SMOKE_TASK = "digits"
 SMOKE_METHODS = ("linear", "adamw_constant", "find_decay_linear_free", "find_decay_linear", "cosine", "constant")
 SMOKE_SEEDS = (0, 1)
 
-GROUPS = ("lrpilot", "default", "peer", "finder", "schedule", "ablation")  # in the order in which they are run
+RUN_ORDER = ("lrpilot", "default", "peer", "finder", "schedule", "ablation")  # of groups of methods
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def scope(
     kinds = {one.kind for task in tasks().values() for one in task.families}
     if family is not None and family not in kinds:
         raise unknown_name("An optimizer family", family, kinds)
-    chosen_methods.sort(key=lambda method: (GROUPS.index(method.group), not method.equal_compute))
+    chosen_methods.sort(key=lambda method: (RUN_ORDER.index(method.group), not method.equal_compute))
     return Scope(
         _once(chosen_tasks),
         _once(chosen_methods),

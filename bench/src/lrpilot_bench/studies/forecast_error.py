@@ -25,7 +25,7 @@ from lrpilot.core.codec import record
 from lrpilot.core.shape import constant
 from lrpilot.maths.forecast import Forecast, forecast
 from lrpilot.training.measure.substrate import LiveSubstrate
-from lrpilot_bench.run.sweep import Settings, sweep
+from lrpilot_bench.run.measurements import Settings, measure_missing
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import RECORDS
@@ -122,7 +122,7 @@ class Recorder:
 
 def record_all() -> list[Record]:
     """Every Trial that has no record yet; all records."""
-    return sweep(TRIALS, jobs(), Recorder(), say=lambda text: print(text, flush=True))
+    return measure_missing(TRIALS, jobs(), Recorder(), say=lambda text: print(text, flush=True))
 
 
 # --------------------------------------------------------------------------- judging

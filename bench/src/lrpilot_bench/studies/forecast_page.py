@@ -135,7 +135,7 @@ def agreement_rows(record: Record) -> Iterable[Row]:
 def difference(entry: Record, kind: Any, theirs: Record) -> float:
     """Relative difference of our published form from theirs."""
     ours = forecast(entry["losses"], horizon=entry["horizon"], form="paper", series=kind)
-    return abs(ours.value / theirs["value"] - 1)
+    return abs(ours.value / float(theirs["value"]) - 1)
 
 
 def failure_rows(record: Record) -> Iterable[Row]:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from lrpilot_bench.analysis.compare import Headline, all_rows, headlines
 from lrpilot_bench.analysis.runs import Bench, Run
 from lrpilot_bench.stats.aggregates import geometric_mean
-from lrpilot_bench.studies.markdown import table
+from lrpilot_bench.studies.markdown import Row
 
-Row = tuple[str, ...]
 MISSING = "not run"
-HEADER = ("method", "claimed", "measured here", "why they differ")
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def measured(facts: Facts | None) -> str:
     return f"loss {line.finished_regret:.2f} × the oracle's on {facts.tasks} tasks{worst}{compute}{failed}"
 
 
-def rows(judged: Bench) -> Iterator[Row]:
+def claim_rows(judged: Bench) -> Iterator[Row]:
     """A row for each setting of both methods."""
     lines = headlines(all_rows(judged))
     for method, title, claimed, why in (
@@ -147,14 +145,3 @@ def default_factors(facts: Facts) -> str:
         f"It keeps {facts.kept:.0%} of the steps and takes wrecks back, but looks one step ahead and does not know the "
         f"end: {fell(facts)}, and the last lrs of a task's seeds differ {facts.seeds_differ:.1f}-fold (geometric mean)"
     )
-
-
-def claims(judged: Bench) -> str:
-    """The section."""
-    return f"""## Claimed, measured here, and why they differ
-
-The tasks of the comparison ([benchmark.md](benchmark.md)), seed lr 0.1 (SGD) or 1e-3, from their records alone.
-"× the oracle's": final validation loss ÷ that of the best of 33 swept points, geometric mean over tasks, over the seeds
-that finished.
-
-{table(HEADER, rows(judged))}"""

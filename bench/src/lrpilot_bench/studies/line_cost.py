@@ -73,7 +73,9 @@ SUBJECTS = {
 }
 
 
-def make_training(subject: Subject, make_optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW) -> Training:
+def make_training(
+    subject: Subject, make_optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.AdamW
+) -> Training:
     """The subject in the middle of its training: the optimizer's state exists."""
     torch.manual_seed(0)
     model, batches = subject.make_model(), [subject.make_batch() for _ in range(BATCHES)]
@@ -250,9 +252,9 @@ def flown_bytes(subject: Subject, kind: str, policy: WeightedFactors) -> int:
             pilot.step(training.step(batches[0]))
 
     pilot.start()
-    fly(policy.window)  # the first decision, which proves besides that the step is linear
+    fly(int(policy.window))  # the first decision, which proves besides that the step is linear
     with watched(training) as readings:
-        fly(policy.window)
+        fly(int(policy.window))
     return max(readings) - before - line_data(batches)
 
 
@@ -267,6 +269,7 @@ def copied_bytes(subject: Subject, candidates: Sequence[float]) -> int:
     with torch.no_grad():
         for model, factor in zip(copies, candidates, strict=True):
             for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                assert gradient is not None  # the training has taken steps
                 parameter.sub_(gradient, alpha=factor * lr)
             class_loss(model(batch[0]), batch[1])
             readings.append(live_bytes())
@@ -275,10 +278,16 @@ def copied_bytes(subject: Subject, candidates: Sequence[float]) -> int:
 
 def factors_bytes(subject: Subject, count: int) -> dict[str, Any]:
     """One number of factors, all ways to read them; on batches of two samples, for their size drops out."""
-    subject = replace(subject, make_batch=lambda made=subject.make_batch: tuple(part[:2].clone() for part in made()))
+    whole = subject.make_batch
+
+    def two_samples() -> tuple[Tensor, Tensor]:
+        inputs, targets = whole()
+        return inputs[:2].clone(), targets[:2].clone()
+
+    subject = replace(subject, make_batch=two_samples)
     published, ours = WeightedFactors.paper(count, window=2), WeightedFactors(count, window=2)
     one = size_of(make_training(subject).trainable_parameters)
-    row = {
+    row: dict[str, Any] = {
         "model": subject.title, "factors": count, "one_copy_bytes": one,
         "copies": copied_bytes(subject, published.factors), "published": flown_bytes(subject, "sgd", published),
         "default sgd": flown_bytes(subject, "sgd", ours), "default adamw": flown_bytes(subject, "adamw", ours),
@@ -309,7 +318,7 @@ def overhead(task_name: str, kind: str, tuner: LRTuner | PublishedLRTuner, steps
     result = fit(session.training(session.optimizer(lr)), tuner, total_steps=steps, progress=False)
     training, events = 3.0 * result.steps, result.history.events
     counted = session.counter.tally.forward_equivalents(task.batch_size) - training
-    row = {
+    row: dict[str, Any] = {
         "task": task_name, "family": kind, "policy": tuner.name, "lr": lr, "steps": result.steps,
         "forward_equivalents": result.cost.forward_equivalents, "counted": counted, "training": training,
         "share": counted / training, "lines": result.cost.lines,

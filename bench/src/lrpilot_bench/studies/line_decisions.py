@@ -24,7 +24,7 @@ from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import CheckingPrediction, LRTunerState, ReadingLine, SuperbatchLevel
 from lrpilot.training.measure.substrate import LiveSubstrate
-from lrpilot_bench.run.sweep import Settings, sweep
+from lrpilot_bench.run.measurements import Settings, measure_missing
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import Record
 from lrpilot_bench.studies.checkout import RECORDS
@@ -175,7 +175,7 @@ def record_training(job: Settings) -> Record:
     lr = job["lr_share"] * family.oracle_lrs[len(family.oracle_lrs) // 2]
     session = Session(task, family, seed=0, steps=job["steps"])
     recorder, every = Recorder(session, lr), job["steps"] // job["points"]
-    lines = []
+    lines: list[Record] = []
     for step, batch in enumerate(session.batches(), start=1):
         if step % every:
             recorder.training.step(batch)
@@ -193,7 +193,7 @@ def record_all() -> list[Record]:
         for task, family in TASKS
         for share in SHARES
     ]
-    return sweep(DECISIONS, jobs, record_training, say=lambda text: print(text, flush=True))
+    return measure_missing(DECISIONS, jobs, record_training, say=lambda text: print(text, flush=True))
 
 
 # --------------------------------------------------------------------------- counting

@@ -8,7 +8,7 @@ from pathlib import Path
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.oracle import oracle
 from lrpilot_bench.analysis.runs import Bench, Run, load
-from lrpilot_bench.methods.lr_tuner import HELD
+from lrpilot_bench.methods.lr_tuner import HELD, STEP_FACTORS
 from lrpilot_bench.methods.schedules import UNWARMED
 from lrpilot_bench.methods.weighted_factors import BATCHES, NUM_FACTORS
 from lrpilot_bench.protocol.experiments import (
@@ -22,7 +22,6 @@ from lrpilot_bench.protocol.experiments import (
     SEED_LRS,
     START_LR,
     STEP_FACTOR_TASKS,
-    STEP_FACTORS,
     TUNER_FAMILIES,
     TUNER_METHODS,
     TUNER_TASK,
@@ -32,15 +31,13 @@ from lrpilot_bench.protocol.jobs import run_of
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.store.records import read_records
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
-from lrpilot_bench.studies.line_claims import claims
-from lrpilot_bench.studies.markdown import table
+from lrpilot_bench.studies.line_claims import claim_rows
+from lrpilot_bench.studies.markdown import Row, render
 
 PAGE = DOCS / "line-experiments.md"
-Row = tuple[str, ...]
 MISSING = "not run"
 # The default's end was chosen while looking at these seeds of the ablation's tasks; beside it the best peers.
 CHOSEN_SEEDS, FRESH_SEEDS = (0, 1, 2), (3, 4)
-FRESH_HEADER = ("method", "these tasks, seeds 0 to 2", "seeds 3 and 4", "other tasks, seeds 0 to 2", "seeds 3 and 4")
 FRESH_METHODS = ("lr_tuner", "prodigy_cosine", "schedule_free")
 
 OPTIMIZERS = {"sgd": "momentum 0.9", "plain_sgd": "SGD", "adam": "Adam"}
@@ -159,13 +156,11 @@ def held_rows(bench: Bench) -> Iterator[Row]:
         yield f"{part:.0%}", *cells(runs), str(PUBLISHED_HELD[part] or "")
 
 
-def held_alike(bench: Bench) -> str:
-    """Which of these are the same trainings, bit for bit; nothing where none are."""
+def held_alike(bench: Bench) -> list[tuple[float, float]]:
+    """Which neighbours of these are the same trainings, bit for bit."""
     held = {part: bench.runs(TUNER_TASK, f"lr_tuner_held_{round(100 * part)}", family="sgd") for part in HELD}
     ends = {part: {seed: run.record["weights"] for seed, run in runs.items()} for part, runs in held.items()}
-    alike = [(a, b) for a, b in pairwise(HELD) if ends[a] and ends[a] == ends[b]]
-    words = "; ".join(f"{a:.0%} and {b:.0%}" for a, b in alike)
-    return f"\nThe same trainings, bit for bit: {words}. The lr was not saturated before.\n" if alike else ""
+    return [(a, b) for a, b in pairwise(HELD) if ends[a] and ends[a] == ends[b]]
 
 
 def seed_lr_rows(bench: Bench) -> Iterator[Row]:
@@ -259,82 +254,28 @@ def starts(bench: Bench, task: str, methods: Iterable[str], lrs: tuple[float, fl
 
 def page(tuner: Bench, factors: Bench, judged: Bench) -> str:
     """The whole page."""
-    measures = (*MEASURES, "published")
-    return f"""# Experiments of the methods on a Line
-
-Written by `make docs` from `lr_tuner.jsonl`, `weighted_factors.jsonl` and `bench.jsonl` of `bench/records/`; do
-not edit. What the methods are: [line-methods.md](line-methods.md). How they do against everything else, at equal total
-compute: [benchmark.md](benchmark.md). ± is the standard deviation over seeds. "Training loss" is the mean over the last
-twentieth of the steps. Compute is everything, probes included, ÷ a plain run: above 1 the probes came on top,
-as in the papers.
-
-## LRTuner: the papers' Fashion-MNIST experiment
-
-Their 4-layer net (431,080 parameters), batch 64; fixed lr 0.1 (SGD, momentum) or 1e-3 (Adam) against the tuner from the
-same seed lr. Here: 12,000 images, 15 epochs. Published (AutoLR, Table 14; training loss; accuracy): 60,000 images, 50
-epochs, 7 runs.
-
-{table(("optimizer", "lr", *measures), optimizer_rows(tuner))}
-
-At the papers' size (59,000 images, 50 epochs), one seed:
-
-{table(("optimizer", "lr", *measures), full_rows(tuner))}
-
-The papers do not say how much momentum. The example that they took the net from had 0.5 as its default, and with that
-their numbers come out. With 0.9, which all else here is trained with, lr 0.1 is at the edge of what this net survives.
-Where a network dies in the first window of LRTuner's default, nothing had been gained that could be seen to be lost:
-it is not taken back.
-
-### Explore, with the lr held
-
-The seed lr held for a part of the training, then exploit as published (momentum 0.9). Published: AutoLR, Table 2,
-ResNet-18 on CIFAR-10.
-
-{table(("explore", *measures), held_rows(tuner))}
-{held_alike(tuner)}
-### The seed lr
-
-As published, momentum 0.9. Published: AutoLR, Table 12, ResNet-18 on CIFAR-10.
-
-{table(("seed lr", *measures), seed_lr_rows(tuner))}
-
-### Beyond the minimiser, and the other end
-
-Validation loss of the default that aims at σ times the minimiser of the line, at equal total compute; and of the one
-that does not go straight to zero after explore, but lowers the lr at saturation.
-
-{table(("σ", *STEP_FACTOR_TASKS), step_factor_rows(tuner, judged))}
-
-The straight end was chosen while looking at seeds 0 to 2 of these three tasks. Loss ÷ the oracle's
-([benchmark.md](benchmark.md)) there, and on what was not looked at; beside it two peers:
-
-{table(FRESH_HEADER, fresh_rows(judged))}
-
-## Loss-weighted factors: the shape of the paper's Table 1
-
-A conv net with BatchNorm on 12,000 Fashion-MNIST images, plain SGD, batch 32, 15 epochs, every start at
-lr {START_LR:g}, at equal total compute. Published: ResNet-18 on CIFAR-10, 100 epochs (accuracy).
-
-{table(("lr", *measures), schedule_rows(factors))}
-
-### Factors and scoring batches
-
-{table(("setting", "varied", *MEASURES), varied_rows(factors))}
-
-### A start 200 times too large
-
-From lr {FAR_LR:g}; beside it the test accuracy from lr {START_LR:g}. The paper names this as where its method fails.
-Here, with BatchNorm, it does not: such a net outlives a constant lr of {FAR_LR:g} too.
-
-{table(("lr", "accuracy from a good start, %", *MEASURES), far_rows(factors))}
-
-What such a start kills is a net without normalisation (SGD with momentum, 1,000 steps). From lr {DEADLY_LRS[1]:g};
-beside it the test accuracy from lr {DEADLY_LRS[0]:g}:
-
-{table(("lr", "accuracy from a good start, %", *MEASURES), starts(factors, DEADLY_TASK, DEADLY_METHODS, DEADLY_LRS))}
-
-{claims(judged)}
-"""
+    return render(
+        "line-experiments",
+        {
+            "measures": MEASURES,
+            "optimizers": optimizer_rows(tuner),
+            "full": full_rows(tuner),
+            "held": held_rows(tuner),
+            "alike": held_alike(tuner),
+            "seed_lrs": seed_lr_rows(tuner),
+            "step_factor_tasks": STEP_FACTOR_TASKS,
+            "step_factors": step_factor_rows(tuner, judged),
+            "fresh": fresh_rows(judged),
+            "start_lr": START_LR,
+            "schedules": schedule_rows(factors),
+            "varied": varied_rows(factors),
+            "far_lr": FAR_LR,
+            "far": far_rows(factors),
+            "deadly_lrs": DEADLY_LRS,
+            "deadly": starts(factors, DEADLY_TASK, DEADLY_METHODS, DEADLY_LRS),
+            "claims": claim_rows(judged),
+        },
+    )
 
 
 def main() -> None:

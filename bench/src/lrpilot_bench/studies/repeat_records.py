@@ -7,7 +7,7 @@ Which runs is a fixed rule: every task in turn gives the cheapest run of a metho
 has none, of one that it has not given itself; of those that finished, trained, and took no longer than a limit.
 
 Weights can only be the same on a machine like the one that they were recorded on: the same torch, and a processor for
-which it picks the same kernels. On another kind of processor two versions of the code are compared with each other:
+which it taken the same kernels. On another kind of processor two versions of the code are compared with each other:
 the earlier one makes the runs with ``--out FILE``, and the later one is given that FILE.
 
 Ends with status 1 where a run differs or could not be made, or where a committed record is not current.
@@ -47,15 +47,15 @@ def chosen(records: Iterable[Record], many: int, *, longest: float = LONGEST) ->
     for one in sorted(records, key=lambda one: (one["seconds"], one["run"])):
         if one["status"] == FINISHED and one["kept_steps"] > 0 and one["seconds"] <= longest:
             left.setdefault(one["task"], []).append(one)
-    picks: list[Record] = []
-    while len(picks) < many and any(left.values()):
+    taken: list[Record] = []
+    while len(taken) < many and any(left.values()):
         for task in sorted(left):
-            if left[task] and len(picks) < many:
-                seen = {pick["method"] for pick in picks}
+            if left[task] and len(taken) < many:
+                seen = {one["method"] for one in taken}
                 fresh = next((one for one in left[task] if one["method"] not in seen), left[task][0])
-                picks.append(fresh)
+                taken.append(fresh)
                 left[task] = [one for one in left[task] if one["method"] != fresh["method"]]
-    return picks
+    return taken
 
 
 @record
@@ -135,17 +135,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="runs at a time (default 1)")
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[RECORDS / name for name in FILES])
     options = parser.parse_args(arguments)
-    records = [one for path in options.files for one in read_runs(path).values()]
+    records = [one for path in options.files for one in map(dict, read_runs(path).values())]
     current = [one for one in records if is_current(one)]
     print(f"{len(current)} of {len(records)} committed records are current")
-    picks = chosen(current, options.many, longest=options.longest)
+    taken = chosen(current, options.many, longest=options.longest)
     if options.list:
-        took = duration(sum(one["seconds"] for one in picks))
-        print(f"{len(picks)} of them, which took {took}:\n{HEADER}", *map(row, picks), sep="\n")
+        took = duration(sum(one["seconds"] for one in taken))
+        print(f"{len(taken)} of them, which took {took}:\n{HEADER}", *map(row, taken), sep="\n")
         return int(len(current) < len(records))
     pool = ProcessPool(options.processes, partial(attempt, device="cpu"))
     try:
-        repeats = list(repeat(picks, pool, out=options.out))
+        repeats = list(repeat(taken, pool, out=options.out))
     finally:
         pool.close()
     print(HEADER, *(f"{row(one.committed)}  {one.verdict}" for one in repeats), sep="\n")

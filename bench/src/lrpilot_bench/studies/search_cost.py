@@ -29,7 +29,7 @@ from lrpilot.core.actions import Trial, TrialLosses
 from lrpilot.core.history import Event
 from lrpilot.maths.forecast import forecast
 from lrpilot.maths.surrogate import fit_surrogate
-from lrpilot.policies.autolrs import search as autolrs_search
+from lrpilot.policies.autolrs import PublishedAutoLRS, candidates
 from lrpilot.training import Training
 from lrpilot_bench.data.splits import Batch
 from lrpilot_bench.session import Session
@@ -134,8 +134,9 @@ def timed_parts() -> Iterator[dict[str, Time]]:
 
     with (
         mock.patch.object(AutoLRS, "tell", timed("decisions", AutoLRS.tell)),
-        mock.patch.object(autolrs_search, "fit_surrogate", timed("surrogate", autolrs_search.fit_surrogate)),
-        mock.patch.object(autolrs_search, "forecast", timed("forecast", autolrs_search.forecast)),
+        mock.patch.object(PublishedAutoLRS, "tell", timed("decisions", PublishedAutoLRS.tell)),
+        mock.patch.object(candidates, "fit_surrogate", timed("surrogate", candidates.fit_surrogate)),
+        mock.patch.object(candidates, "forecast", timed("forecast", candidates.forecast)),
     ):
         yield parts
 

@@ -56,7 +56,7 @@ def random_curve(rng: np.random.Generator, kind: str) -> tuple[float, Curve]:
     if kind == "parabola":
         right = left
 
-    def raw(x: np.ndarray) -> np.ndarray:
+    def raw(x: Any) -> Any:
         u = x - best
         v = u / (left + (right - left) / (1 + np.exp(-u / 0.3)))
         if kind == "well":

@@ -9,17 +9,16 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from lrpilot.policies.autolrs.policy import AutoLRS
+from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot_bench.analysis.compare import all_rows, headlines
 from lrpilot_bench.analysis.runs import Bench
 from lrpilot_bench.methods.autolrs import TAU
 from lrpilot_bench.stats.aggregates import geometric_mean
-from lrpilot_bench.studies.line_claims import HEADER, MISSING, Facts, fell, gather, measured
-from lrpilot_bench.studies.markdown import table
+from lrpilot_bench.studies.line_claims import MISSING, Facts, fell, gather, measured
+from lrpilot_bench.studies.markdown import Row
 from lrpilot_bench.studies.time_to_loss import Speedup, speedup
 
-Row = tuple[str, ...]
 CYCLIC = ("clr", "sgdr")  # at their default lr: the slides' baselines, without their tuning
 NEAR = 1.02  # × the oracle's loss: nothing to explain (the protocol's target)
 LINEAR_TENTH = 0.9  # a linear decay is below a tenth of its peak after this share of the steps
@@ -165,7 +164,7 @@ OURS = "ours: at most 1.3 × the compute of its steps, at no higher loss than th
 BEAM_CLAIM = "a better test accuracy than decaying schedules under certain conditions, MLPs (abstract)"
 
 
-def rows(judged: Bench) -> Iterator[Row]:
+def claim_rows(judged: Bench) -> Iterator[Row]:
     """A row for each setting."""
     for method, title, claimed, reasons in (
         ("autolrs_paper_free", "AutoLRS, as published, probes free", STEPS_CLAIM, published_free),
@@ -180,15 +179,3 @@ def rows(judged: Bench) -> Iterator[Row]:
         cost = f"{found.overhead:.2f} × the compute of its steps"
         words = [measured(found.facts), cost, sooner_words(found)]
         yield title, claimed, "; ".join(word for word in words if word), why(found, reasons)
-
-
-def claims(judged: Bench) -> str:
-    """The section."""
-    return f"""## Claimed, measured here, and why they differ
-
-The tasks of the comparison ([benchmark.md](benchmark.md)), start lr 0.1 (SGD) or 1e-3, from their records alone.
-"× the oracle's": final validation loss ÷ that of the best of 33 swept points, geometric mean over tasks, over the seeds
-that finished. Steps to the final loss of CLR and SGDR: kept steps, search not counted, geometric mean over tasks, of
-the runs that came to it alone, which are the better ones.
-
-{table(HEADER, rows(judged))}"""

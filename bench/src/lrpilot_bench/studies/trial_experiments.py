@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from lrpilot_bench.analysis.runs import Bench, Run
 from lrpilot_bench.methods.autolrs import ABLATED, MAX_TAU, TAU, WIDTH
@@ -12,13 +13,12 @@ from lrpilot_bench.protocol.experiments import AUTOLRS_HORIZON, AUTOLRS_TASKS, T
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
 from lrpilot_bench.studies.line_experiments import MISSING, counted, percent, read, three
-from lrpilot_bench.studies.markdown import table, verdict
+from lrpilot_bench.studies.markdown import Row, render, verdict
 from lrpilot_bench.studies.time_to_loss import in_words, speedup
-from lrpilot_bench.studies.trial_claims import claims
+from lrpilot_bench.studies.trial_claims import claim_rows
 from lrpilot_bench.tasks.registry import get_task
 
 PAGE = DOCS / "trial-experiments.md"
-Row = tuple[str, ...]
 Runs = Mapping[int, Run]
 
 OURS, PAID, FREE = "autolrs", "autolrs_paper", "autolrs_paper_free"
@@ -166,17 +166,15 @@ def speed_rows(bench: Bench, task: str, kind: str) -> Iterator[Row]:
         )
 
 
-def training_section(bench: Bench, task: str, kind: str) -> str:
+def training_numbers(bench: Bench, task: str, kind: str) -> dict[str, Any]:
     """One training: losses, then how soon."""
     best = best_schedule(schedules(bench, task, kind))
-    which = "the best schedule" if best is None else f"the best schedule, here {NAMES[best]}"
-    return f"""### {GROUP_NAMES[task, kind]}
-
-{table(MEASURES, loss_rows(bench, task, kind))}
-
-To the final validation loss of {which}: what that run spent to come to it ÷ what this one did.
-
-{table(("lr", *SPEEDS), speed_rows(bench, task, kind))}"""
+    return {
+        "title": GROUP_NAMES[task, kind],
+        "losses": loss_rows(bench, task, kind),
+        "which": "the best schedule" if best is None else f"the best schedule, here {NAMES[best]}",
+        "speeds": speed_rows(bench, task, kind),
+    }
 
 
 # -------------------------------------------------------- the aim, and scores
@@ -234,63 +232,28 @@ def score_rows(bench: Bench) -> Iterator[Row]:
 
 def page(bench: Bench, judged: Bench) -> str:
     """The whole page."""
-    trainings = "\n\n".join(training_section(bench, task, kind) for task, kind in AUTOLRS_TASKS)
-    shorts = tuple(SHORT_NAMES.values())
     steps = AUTOLRS_HORIZON * get_task(AUTOLRS_TASKS[0][0]).steps
-    first = 0.1 * TAU * steps
-    aims = (
-        "training",
-        "published ÷ its steps",
-        "default ÷ its steps",
-        "÷ published",
-        "÷ published, free",
-        "÷ best schedule",
+    return render(
+        "trial-experiments",
+        {
+            "horizon": AUTOLRS_HORIZON,
+            "steps": steps,
+            "tau": TAU,
+            "max_tau": MAX_TAU,
+            "first": 0.1 * TAU * steps,
+            "tuned": [NAMES[method] for method in TUNED],
+            "width": WIDTH,
+            "sweeps": sweep_rows(bench),
+            "measures": MEASURES,
+            "speeds": SPEEDS,
+            "trainings": [training_numbers(bench, task, kind) for task, kind in AUTOLRS_TASKS],
+            "aimed_overhead": OVERHEAD_AIM - 1,
+            "aims": aim_rows(bench),
+            "shorts": list(SHORT_NAMES.values()),
+            "scores": score_rows(bench),
+            "claims": claim_rows(judged),
+        },
     )
-    return f"""# Experiments of the methods on Trials
-
-Written by `make docs` from `autolrs.jsonl` and `bench.jsonl` of `bench/records/`; do not edit. What the methods
-are: [trial-methods.md](trial-methods.md). How they do against everything else: [benchmark.md](benchmark.md). ± is the
-standard deviation over seeds.
-
-## AutoLRS end to end
-
-Trainings {AUTOLRS_HORIZON:g} times as long as in the comparison, {steps:,.0f} steps each, so that the first stage of
-the published setting ({TAU:.1%} of the training; the longest: {MAX_TAU:.0%}) has Trials of {first:.0f} steps. Compute
-is everything, probes included. "Probes free" is the accounting of the slides: as many steps as a plain run, and the
-search on top. "÷ its own steps": compute ÷ that of the steps that were kept; 2 where the search takes as many.
-
-The schedules are tuned: lrs half a decade apart on seed 0, from the middle of the oracle's grid on until the best lies
-inside, and the best on every seed. What that cost is counted nowhere. Each has 5 % warmup and is otherwise as it comes
-(CLR: 4 cycles; SGDR: 3, each twice as long as the last). AutoLRS is not tuned: its default starts at lr 0.1 (SGD) or
-1e-3 (AdamW), and the published setting searches the {WIDTH:g}-fold below it, as in its authors' example.
-
-{table(("training", *(NAMES[method] for method in TUNED), "interval of the published setting"), sweep_rows(bench))}
-
-How soon a loss is reached is read from the recorded curves: the first of about twenty points of a run at or below it,
-seed by seed against the schedule's run of the same seed; geometric mean over the seeds that reached it. "Steps" leaves
-the search out, as the slides do, which claim 1.22 (ResNet-50), 1.43 (Transformer) and 1.5 (BERT) times fewer than
-hand-tuned schedules; "total compute" counts it. Above 1 is sooner. A schedule that falls to zero at its end reaches its
-final loss there, and a training at a constant lr only if it comes as low with all of its noise.
-
-{trainings}
-
-### The default's aim
-
-A search of at most {OVERHEAD_AIM - 1:.0%} of its steps, and at equal total compute no higher a loss than the published
-setting. Ratios of final validation losses over equal seeds, geometric means: the default's ÷ the other's. "Free": the
-published setting with as many steps as a plain run, at twice the total compute of the default.
-
-{table((*aims, "aim"), aim_rows(bench))}
-
-### Scores
-
-The default with its Trials scored by the forecast from a constant lr ("raw"), after a fall to zero inside the Trial
-("annealed"), and on averaged weights. Final validation loss; ÷ the default's over equal seeds and all trainings.
-
-{table(("score", *shorts, "÷ default"), score_rows(bench))}
-
-{claims(judged)}
-"""
 
 
 def main() -> None:

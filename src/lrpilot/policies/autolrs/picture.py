@@ -13,7 +13,7 @@ from lrpilot.core.history import History
 from lrpilot.errors import SettingError
 from lrpilot.maths.forecast import Forecast
 from lrpilot.pictures.style import CHOSEN, DATA, FAINT, INK, QUIET, dress
-from lrpilot.policies.autolrs.state import LRCandidate, LRSearch, LRStage
+from lrpilot.policies.autolrs.stage import LRCandidate, LRSearch, LRStage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,192 +1,202 @@
-"""What AutoLRS remembers between two calls: plain data."""
+"""What AutoLRS remembers between two calls: a record for each phase of a flight, and one of what outlives them."""
 
 import math
-from enum import Enum
-from typing import Literal
+from dataclasses import replace
 
-from lrpilot.core.codec import coded_enum, record
-from lrpilot.core.trials import Tried
-from lrpilot.maths.forecast import Forecast
-from lrpilot.maths.surrogate import Surrogate
+from lrpilot.core.actions import Done, HeldOut, Observation, TrialLosses
+from lrpilot.core.codec import record
+from lrpilot.found import FoundLR
+from lrpilot.policies.autolrs.stage import LRCandidate, LRSearch, LRStage
 from lrpilot.policies.finders.step_sampling import StepSampling, StepSamplingState
-from lrpilot.policies.guard import Blame, Health
+from lrpilot.policies.guard import Guard, Health
 
-# What is asked for now, or being done:
-#   find     the interval, by step sampling
-#   warmup   a straight ramp before the first search (published)
-#   level    the held-out loss before the first search (default)
-#   search   a Trial of one candidate
-#   mark     remember where the stage begins
-#   continue go on from the Trial of the lr that was chosen
-#   train    the stage
-#   rewind   back to where it began
-#   done     no step is left
-Phase = Literal["find", "warmup", "level", "search", "mark", "continue", "train", "rewind", "done"]
+# Where Trials may be continued, the one that the stage would go on from is held under one key, and the next is flown
+# under the other.
+KEYS = ("one trial", "the other")
+# A choice so near to the lr of the Trial that is held, in decades, takes that lr: no Trial tells the two apart.
+NEAR = 0.02
 
-
-@coded_enum
-class StageCode(Enum):
-    """How the lr of a stage came about: the value is the sentence."""
-
-    OK = "The lr with the lowest expected loss was taken."
-    AT_LOWER_EDGE = "The best lr is the smallest one allowed. Lower min_lr: a smaller one may be better still."
-    AT_UPPER_EDGE = "The best lr is the largest one allowed. Raise max_lr: a larger one may be better still."
-    UNBRACKETED = (
-        "The best lr was the largest one tried: half a decade less was taken. Allow more overhead, or give an interval."
-    )
-    FLAT = (
-        "The lrs tried differ by no more than the loss scatters: the present lr was kept, as far as the interval "
-        "allows. Try longer trials."
-    )
-    ALL_DIVERGED = "Every lr that was tried diverged: a smaller one than all of them was taken. Lower min_lr."
-    NO_NUMBER = (
-        "The loss was no number in the same step at every lr that was tried: the present lr was kept. Look for such "
-        "values in the data and the model."
-    )
-    NOT_SEARCHED = (
-        "A search could not be paid for, out of the overhead or out of what is left: the present lr was kept, as far "
-        "as the interval allows."
-    )
-    LOST = "The training diverged, and the published rules know no way back: the lr was kept."
+# --------------------------------------------------------------------- phases
 
 
 @record
-class LRCandidate:
-    """One lr that was tried.
+class FindingInterval:
+    """Step sampling (``finder``) looks for the interval; ``found`` is its own state."""
 
-    Attributes:
-        tried: its Trial; ``tried.loss`` is the score: the loss expected of the lr. inf where it diverged.
-        lower: of the score's interval; equal to the score where that was measured and not forecast.
-        upper: likewise.
-        forecast: of the losses that count; it counts readings where those are held-out. None where none was made.
-        end: training loss at the end of the Trial: median of its last quarter; inf where it diverged.
-        no_number_at: step of the Trial at which a loss was no number, past the last for the held-out loss; None where
-            all were.
-    """
+    finder: StepSampling
+    found: StepSamplingState
 
-    tried: Tried
-    lower: float
-    upper: float
-    forecast: Forecast | None = None
-    end: float = math.inf
-    no_number_at: int | None = None
-
-    @property
-    def lr(self) -> float:
-        """Natural units."""
-        return self.tried.lr
-
-    @property
-    def score(self) -> float:
-        """The loss expected of the lr; inf where it diverged."""
-        return self.tried.loss
+    def after(self, observation: Observation) -> "FindingInterval | FoundLR":
+        """With one more of its measurements; what it has found where it is done."""
+        found = self.finder.tell(self.found, observation)
+        action = self.finder.ask(found)
+        if not isinstance(action, Done):
+            return replace(self, found=found)
+        result: FoundLR = action.result
+        return result
 
 
 @record
-class LRSearch:
-    """The search before a stage, whole; the first of a training may be two, of short Trials and of longer ones.
+class WarmingUp:
+    """A straight ramp of so many steps before the first search (published)."""
 
-    Attributes:
-        begin: kept steps taken when it began.
-        steps: τ', of a Trial.
-        horizon: τ, of the stage that is searched for.
-        most: k, the most lrs to try.
-        min_lr: lower end of the interval, natural units.
-        max_lr: upper end.
-        validating: whether held-out losses count (published: from some stage on).
-        queue: lrs to try next, in this order, before the surrogate chooses.
-        candidates: the lrs tried, in their order.
-        surrogate: fitted to all of them; None before the first that did not diverge.
-        spent: what the search has cost so far, in steps.
-        scouting: whether a search of longer Trials may follow, about the lr that this one finds.
-        first: batch that its Trials begin with: those before gave no number.
-        again: lr that is tried again since then; None for none.
-    """
-
-    begin: int
     steps: int
-    horizon: int
-    most: int
-    min_lr: float
-    max_lr: float
-    validating: bool
-    queue: tuple[float, ...]
-    candidates: tuple[LRCandidate, ...] = ()
-    surrogate: Surrogate | None = None
-    spent: float = 0.0
-    scouting: bool = False
-    first: int = 0
-    again: float | None = None
-
-    @property
-    def lrs(self) -> tuple[float, ...]:
-        """Tried, in their order."""
-        return tuple(one.lr for one in self.candidates)
-
-    @property
-    def scores(self) -> tuple[float, ...]:
-        """Of each; inf where it diverged."""
-        return tuple(one.score for one in self.candidates)
 
 
 @record
-class LRStage:
-    """A stage, and how its lr was found.
-
-    Attributes:
-        begin: kept steps taken when it began.
-        steps: kept steps planned.
-        lr: it begins with, natural units; where the stage was taken back, the lower one that it went on with.
-        code: how it was chosen.
-        decays: whether it goes to zero.
-        search: that decided; None where there was none.
-        scouts: a search of shorter Trials before it; None where there was none.
-        rewinds: how often the stage was taken back since its lr wrecked the training.
-        continued: of its steps, those of the Trial that it goes on from; 0 where it was trained from its beginning.
-    """
-
-    begin: int
-    steps: int
-    lr: float
-    code: StageCode
-    decays: bool = False
-    search: LRSearch | None = None
-    scouts: LRSearch | None = None
-    rewinds: int = 0
-    continued: int = 0
-
-    @property
-    def lrs(self) -> tuple[float, ...]:
-        """Tried by the search that decided, in their order; empty where there was none."""
-        return () if self.search is None else self.search.lrs
-
-    @property
-    def scores(self) -> tuple[float, ...]:
-        """Of each; inf where it diverged."""
-        return () if self.search is None else self.search.scores
-
-    @property
-    def ends(self) -> tuple[float, ...]:
-        """Training losses that the Trials of that search came to; inf where they diverged."""
-        return () if self.search is None else tuple(one.end for one in self.search.candidates)
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The lrs between which the best one plausibly lies; None where there was no surrogate."""
-        return None if self.search is None or self.search.surrogate is None else self.search.surrogate.interval
+class ReadingLevel:
+    """The held-out loss before the first search is read (default)."""
 
 
 @record
 class KeptTrial:
-    """The Trial whose end is held.
-
-    Attributes:
-        key: it is held under.
-        lr: it was flown at, natural units.
-    """
+    """The Trial whose end is held under ``key``; it was flown at ``lr``, natural units."""
 
     key: str
     lr: float
+
+
+@record
+class Searching:
+    """The lr of the next stage is searched for.
+
+    Attributes:
+        search: as far as it has come; its queue begins with the lr of the Trial that is asked for.
+        scouts: the search of shorter Trials before it; None where there was none.
+        kept: the Trial of this search whose end is held.
+    """
+
+    search: LRSearch
+    scouts: LRSearch | None = None
+    kept: KeptTrial | None = None
+
+    def key(self, remaining: int | None) -> str | None:
+        """That the end of the next Trial is to be held under; None where it has more steps than remain."""
+        if remaining is not None and self.search.steps > remaining:
+            return None
+        return KEYS[1] if self.kept is not None and self.kept.key == KEYS[0] else KEYS[0]
+
+    def keeping(self, key: str | None, seen: TrialLosses, *, lr: float, choice: float) -> "Searching":
+        """After one more Trial: of it and the one that is held, that stays whose lr is nearer to the choice.
+
+        Published that is the best one. The default may choose the present lr although another did as well.
+
+        Args:
+            key: that the Trial was flown under; None where its end was not to be held.
+            seen: what it came to; where it was stopped its end is not held.
+            lr: that it was flown at, natural units.
+            choice: the lr of the stage, were it to begin now.
+        """
+        if key is None or seen.stop is not None:
+            return self
+        if self.kept is not None and _decades(self.kept.lr, choice) <= _decades(lr, choice):
+            return self
+        return replace(self, kept=KeptTrial(key, lr))
+
+    def held_lr(self, lr: float) -> float:
+        """The lr of a stage: that of the Trial that is held, where it makes no difference."""
+        return lr if self.kept is None or _decades(lr, self.kept.lr) > NEAR else self.kept.lr
+
+
+def _decades(one: float, other: float) -> float:
+    return abs(math.log10(one / other))
+
+
+@record
+class MarkingStage:
+    """The place where the stage, or what is left of it, begins is marked (default).
+
+    Attributes:
+        steps: that are to be trained from there.
+        warming: whether they begin with a ramp to the lr.
+        kept: the Trial that they go on from; None where there is none.
+    """
+
+    steps: int
+    warming: bool = False
+    kept: KeptTrial | None = None
+
+
+@record
+class ContinuingTrial:
+    """The stage goes on from the Trial that chose its lr."""
+
+    kept: KeptTrial
+
+
+@record
+class TrainingStage:
+    """The stage is trained: ``steps`` of it, which begin with a ramp to its lr where it is ``warming``."""
+
+    steps: int
+    warming: bool = False
+
+
+@record
+class RewindingStage:
+    """The training goes back to the mark (default)."""
+
+
+@record
+class StagesDone:
+    """No step is left."""
+
+
+Phase = (
+    FindingInterval
+    | WarmingUp
+    | ReadingLevel
+    | Searching
+    | MarkingStage
+    | ContinuingTrial
+    | TrainingStage
+    | RewindingStage
+    | StagesDone
+)
+
+# ---------------------------------------------------------- what outlives them
+
+
+@record
+class SearchBill:
+    """What the measurements of a flight cost.
+
+    Attributes:
+        spent: by all of them so far, in steps.
+        evaluation: what reading a held-out loss takes, in steps; 0 before one was read.
+        charged: whether they are paid for out of the steps that remain.
+    """
+
+    spent: float = 0.0
+    evaluation: float = 0.0
+    charged: bool = False
+
+
+@record
+class Watch:
+    """What the default knows of the training's health.
+
+    Attributes:
+        guard: who is to blame, what is lost, and the ceiling.
+        safe: health where the present stage began: what a Rewind goes back to.
+        first_high: largest training loss where the first search began, of as many batches as a Trial has steps: in the
+            one with the smallest lr; None before one has come to its end.
+        first: batch that the Trials of the next search begin with: those before gave no number.
+        part: steps between two looks at a stage in which a loss was no number, each of which ends with a mark; None
+            where there was none.
+    """
+
+    guard: Guard = Guard()
+    safe: Health | None = None
+    first_high: float | None = None
+    first: int = 0
+    part: int | None = None
+
+    def with_first_high(self, search: LRSearch, candidate: LRCandidate) -> "Watch":
+        """After a Trial of the first search, which was ``search`` before it."""
+        if candidate.tried.diverged or candidate.lr > min(search.lrs, default=math.inf):
+            return self
+        return replace(self, first_high=candidate.tried.high)
 
 
 @record
@@ -194,70 +204,74 @@ class AutoLRSState:
     """Where the flight stands.
 
     Attributes:
-        phase: what is asked for now.
+        phase: what is asked for now, or being done.
         lr: in force, or of the next Train; natural units.
         step: kept steps taken, as last told.
         remaining: kept steps left then; None for an open horizon.
-        interval: lrs that a search may try; None before it is known.
-        finder: of the interval; None where it is not searched for.
-        found: the finder's own state.
-        search: the last search; None before the first.
-        scouts: the search of shorter Trials that came before the present one; None where there was none.
+        continues: whether Trials may be continued.
+        interval: lrs that the first search may try; None before it is known.
         stages: every stage so far, the present one last.
-        train_steps: of the Train asked for.
-        warming: whether that Train begins with a ramp to its lr.
-        searches: stages that were searched for, or that should have been.
-        validating: whether held-out losses count.
-        evaluation: what reading a held-out loss costs, in steps; 0 before one was read.
+        bill: what it all costs.
         first_loss: loss where the first search began: held-out where that was read, else training; None before.
         first_train: training loss there, of one batch; None before.
-        first_high: largest training loss there, of as many batches as a Trial has steps: in the one with the smallest
-            lr; None before one has come to its end.
-        spent: what all measurements have cost so far, in steps.
-        charged: whether they are paid for out of the steps that remain.
-        health: losses of a sound training; None before the first, and under the published rules.
-        safe: ``health`` where the present stage began: what a Rewind goes back to.
-        ceiling: lrs above it have wrecked the training.
-        blame: what is known of losses that were no number.
-        lost: such losses in the training since the last part that was sound.
-        first: batch that the Trials of the next search begin with.
-        part: steps between two looks at a stage in which there was such a loss, each of which ends with a mark; None
-            where there was none.
-        continues: whether Trials may be continued.
-        kept: the Trial of the present search whose end is held.
+        watch: over the training; the published rules keep none.
     """
 
     phase: Phase
     lr: float
     step: int
     remaining: int | None
-    interval: tuple[float, float] | None
-    finder: StepSampling | None = None
-    found: StepSamplingState | None = None
-    search: LRSearch | None = None
-    scouts: LRSearch | None = None
+    continues: bool = False
+    interval: tuple[float, float] | None = None
     stages: tuple[LRStage, ...] = ()
-    train_steps: int = 1
-    warming: bool = False
-    searches: int = 0
-    validating: bool = False
-    evaluation: float = 0.0
+    bill: SearchBill = SearchBill()
     first_loss: float | None = None
     first_train: float | None = None
-    first_high: float | None = None
-    spent: float = 0.0
-    charged: bool = False
-    health: Health | None = None
-    safe: Health | None = None
-    ceiling: float = math.inf
-    blame: Blame = Blame()
-    lost: int = 0
-    first: int = 0
-    part: int | None = None
-    continues: bool = False
-    kept: KeptTrial | None = None
+    watch: Watch = Watch()
 
     @property
     def total(self) -> int | None:
         """Kept steps of the whole training, as far as is known now."""
         return None if self.remaining is None else self.step + self.remaining
+
+
+def moved_on(state: AutoLRSState, observation: Observation) -> tuple[AutoLRSState, float]:
+    """Where the training stands after an observation, and what that was a measurement of has cost, in steps.
+
+    A measurement costs what it took from the steps that remained, or else what it did.
+    """
+    progress, before = observation.progress, state.remaining
+    here = replace(state, step=progress.step, remaining=progress.remaining)
+    if not isinstance(observation, TrialLosses | HeldOut):
+        return here, 0.0
+    paid = 0 if before is None or progress.remaining is None else before - progress.remaining
+    cost = float(paid) if paid > 0 else observation.cost
+    bill = replace(state.bill, spent=state.bill.spent + cost, charged=state.bill.charged or paid > 0)
+    return replace(here, bill=bill), cost
+
+
+def with_first_loss(state: AutoLRSState, seen: TrialLosses) -> AutoLRSState:
+    """With the losses where the first search began: of its first Trial that has one, where none was read before."""
+    if state.first_train is not None or not seen.losses or not math.isfinite(seen.losses[0]):
+        return state
+    first = state.first_loss if state.first_loss is not None else seen.losses[0]
+    return replace(state, first_loss=first, first_train=seen.losses[0])
+
+
+def gone_on(before: AutoLRSState, state: AutoLRSState) -> tuple[AutoLRSState, int]:
+    """The flight now that the Trial's steps are the first of its stage, and the steps of the stage that are left.
+
+    Args:
+        before: the state in which it was asked for.
+        state: the same, with the steps taken and left since then.
+    """
+    stage = state.stages[-1]
+    taken = state.step - stage.begin
+    rest = stage.steps - taken
+    if state.remaining is not None:
+        # A budget gives back what the Trial has cost, and the last stage has all that is left.
+        rest = state.remaining if stage.steps == before.remaining else min(rest, state.remaining)
+    rest = max(0, rest)
+    stage = replace(stage, steps=taken + rest, continued=taken)
+    bill = replace(state.bill, spent=max(0.0, state.bill.spent - taken))
+    return replace(state, stages=(*state.stages[:-1], stage), bill=bill), rest

@@ -48,6 +48,7 @@ class SavedState:
         # In place, so that compiled steps and other holders of a tensor go on with it. Without identities: the
         # tensors of now are as good as those of then, and after a resume the only ones.
         write_live(training, self.saved["tree"])
+        # test_saved_state.py::test_extra_state_goes_back_with_it
         ExtraState(training).restore(self.saved["extra"])
         # test_saved_state.py::test_it_moves_weights_and_optimizer_and_nothing_else
         for optimizer, lrs in zip(optimizers, groups, strict=True):

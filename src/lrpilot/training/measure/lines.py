@@ -80,8 +80,8 @@ class Lines:
         with pure_forwards(training.model, training.extra_modules) as begin:
             for i, batch in enumerate(batches, start=first):
                 own = training.move(copy_batch(batch))
-                # The same masks at every factor:
-                # test_lines.py::test_several_batches_are_paired_and_the_same_for_every_factor
+                # The same masks at every factor: test_lines.py::test_a_line_equals_the_slow_reference; others for every
+                # batch: test_lines.py::test_every_batch_has_masks_of_its_own
                 begin(training.seed + i)
                 losses.append(training.loss(own).detach())
                 self._meter.add(count_samples(batch), forwards=1)
@@ -165,7 +165,8 @@ class LineEndpoints:
 
     def _move(self, factor: float, after: list[Tensor]) -> None:
         with torch.no_grad():
-            # Bitwise at both ends: test_lines.py::test_a_line_equals_the_slow_reference
+            # Copies at both ends, for 0 x inf is no number where the step was not finite:
+            # test_lines.py::test_both_ends_are_exact_where_the_step_was_not_finite
             if factor == 1.0:
                 copy_all(self._live, after)
                 return

@@ -82,7 +82,7 @@ class Probe:
         # Else a step_fn that does not zero them would begin with the loop's, and write into them:
         # test_snapshot.py::test_a_step_that_zeroes_gradients_in_place
         clear_gradients(training)
-        # The same dropout masks in every Trial: test_substrate.py::test_trials_are_paired
+        # Masks are the seed's, whenever it is asked: test_substrate.py::test_a_trial_is_the_users_own_loop_rewound
         seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
         with counted_steps(training.raw_optimizer) as counter:

@@ -32,9 +32,9 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put everything back: values, identities, absences and random generators."""
-        # Parameters, buffers, optimizer state and groups, those of an EMA or a second optimizer too, all in place:
-        # other holders of a tensor (captured graphs, compiled steps) keep it.
-        # test_continuation.py::test_a_probe_leaves_no_trace
+        # Parameters, buffers, optimizer state and groups, those of an EMA or a second optimizer too:
+        # test_continuation.py::test_a_probe_leaves_no_trace. In place, since captured graphs hold them:
+        # test_snapshot.py::test_a_tensor_that_a_step_replaced_is_the_same_object_again
         write_live(self._training, self._saved, self._identity)
         # test_continuation.py::test_a_probe_leaves_no_trace, identity included
         self._gradients.restore()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lrpilot.core.actions import Action, Continue, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
+from lrpilot.errors import StateError
 from lrpilot.flight.price import price
 from lrpilot.flight.substrate import TrialEnd, TrialSeen
 from lrpilot.training.bound.bound_training import BoundTraining
@@ -82,15 +83,6 @@ class LiveSubstrate:
         """Prove on one batch, in a bracket, that the training works (see :meth:`lrpilot.Training.check`)."""
         self.proofs.require_training_works()
 
-    @property
-    def proven(self) -> list[bool]:
-        """Whether the training and the linearity of its step have been proven; part of a checkpoint."""
-        return [self.proofs.training_works, self.proofs.step_is_linear]
-
-    @proven.setter
-    def proven(self, proven: Sequence[bool]) -> None:
-        self.proofs.training_works, self.proofs.step_is_linear = proven
-
     # ---------------------------------------------------------- kept steps
 
     def forget_snapshot(self) -> None:
@@ -155,14 +147,6 @@ class LiveSubstrate:
         """Forget the endpoints of the last Line."""
         self._lines.release()
 
-    def line_state(self) -> list[Tensor] | None:
-        """The parameters before the step of a Line that is due, for a checkpoint; None if there is none."""
-        return self._lines.before
-
-    def load_line_state(self, before: Sequence[Tensor] | None) -> None:
-        """Go on with a Line whose step was taken before the checkpoint."""
-        self._lines.resume(before)
-
     # ---------------------------------------------------------------- marks
 
     def mark(self, key: str) -> None:
@@ -179,3 +163,43 @@ class LiveSubstrate:
     def drop(self, key: str) -> None:
         """Forget a mark."""
         del self.marks[key]
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it holds and has proven, as ``torch.load(weights_only=True)`` accepts it; its cost is the flight's."""
+        self.lrs.meet_new_groups()
+        return {
+            "proven": [self.proofs.training_works, self.proofs.step_is_linear],
+            "ratios": list(self.lrs.ratios),
+            "line": self._lines.before,
+            "marks": {key: mark.saved for key, mark in self.marks.items()},
+            "ends": self.ends.state_dict(),
+        }
+
+    def require_fits(self, saved: dict[str, Any]) -> None:
+        """Raise unless a saved state is one of this training; nothing is written.
+
+        Raises:
+            StateError: it has other param groups, or its marks, ends or Line other tensors.
+        """
+        self.lrs.meet_new_groups()
+        if len(saved["ratios"]) != len(self.lrs.ratios):
+            raise StateError(
+                f"A pilot state must be resumed on as many param groups as it was saved on, saved were "
+                f"{len(saved['ratios'])}, got {len(self.lrs.ratios)}."
+            )
+        for kept in [*saved["marks"].values(), *(end["state"] for end in saved["ends"]["held"].values())]:
+            SavedState(kept).require_fits(self.training)
+        shapes = [p.shape for p in self.training.trainable_parameters]
+        if saved["line"] is not None and [p.shape for p in saved["line"]] != shapes:
+            raise StateError("A pilot state must be resumed on the model it was saved on, got other parameter shapes.")
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`; no lr is written."""
+        self.lrs.meet_new_groups()
+        self.lrs.ratios = list(saved["ratios"])
+        self.marks = {key: SavedState(kept) for key, kept in saved["marks"].items()}
+        self._lines.resume(saved["line"])
+        self.ends.load_state_dict(saved["ends"])
+        self.proofs.training_works, self.proofs.step_is_linear = saved["proven"]

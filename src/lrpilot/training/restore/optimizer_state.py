@@ -40,6 +40,5 @@ def put_optimizer(optimizer: Optimizer, tree: dict[str, Any]) -> None:
         # test_optimizer_state.py::test_options_born_in_a_group_are_gone
         for born in [k for k in group if k not in saved and k != "params"]:
             del group[born]
-        # The lr above all, tensor lrs as the same objects: test_snapshot.py::test_lr_tensors_keep_their_identity,
-        # test_continuation.py::test_a_probe_leaves_no_trace
+        # The lr above all: test_continuation.py::test_a_probe_leaves_no_trace
         group.update(saved)

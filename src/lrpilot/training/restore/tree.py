@@ -131,7 +131,7 @@ def _write(live: Any, saved: Any, identity: Any, copies: _Copies) -> Any:
             copies.add(target, saved)
             return target
         # A copy, so that what is saved can be written again:
-        # test_tree.py::test_writing_back_undoes_any_change_and_keeps_identities
+        # test_tree.py::test_what_came_back_from_nothing_is_not_aliased
         return saved.clone() if not isinstance(target, Tensor) else saved.to(target.device, copy=True)
     if isinstance(saved, dict):
         return _write_dict(live, saved, identity if isinstance(identity, dict) else {}, copies)
@@ -173,5 +173,5 @@ def fits(target: Tensor, saved: Tensor) -> bool:
 def _overlaps_itself(tensor: Tensor) -> bool:
     if tensor.layout is not torch.strided or tensor.is_contiguous():
         return False
-    # torch refuses to write into an expanded one: test_tree.py::test_sparse_and_overlapping_tensors_come_back
+    # torch refuses to write into an expanded tensor: test_tree.py::test_an_overlapping_tensor_that_nobody_changed
     return any(stride == 0 and size > 1 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

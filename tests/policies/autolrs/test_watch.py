@@ -13,9 +13,9 @@ from lrpilot.core.policy import Context
 from lrpilot.core.stop import StopReason
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import simulate
-from lrpilot.policies.autolrs.guard import MOST_REWINDS
-from lrpilot.policies.autolrs.policy import AutoLRS
-from lrpilot.policies.autolrs.state import AutoLRSState, StageCode
+from lrpilot.policies.autolrs import AutoLRS, StageCode
+from lrpilot.policies.autolrs.state import AutoLRSState, TrainingStage
+from lrpilot.policies.autolrs.watch import MOST_REWINDS
 from lrpilot.policies.guard import Health
 
 TOTAL = 1000
@@ -60,6 +60,10 @@ def look(state: AutoLRSState, step: int, losses: Sequence[float], *, finished: b
     return POLICY.tell(state, Trained(at(step), step, tuple(losses), None, finished or stop is not None, stop))
 
 
+def healthy(state: AutoLRSState, health: Health) -> AutoLRSState:
+    return replace(state, watch=replace(state.watch, guard=replace(state.watch.guard, health=health)))
+
+
 # ------------------------------------------------------------------ soundness
 
 
@@ -78,16 +82,16 @@ def test_without_losses_a_finite_held_out_loss_tells_of_a_wreck_and_is_paid_for(
     state = policy.tell(policy.init(Context(0.1, BEGIN)), HeldOut(BEGIN, 3.0, cost=4.0))
     while isinstance(trial := policy.ask(state), Trial):
         state = policy.tell(state, fell(trial))
-    state, spent = policy.tell(state, Moved(BEGIN, "stage")), state.spent
+    state, spent = policy.tell(state, Moved(BEGIN, "stage")), state.bill.spent
     for i, held_out in enumerate((1.5, 1.2), start=1):
         state = policy.tell(state, Trained(at(36 * i), 36 * i, (), held_out, False, None))
-        assert isinstance(policy.ask(state), Train) and state.spent == spent + 4.0 * i
+        assert isinstance(policy.ask(state), Train) and state.bill.spent == spent + 4.0 * i
     state = policy.tell(state, Trained(at(108), 108, (), 2.9, False, None))
     assert policy.ask(state) == Rewind("stage")
 
 
 def test_what_was_sound_for_the_sake_of_noise_stays_sound() -> None:
-    state = replace(training(), health=Health(2.3, 2.0, 0.15))
+    state = healthy(training(), Health(2.3, 2.0, 0.15))
     rng = np.random.default_rng(0)
     for step in (36, 72):
         state = look(state, step, 2.15 + 0.01 * rng.standard_normal(36))
@@ -97,14 +101,15 @@ def test_what_was_sound_for_the_sake_of_noise_stays_sound() -> None:
 def test_the_gain_is_measured_from_where_the_training_began() -> None:
     # The first look is at 1.2, late in the fall: a quarter of all that was gained is 0.45, and not of nothing.
     state = look(training(), 36, [1.2] * 36)
-    assert state.health is not None and state.health.start == 3.0
+    health = state.watch.guard.health
+    assert health is not None and health.start == 3.0
     assert isinstance(POLICY.ask(look(state, 72, [1.4] * 36)), Train)
     assert POLICY.ask(look(state, 72, [1.8] * 36)) == Rewind("stage")
 
 
 def test_a_rewind_goes_back_to_the_health_of_the_mark() -> None:
     state = look(look(training(), 36, [1.5] * 36), 72, [2.9] * 36)
-    assert POLICY.ask(state) == Rewind("stage") and state.health is None
+    assert POLICY.ask(state) == Rewind("stage") and state.watch.guard.health is None
     again = POLICY.tell(state, Moved(at(72), "stage"))
     assert isinstance(POLICY.ask(look(again, 107, [2.5] * 35)), Train), "the loss of the mark is no wreck"
 
@@ -112,10 +117,10 @@ def test_a_rewind_goes_back_to_the_health_of_the_mark() -> None:
 def test_a_stage_is_taken_back_so_often_and_no_oftener() -> None:
     state = look(training(), 36, [1.5] * 36)
     for _ in range(MOST_REWINDS):
-        state = look(replace(state, health=Health(3.0, 1.5, 0.0)), 72, [2.9] * 36)
+        state = look(healthy(state, Health(3.0, 1.5, 0.0)), 72, [2.9] * 36)
         assert POLICY.ask(state) == Rewind("stage")
         state = POLICY.tell(state, Moved(at(72), "stage"))
-    state = look(replace(state, health=Health(3.0, 1.5, 0.0)), 107, [2.9] * 35)
+    state = look(healthy(state, Health(3.0, 1.5, 0.0)), 107, [2.9] * 35)
     assert isinstance(POLICY.ask(state), Train)
 
 
@@ -156,14 +161,14 @@ def test_where_every_trial_diverged_a_part_that_is_above_the_start_throughout_is
 
 
 def test_what_was_gained_first_must_still_be_there_at_the_end_of_the_first_stage() -> None:
-    state = replace(look(training(), 36, [2.6] * 36), health=Health(3.0, 2.6, 1.0))  # noise hides what follows
+    state = healthy(look(training(), 36, [2.6] * 36), Health(3.0, 2.6, 1.0))  # noise hides what follows
     assert POLICY.ask(look(state, 143, [2.95] * 36, finished=True)) == Rewind("stage")
     assert POLICY.ask(look(state, 143, [2.2] * 36, finished=True)) != Rewind("stage")
 
 
 def test_the_last_part_of_a_stage_is_long_enough_to_be_looked_at() -> None:
     for steps in range(1, 200):
-        state = replace(training(), train_steps=steps)
+        state = replace(training(), phase=TrainingStage(steps))
         train = POLICY.ask(state)
         assert isinstance(train, Train) and train.observe_every is not None
         last = (steps - 1) % train.observe_every + 1
@@ -177,7 +182,7 @@ def test_a_loss_that_is_no_number_after_sound_ones_is_not_the_lrs_fault() -> Non
     state = training()
     lr = state.lr
     state = look(state, 20, [*np.linspace(3.0, 1.5, 19), NAN])
-    assert POLICY.ask(state) == Rewind("stage") and state.lr == lr and state.ceiling == math.inf
+    assert POLICY.ask(state) == Rewind("stage") and state.lr == lr and state.watch.guard.ceiling == math.inf
     reason = POLICY.explain(training(), Moved(BEGIN, ""), state)
     assert reason is not None and reason.code == "bad_data"
 
@@ -186,7 +191,7 @@ def test_a_loss_that_rose_before_it_was_no_number_is_the_lrs_fault() -> None:
     state = look(training(), 36, [1.5] * 36)
     lr = state.lr
     state = look(state, 44, [1.5, 2.0, 4.0, 20.0, 300.0, 1e5, 1e9, NAN])
-    assert POLICY.ask(state) == Rewind("stage") and state.lr == pytest.approx(lr / 10**0.5) == state.ceiling
+    assert POLICY.ask(state) == Rewind("stage") and state.lr == pytest.approx(lr / 10**0.5) == state.watch.guard.ceiling
 
 
 def test_after_a_bad_batch_every_sound_part_is_marked_and_the_decay_goes_on() -> None:
@@ -210,7 +215,7 @@ def test_trials_begin_after_a_batch_that_gives_no_number() -> None:
 
     state = searched(seen)
     search = state.stages[-1].scouts or state.stages[-1].search
-    assert search is not None and search.first == 4 and state.first == 4
+    assert search is not None and search.first == 4 and state.watch.first == 4
     assert state.stages[-1].code is StageCode.OK and math.inf not in search.scores
 
 
@@ -277,7 +282,7 @@ def test_searches_cost_no_more_than_the_overhead_whatever_a_held_out_loss_takes(
     while isinstance(trial := POLICY.ask(state), Trial):
         cost = trial.steps + evaluation
         state, spent = POLICY.tell(state, replace(fell(trial), cost=cost)), spent + cost
-    assert spent <= 0.3 * TOTAL and state.spent == pytest.approx(spent)
+    assert spent <= 0.3 * TOTAL and state.bill.spent == pytest.approx(spent)
     assert (state.stages[-1].code is StageCode.NOT_SEARCHED) == (evaluation == 60.0)
 
 

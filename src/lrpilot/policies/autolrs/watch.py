@@ -1,4 +1,9 @@
-"""Whether the training of a stage is sound: what its losses say, and how a stage is taken back."""
+"""The default's watch over a stage: what a look at its losses says, and how a stage is taken back.
+
+Four times a stage its losses are looked at. Where they say that the training is lost, it goes back to the mark at the
+stage's beginning, and the rest of the stage is trained at a lower lr. Who is to blame for a loss that is no number, and
+which lrs are left afterwards, is :mod:`lrpilot.policies.guard`.
+"""
 
 import math
 from dataclasses import replace
@@ -8,7 +13,8 @@ from lrpilot.core.actions import Trained
 from lrpilot.core.codec import record
 from lrpilot.core.trials import ERRORS, gained_nothing, standard_error
 from lrpilot.maths.peak import KILL_MARGIN, KILLED, wrecked_above
-from lrpilot.policies.autolrs.state import AutoLRSState, LRStage
+from lrpilot.policies.autolrs.stage import LRStage
+from lrpilot.policies.autolrs.state import AutoLRSState, MarkingStage, RewindingStage, TrainingStage, Watch
 from lrpilot.policies.guard import ROUNDING, SHARE, Health, mean_and_spread
 
 # Looks at a stage's losses, the last at its end, and the fewest steps between two.
@@ -19,6 +25,12 @@ MOST_REWINDS = 5
 MOST_SOUND = 6
 # Losses before one that is no number by which the training is judged.
 TAIL = 5
+
+
+def part_steps(watch: Watch, steps: int) -> int:
+    """Steps from one look to the next in a Train of so many; the last part is no shorter than a look needs."""
+    parts = max(1, min(LOOKS, steps // LEAST_LOOK))
+    return watch.part or -(-steps // parts)
 
 
 @record
@@ -61,42 +73,56 @@ class Look:
         return self.held_out or len(self.losses) >= LEAST_LOOK
 
 
-def is_wreck(state: AutoLRSState, look: Look) -> bool:
+# -------------------------------------------------------------------- is it lost?
+
+
+def looked_at(state: AutoLRSState, training: TrainingStage, seen: Trained) -> AutoLRSState:
+    """After a look at a part of the stage: it goes on, or back to its mark; after bad batches it is marked anew.
+
+    Args:
+        state: where the part has ended.
+        training: the stage, to the end of which the phase stays this where all is sound.
+        seen: of the part.
+    """
+    look = Look.of(seen)
+    if look.held_out:  # read because the loop gives no losses
+        bill = replace(state.bill, spent=state.bill.spent + state.bill.evaluation)
+        state = replace(state, bill=bill)
+    if look.no_number:
+        return _after_no_number(state, training, look)
+    if _is_wreck(state, look):
+        return _taken_back(state)
+    state = _sound(state, look)
+    return state if look.finished else _marked_again(state, training)
+
+
+def _is_wreck(state: AutoLRSState, look: Look) -> bool:
     """Whether a part of a stage says that the training is lost.
 
     It does where the mean has lost a quarter of all that was gained so far, and more than it scatters by; in the
     beginning where it is above anything that was seen in the best Trial; and at the end of the first stage where
     nothing has been gained.
-
-    Args:
-        state: while the stage is trained.
-        look: the part that has just been trained; its losses are finite.
     """
     if not look.tells or state.stages[-1].rewinds >= MOST_REWINDS:
         return False
     if look.finished and len(state.stages) == 1 and not _has_gained(state, look):
         return True
-    if state.health is None:
+    health = state.watch.guard.health
+    if health is None:
         return _has_risen(state, look)
     # Single losses scatter widely, their mean does not: a training that dies slowly must not hide in its own noise.
-    return replace(state.health, noise=max(look.error, state.health.noise)).is_wreck(look.mean)
+    return replace(health, noise=max(look.error, health.noise)).is_wreck(look.mean)
 
 
-def sound(state: AutoLRSState, look: Look) -> AutoLRSState:
+def _sound(state: AutoLRSState, look: Look) -> AutoLRSState:
     """After a part of a stage that is no wreck."""
-    state = replace(state, lost=0)
-    if not look.losses or (state.health is None and not _has_gained(state, look)):
-        return state
-    if state.health is not None:
-        return replace(state, health=state.health.after_mean(look.mean, look.error))
-    start = _start(state, look)
-    mean = look.mean
-    return replace(state, health=Health(mean if start is None else max(mean, start), mean, look.error))
-
-
-def _start(state: AutoLRSState, look: Look) -> float | None:
-    """The loss where the training began, of the kind that is looked at: held-out and training losses may lie apart."""
-    return state.first_loss if look.held_out else state.first_train
+    guard = state.watch.guard.calmed()
+    if guard.health is not None and look.losses:
+        guard = replace(guard, health=guard.health.after_mean(look.mean, look.error))
+    elif look.losses and _has_gained(state, look):
+        start, mean = _start(state, look), look.mean
+        guard = replace(guard, health=Health(mean if start is None else max(mean, start), mean, look.error))
+    return replace(state, watch=replace(state.watch, guard=guard))
 
 
 def _has_gained(state: AutoLRSState, look: Look) -> bool:
@@ -116,52 +142,61 @@ def _has_gained(state: AutoLRSState, look: Look) -> bool:
     return median(look.losses[len(look.losses) // 2 :]) <= wrecked_above(best, start, KILLED)
 
 
+def _start(state: AutoLRSState, look: Look) -> float | None:
+    """The loss where the training began, of the kind that is looked at: held-out and training losses may lie apart."""
+    return state.first_loss if look.held_out else state.first_train
+
+
 def _has_risen(state: AutoLRSState, look: Look) -> bool:
     """Whether a part of the training, before anything was gained, lies above its start; a ramp does not do that."""
-    start = _start(state, look)
+    start, first_high = _start(state, look), state.watch.first_high
     if start is None:
         return False
     if look.held_out:
         best = min(state.stages[-1].scores, default=math.inf)
         return best < start and look.mean > start + SHARE * (start - best)
-    if state.first_high is None:  # no Trial has come to its end
+    if first_high is None:  # no Trial has come to its end
         return min(look.losses) > start
-    limit = max(start, state.first_high)
+    limit = max(start, first_high)
     return look.mean - ERRORS * look.error > limit + ROUNDING * abs(limit)
 
 
-# ----------------------------------------------------------------- taking back
+# ------------------------------------------------------------------- the way back
 
 
-def take_back(state: AutoLRSState) -> AutoLRSState:
+def _taken_back(state: AutoLRSState) -> AutoLRSState:
     """The present lr has wrecked the training: back to where it was sound, half a decade below."""
     state = _back(state, 10.0**-KILL_MARGIN)
-    return replace(state, ceiling=min(state.ceiling, state.lr))
+    return replace(state, watch=replace(state.watch, guard=state.watch.guard.capped(state.lr)))
 
 
-def after_no_number(state: AutoLRSState, look: Look) -> AutoLRSState:
+def _after_no_number(state: AutoLRSState, training: TrainingStage, look: Look) -> AutoLRSState:
     """A loss is no number: back to the mark, with a lower lr unless it is the data's fault.
 
     It is that where the losses before it were sound: a training that an lr drives apart rises first. And it is where
     such losses came at next to no lr too. The parts after it are shorter, each begins with a mark, and so bad batches
     between good ones cost little more than the part that they are in.
     """
-    state = replace(state, lost=state.lost + 1, part=max(LEAST_LOOK, part_steps(state) // 2))
-    if state.blame.blameless or (_was_sound(state, look) and state.lost <= MOST_SOUND):
-        return _back(state)
-    state = replace(state, blame=state.blame.after(state.lr))
-    if not state.blame.blameless:
-        return take_back(state)
-    return replace(_back(state, state.blame.failed_lr / state.lr), ceiling=math.inf)
+    suspect = state.watch.guard.lost + 1 > MOST_SOUND or not _was_sound(state, look)
+    guard, verdict = state.watch.guard.no_number(state.lr, suspect=suspect)
+    part = max(LEAST_LOOK, part_steps(state.watch, training.steps) // 2)
+    state = replace(state, watch=replace(state.watch, guard=guard, part=part))
+    match verdict:
+        case "lower":
+            return _taken_back(state)
+        case "give_back":
+            return _back(state, guard.blame.failed_lr / state.lr)
+        case "leave":
+            return _back(state)
 
 
 def _was_sound(state: AutoLRSState, look: Look) -> bool:
     """Whether the last losses before one that is no number are those of a sound training."""
-    tail = look.losses[-TAIL:]
+    tail, health = look.losses[-TAIL:], state.watch.guard.health
     if not tail:
         return True  # the weights were those of the last look, or of the mark
-    if state.health is not None:
-        return not state.health.is_wreck(median(tail))
+    if health is not None:
+        return not health.is_wreck(median(tail))
     start = _start(state, look)
     return start is None or median(tail) <= start + ERRORS * look.error
 
@@ -170,36 +205,25 @@ def _back(state: AutoLRSState, factor: float = 1.0) -> AutoLRSState:
     """Back to the mark, to train on at ``factor`` times the lr."""
     stage = state.stages[-1]
     stages = (*state.stages[:-1], replace(stage, rewinds=stage.rewinds + 1, lr=stage.lr * factor))
-    return replace(state, phase="rewind", lr=state.lr * factor, stages=stages, warming=False, health=state.safe)
+    watch = replace(state.watch, guard=replace(state.watch.guard, health=state.watch.safe))
+    return replace(state, phase=RewindingStage(), lr=state.lr * factor, stages=stages, watch=watch)
 
 
-def taken_back(state: AutoLRSState) -> AutoLRSState:
-    """The rest of a stage that was taken back."""
-    if state.remaining == 0:
-        return replace(state, phase="done")
-    return replace(state, phase="train", train_steps=_rest(state))
-
-
-def marked_again(state: AutoLRSState) -> AutoLRSState:
+def _marked_again(state: AutoLRSState, training: TrainingStage) -> AutoLRSState:
     """After a sound part of a stage with bad batches: what was trained is marked, and the rest goes on from there."""
-    if state.part is None or state.warming:
+    if state.watch.part is None:
         return state
-    left, lr = _rest(state), state.lr
+    left, lr = steps_left(state), state.lr
     if state.stages[-1].decays:
-        lr *= left / state.train_steps  # on the way to zero
-    return replace(state, phase="mark", lr=lr, train_steps=left, safe=state.health)
+        lr *= left / training.steps  # on the way to zero
+    watch = replace(state.watch, safe=state.watch.guard.health)
+    return replace(state, phase=MarkingStage(left), lr=lr, watch=watch)
 
 
-def _rest(state: AutoLRSState) -> int:
+def steps_left(state: AutoLRSState) -> int:
     """Steps left of the present stage, >= 1."""
     stage: LRStage = state.stages[-1]
     left = max(1, stage.begin + stage.steps - state.step)
     if state.remaining is None:
         return left
     return state.remaining if stage.decays else min(left, state.remaining)
-
-
-def part_steps(state: AutoLRSState) -> int:
-    """Steps from one look at a stage's losses to the next; the last part is no shorter than a look needs."""
-    parts = max(1, min(LOOKS, state.train_steps // LEAST_LOOK))
-    return state.part or -(-state.train_steps // parts)

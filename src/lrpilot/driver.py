@@ -1,0 +1,270 @@
+"""Driver: a policy on a live training, with every side effect that this has. Pilot and ``fit`` are its two faces."""
+
+import logging
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lrpilot.core.history import Event, OnEvent
+from lrpilot.core.policy import Policy
+from lrpilot.errors import SettingError, StateError, StepError
+from lrpilot.flight.flight import Flight
+from lrpilot.flight.horizon import Horizon
+from lrpilot.training.bound.checks import check_loss, require_lines_possible
+from lrpilot.training.bound.optimizers import was_skipped
+from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.training import Training
+
+logger = logging.getLogger("lrpilot")
+
+# While a search is due and has not run, steps are taken at this share of the lr: they move nothing.
+NEGLIGIBLE = 1e-9
+STATE_VERSION = 2
+# Accounts asked for without a first optimizer step after which something is wrong.
+IDLE_CALLS = 200
+
+
+class Driver:
+    """Watches the optimizer's steps, flies on after each, and writes the lr of the next.
+
+    Whoever runs the loop calls :meth:`account` after every optimizer step and then :meth:`start`, which measures
+    where a measurement is due. Construction measures nothing and writes nothing: :meth:`write_lr` begins.
+
+    Attributes:
+        training: what is flown.
+        policy: the decision rule.
+        substrate: the training as the flight sees it, with what its measurements have cost.
+        horizon: how many steps are left.
+        flight: the loop of ask, act and tell, with its history.
+
+    Args:
+        training: see there. Its optimizer must be the one that the loop steps.
+        policy: see there.
+        horizon: makes the horizon, which may depend on what the substrate's measurements cost.
+        continues: whether Trials may be kept and continued: the loop knows that steps may be taken that are not its.
+        on_event: called with an :class:`~lrpilot.core.history.Event` at the beginning and end of every measurement.
+
+    Raises:
+        SettingError: no training, no policy that trains, or settings it refuses for this horizon.
+        OptimizerError: the optimizer has no positive lr.
+        NonlinearStepError: the policy reads Lines, and the optimizer's step is known not to be linear in its lr.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        policy: Policy,
+        *,
+        horizon: Callable[[LiveSubstrate], Horizon],
+        continues: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        _check_settings(training, policy)
+        self.training = training
+        self.policy = policy
+        self.substrate = LiveSubstrate(training)
+        self.horizon = horizon(self.substrate)
+        self.flight = Flight(
+            policy,
+            self.substrate,
+            lr=self.substrate.lrs.reference,
+            horizon=self.horizon,
+            affords=self.horizon.affords,
+            continues=continues,
+            on_event=_logged(on_event),
+        )
+        self._taken = 0  # kept optimizer steps seen by the hook
+        self._counted = 0  # of these, accounted for
+        self._idle_calls = 0
+        self._share = 1.0  # of the lr that the flight asks for
+        _watch_steps(self, training.raw_optimizer)
+
+    # ------------------------------------------------------------- the loop
+
+    def before_step(self) -> None:
+        """What the optimizer's hook does right before a kept step."""
+        self.substrate.before_kept_step()
+
+    def step_taken(self) -> None:
+        """What the optimizer's hook does after a kept step."""
+        self._taken += 1
+        self.substrate.after_kept_step()
+
+    def account(self, loss: Tensor | float | None = None) -> bool:
+        """Count the optimizer step just taken and set the next lr; nothing is measured.
+
+        Args:
+            loss: the training loss of that step, kept detached, without a device sync; None if it is not known.
+
+        Returns:
+            Whether there was a step.
+
+        Raises:
+            LossError: ``loss`` is a tensor of several elements.
+            StepError: between ``scaler.step`` and ``scaler.update``, or after several optimizer steps at once.
+            SchedulerConflictError: somebody else wrote the lr.
+        """
+        if self._taken == self._counted:
+            self._note_idle_call()
+            return False
+        if isinstance(loss, Tensor):
+            if loss.numel() != 1:
+                check_loss(loss, source="The loop", needs_grad=False)
+            # Read now where that is cheap. Else keep a copy: a loop may write the next loss into the same tensor.
+            loss = loss.item() if self.substrate.reads_are_cheap else loss.detach().clone()
+        self.training.require_scaler_idle()
+        steps, self._counted = self._taken - self._counted, self._taken
+        if steps > 1:
+            raise StepError(
+                f"pilot.step() must follow every optimizer step, got {steps} steps since the last call. Call it once "
+                'per optimizer step (in Lightning: "interval": "step").'
+            )
+        self.substrate.lrs.check_unchanged()
+        self.flight.account(loss, share=self._share)
+        self.write_lr()
+        return True
+
+    def _note_idle_call(self) -> None:
+        """Say it once if this training's optimizer is never stepped: accumulation does not last that long."""
+        self._idle_calls += 1
+        if self._taken == 0 and self._idle_calls == IDLE_CALLS:
+            logger.warning(
+                "pilot.step() was called %d times and the optimizer given to Training was never stepped. "
+                "Give Training the optimizer that your loop steps.",
+                IDLE_CALLS,
+            )
+
+    def start(self) -> None:
+        """Run the measurements that are due now, if any; after Ctrl-C in one, or a resume into one, finish it."""
+        if not self.flight.searching:
+            return
+        try:
+            self.flight.start()
+        finally:
+            self.substrate.forget_snapshot()
+            self.write_lr()
+
+    def write_lr(self) -> None:
+        """Set the lr of the next step, and its momentum where the policy moves that."""
+        flight, lrs = self.flight, self.substrate.lrs
+        unsearched = flight.step == 0 and flight.searching
+        self._share = NEGLIGIBLE if unsearched else 1.0
+        lrs.set(flight.lr, share=self._share)
+        momentum = flight.momentum
+        if momentum is not None:
+            lrs.set_momentum(momentum)
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Dicts, lists, numbers and tensors, as ``torch.load(weights_only=True)`` accepts them; live marks are in it.
+
+        Raises:
+            StepError: an optimizer step has been taken that has not been accounted for.
+        """
+        if self._taken != self._counted:
+            raise StepError(
+                "A pilot is saved after pilot.step(), got an optimizer step that it has not been told of. "
+                "Move pilot.state_dict() below pilot.step(loss)."
+            )
+        return self._state()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "version": STATE_VERSION,
+            "total_steps": self.horizon.total_steps,
+            "flight": self.flight.state_dict(),
+            "substrate": self.substrate.state_dict(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Continue a saved flight; model and optimizer must be loaded too. May write an lr, never probes.
+
+        Raises:
+            StateError: the state is damaged, or of another version, policy, model or optimizer. Nothing is
+                written then.
+        """
+        self._require_ours(saved)
+        self.flight.load_state_dict(saved["flight"])
+        self.substrate.load_state_dict(saved["substrate"])
+        self._counted = self._taken
+        self.write_lr()
+
+    def _require_ours(self, saved: Any) -> None:
+        version = saved.get("version") if isinstance(saved, dict) else None
+        if version != STATE_VERSION:
+            raise StateError(
+                f"A pilot state must have version {STATE_VERSION}, got {version!r}. "
+                "Resume with the lrpilot that wrote it."
+            )
+        missing = next(_missing(saved, self._state()), None)
+        if missing is not None:
+            raise StateError(f"A pilot state must be whole, got one without {', '.join(sorted(missing))}.")
+        if saved["total_steps"] != self.horizon.total_steps:
+            raise StateError(
+                f"A pilot state must be resumed with its own total_steps, saved was {saved['total_steps']}, got "
+                f"{self.horizon.total_steps}: its schedule was planned for that length. Construct the pilot with it."
+            )
+        self.substrate.require_fits(saved["substrate"])
+
+
+def _missing(saved: dict[str, Any], mine: dict[str, Any]) -> Iterator[set[str]]:
+    """Keys that a saved state should have like one's own and does not, table by table."""
+    for path in ((), ("flight",), ("flight", "state"), ("substrate",)):
+        theirs, own = saved, mine
+        for key in path:
+            theirs, own = theirs[key], own[key]
+        if own.keys() - theirs.keys():
+            yield own.keys() - theirs.keys()
+
+
+def _check_settings(training: Any, policy: Any) -> None:
+    if not isinstance(training, Training):
+        raise SettingError(
+            f"The first argument must be a lrpilot.Training, got {type(training).__name__}. "
+            "Bind model, optimizer, loss and data with Training(...) first."
+        )
+    if not isinstance(policy, Policy):
+        name = policy.__name__ if isinstance(policy, type) else ""
+        hint = f" Call it: {name}(...) instead of {name}." if name else ""
+        raise SettingError(f"policy must be a lrpilot policy such as Schedule('cosine', lr=0.1), got {policy!r}.{hint}")
+    if not policy.trains:
+        raise SettingError(
+            f"A pilot needs a policy that trains, got the finder {policy.name}. Use find_lr, and fly a schedule with "
+            "what it finds."
+        )
+    if policy.needs_lines:
+        require_lines_possible(training.raw_optimizer)
+
+
+def _logged(on_event: OnEvent | None) -> OnEvent:
+    """Events go to the log too."""
+
+    def emit(event: Event) -> None:
+        ordinary = logging.DEBUG if event.phase == "begin" else logging.INFO
+        logger.log(logging.WARNING if event.alarms else ordinary, event.message)
+        if on_event is not None:
+            on_event(event)
+
+    return emit
+
+
+def _watch_steps(driver: Driver, optimizer: Optimizer) -> None:
+    """Tell a driver of the optimizer's kept steps, without keeping it alive."""
+    weak = weakref.ref(driver)
+
+    def before(*_: Any) -> None:
+        alive = weak()
+        if alive is not None and not alive.training.probing:
+            alive.before_step()
+
+    def after(stepped: Optimizer, *_: Any) -> None:
+        alive = weak()
+        if alive is not None and not alive.training.probing and not was_skipped(stepped):
+            alive.step_taken()
+
+    for handle in (optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)):
+        weakref.finalize(driver, handle.remove)

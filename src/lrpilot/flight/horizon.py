@@ -1,0 +1,177 @@
+"""Horizons and budgets: how many steps are left, given what everything has cost so far. No torch."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from lrpilot.core.actions import Action
+from lrpilot.core.codec import record
+from lrpilot.errors import SettingError
+from lrpilot.flight.price import STEP
+from lrpilot.flight.substrate import Substrate
+
+# A training slower than its plan may take this many times its budget of seconds before it is cut short.
+OVERTIME = 1.25
+
+
+@record
+class Budget:
+    """Total compute of a training: its steps plus every probe. Give one of the two.
+
+    Attributes:
+        forward_equivalents: forward passes over a training batch, a backward counting 2 (a step is 3).
+        seconds: wall time.
+    """
+
+    forward_equivalents: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [x for x in (self.forward_equivalents, self.seconds) if x is not None]
+        if len(given) != 1 or not 0 < given[0] < math.inf:
+            raise SettingError(
+                f"A budget must be one finite number > 0, of forward_equivalents or of seconds, got {self}."
+            )
+
+
+def as_budget(budget: float | Budget | None) -> Budget | None:
+    """A budget as users give it: a number is one of forward-equivalents.
+
+    Raises:
+        SettingError: it is neither a number nor a budget.
+    """
+    if budget is None or isinstance(budget, Budget):
+        return budget
+    if not isinstance(budget, (int, float)):
+        raise SettingError(f"budget must be a number of forward-equivalents or a Budget, got {budget!r}.")
+    return Budget(forward_equivalents=budget)
+
+
+class Clock:
+    """Wall time of a training, over interruptions."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        self._start = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self._before + time.perf_counter() - self._start
+
+    def resume_at(self, seconds: float) -> None:
+        """Count the seconds of an earlier run too."""
+        self._before = seconds
+
+
+class Horizon(ABC):
+    """Kept steps left after so many were taken, given what the measurements have spent.
+
+    Attributes:
+        total_steps: kept steps in all, where these are what is counted; None for an open end or under a budget.
+        pace: seconds per step that a budget of seconds was planned at; None for the others.
+    """
+
+    total_steps: int | None = None
+    pace: float | None = None
+
+    @abstractmethod
+    def __call__(self, step: int) -> int | None:
+        """Kept steps left after ``step`` of them; None when the end is open."""
+
+    def affords(self, action: Action, step: int) -> bool:
+        """Whether a measurement can be paid for after ``step`` kept steps."""
+        return True
+
+    @property
+    def probe_share(self) -> float:
+        """Part of the budget that measurements have taken so far; 0 where steps are counted, and probes are not."""
+        return 0.0
+
+
+class StepHorizon(Horizon):
+    """So many kept steps, whatever the measurements cost.
+
+    Args:
+        total_steps: kept steps; None for an open end.
+
+    Raises:
+        SettingError: ``total_steps`` < 1.
+    """
+
+    def __init__(self, total_steps: int | None) -> None:
+        if total_steps is not None and total_steps < 1:
+            raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open end.")
+        self.total_steps = total_steps
+
+    def __call__(self, step: int) -> int | None:
+        """Kept steps left after ``step`` of them; None when the end is open."""
+        return None if self.total_steps is None else max(0, self.total_steps - step)
+
+
+class WorkHorizon(Horizon):
+    """A budget in forward-equivalents: a step costs 3, and no measurement is begun that what is left cannot pay for.
+
+    Args:
+        forward_equivalents: of everything.
+        substrate: that knows what its measurements have cost, and what one would.
+    """
+
+    def __init__(self, forward_equivalents: float, substrate: Substrate) -> None:
+        self._budget = forward_equivalents
+        self._substrate = substrate
+
+    def __call__(self, step: int) -> int:
+        """Kept steps left after ``step`` of them."""
+        return max(0, int(self._left(step) // STEP))
+
+    def _left(self, step: int) -> float:
+        return self._budget - self._substrate.cost.forward_equivalents - STEP * step
+
+    def affords(self, action: Action, step: int) -> bool:
+        """Whether a measurement can be paid for after ``step`` kept steps; what is free always can."""
+        return self._substrate.price(action) <= max(0.0, self._left(step))
+
+    @property
+    def probe_share(self) -> float:
+        """Part of the budget that measurements have taken so far."""
+        return self._substrate.cost.forward_equivalents / self._budget
+
+
+Shared = Callable[[Sequence[float]], list[float]]
+"""Numbers that every rank agrees on, from its own: their means."""
+
+
+class TimeHorizon(Horizon):
+    """A budget in seconds, at the pace measured before the first step.
+
+    The plan is kept even when the pace drifts: a schedule laid out over it must end where it was to end. A
+    training that comes out much slower is cut short.
+
+    Args:
+        seconds: of everything.
+        substrate: that knows what its measurements have cost.
+        clock: of the training.
+        pace: seconds per step that it is planned at.
+        shared: makes ranks agree: they do not tick alike, and all must stop at the same step.
+    """
+
+    def __init__(self, seconds: float, substrate: Substrate, *, clock: Clock, pace: float, shared: Shared) -> None:
+        self._budget = seconds
+        self._substrate = substrate
+        self._clock = clock
+        self.pace: float = pace
+        self._shared = shared
+
+    def __call__(self, step: int) -> int:
+        """Kept steps left after ``step`` of them."""
+        elapsed, spent, pace = self._shared([self._clock.seconds, self._substrate.cost.seconds, self.pace])
+        if elapsed > OVERTIME * self._budget:
+            return 0
+        return max(0, int((self._budget - spent) / pace) - step)
+
+    @property
+    def probe_share(self) -> float:
+        """Part of the budget that measurements have taken so far."""
+        return self._substrate.cost.seconds / self._budget
