@@ -140,3 +140,16 @@ def test_a_training_may_begin_anywhere_inside(lr: float) -> None:
 def test_a_training_begins_inside(lr: float) -> None:
     with pytest.raises(SettingError, match=r"The optimizer's lr must lie in \[0\.001, 1\.0\], got"):
         check_start(lr, 1e-3, 1.0)
+
+
+def test_a_word_that_is_not_among_the_values_is_answered_with_the_closest() -> None:
+    rules = {"end": Rule("'linear', 'held' or None", among("linear", "held", None), "The default is 'linear'.")}
+    for fine in ("linear", None):
+        require_each(SimpleNamespace(end=fine), rules)
+    with pytest.raises(
+        SettingError, match=r"^end must be 'linear', 'held' or None, got 'linar'\. Did you mean 'linear'\?$"
+    ):
+        require_each(SimpleNamespace(end="linar"), rules)
+    for other in ("xyzzy", 3):
+        with pytest.raises(SettingError, match=rf"got {other!r}\. The default is 'linear'\.$"):
+            require_each(SimpleNamespace(end=other), rules)

@@ -134,7 +134,7 @@ def test_a_shape_is_plain_data(shape: Shape) -> None:
         ((0.0,), (-1.0,), (), "must be finite and >= 0"),
         ((0.0,), (math.inf,), (), "must be finite and >= 0"),
         ((0.0,), (math.nan,), (), "must be finite and >= 0"),
-        ((0.0, 1.0), (1.0, 2.0), ("quadratic",), "kind must be one of hold, linear"),
+        ((0.0, 1.0), (1.0, 2.0), ("quadratic",), "kind must be one of cosine, exponential, hold"),
         ((0.0, 1.0), (1.0, 0.0), ("exponential",), "needs values > 0"),
         ((0.0, 1.0), (0.0, 1.0), ("inverse",), "needs values > 0"),
         ((0.0, 1.0), (1.0, 0.0), ("inverse_sqrt",), "needs values > 0"),

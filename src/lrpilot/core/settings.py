@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+from lrpilot.core.names import closest
 from lrpilot.errors import SettingError
 
 Holds = Callable[[Any], bool]
@@ -37,7 +39,8 @@ def require_each(owner: object, rules: Mapping[str, Rule]) -> None:
     for name, rule in rules.items():
         value = getattr(owner, name)
         if not rule.holds(value):
-            raise SettingError(f"{name} must be {rule.must_be}, got {value!r}. {rule.remedy}")
+            remedy = rule.holds.remedy_for(value) if isinstance(rule.holds, Among) else None
+            raise SettingError(f"{name} must be {rule.must_be}, got {value!r}. {remedy or rule.remedy}")
 
 
 # ---------------------------------------------------------------------- values
@@ -88,9 +91,29 @@ def or_none(holds: Holds) -> Holds:
     return lambda value: value is None or holds(value)
 
 
-def among(*values: Any) -> Holds:
+@dataclass(frozen=True)
+class Among:
+    """The rule that allows some values only; for another word the closest one is offered.
+
+    Attributes:
+        values: that are allowed.
+    """
+
+    values: tuple[Any, ...]
+
+    def __call__(self, value: Any) -> bool:
+        """Whether it is one of them."""
+        return value in self.values
+
+    def remedy_for(self, value: Any) -> str | None:
+        """What was meant, where that can be told."""
+        close = closest(value, [one for one in self.values if isinstance(one, str)]) if isinstance(value, str) else []
+        return f"Did you mean {' or '.join(map(repr, close))}?" if close else None
+
+
+def among(*values: Any) -> Among:
     """The rule that allows these values only."""
-    return lambda value: value in values
+    return Among(values)
 
 
 # -------------------------------------------------------------- settings by name

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from lrpilot.core.codec import record
+from lrpilot.core.names import unknown_name
 from lrpilot.errors import SettingError
 
 Kind = Literal["hold", "linear", "cosine", "exponential", "inverse", "inverse_sqrt"]
@@ -86,7 +87,7 @@ class Shape:
     def _check_kinds(self) -> None:
         for i, kind in enumerate(self.kinds):
             if kind not in _INTERPOLATIONS:
-                raise SettingError(f"kind must be one of {', '.join(_INTERPOLATIONS)}, got {kind!r}.")
+                raise unknown_name("kind", kind, _INTERPOLATIONS)
             if kind in _NEEDS_POSITIVE and min(self.values[i : i + 2]) <= 0:
                 raise SettingError(f"A segment of kind {kind!r} needs values > 0, got {self.values[i : i + 2]}.")
 
