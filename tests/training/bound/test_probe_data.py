@@ -199,6 +199,14 @@ def test_a_source_reads_alike_however_far_the_loop_has_moved_the_generators_of_i
     assert read(Replay(source, seed=1, max_bytes=0).take(3)) == first
 
 
+def test_a_source_reads_alike_when_the_loop_changes_its_sampler() -> None:
+    sampler = SubsetRandomSampler(list(range(24)))
+    source = BatchSource(loader(sampler=sampler), seed=0, name="d")
+    first = read(source.epoch())
+    sampler.indices = list(range(4))
+    assert read(source.epoch()) == first
+
+
 def test_a_callable_may_hand_out_the_very_loader_of_the_loop() -> None:
     """With persistent workers a second iter() would reset the loop in flight."""
     data = LOADERS["persistent_workers"]()

@@ -103,7 +103,10 @@ class BoundTraining:
 
     @contextmanager
     def as_probe(self) -> Iterator[None]:
-        """Optimizer steps inside belong to a probe: a pilot that flies this training does not count them."""
+        """Optimizer steps inside belong to a probe: a pilot that flies this training does not count them.
+
+        test_pilot.py::test_probes_of_others_do_not_count_as_steps
+        """
         before, self.probing = self.probing, True
         try:
             yield

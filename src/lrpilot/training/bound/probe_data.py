@@ -42,7 +42,8 @@ class Replay:
     def take(self, count: int | None = None, *, first: int = 0) -> Iterator[Any]:
         """``count`` batches (None: all of one epoch) from index ``first`` on, each a copy.
 
-        Copies because a step may pop keys from its batch, or write into its tensors.
+        Copies because a step may pop keys from its batch, or write into its tensors
+        (test_probe_data.py::test_a_step_may_spoil_its_batch).
 
         Raises:
             DataError: the source yields nothing.

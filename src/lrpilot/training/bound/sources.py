@@ -42,6 +42,7 @@ class BatchSource:
         self._check()
         if isinstance(self._data, DataLoader):
             # A sampler may move on with the user's loop (its epoch, its weights): copy it as it is now.
+            # test_probe_data.py::test_a_source_reads_alike_when_the_loop_changes_its_sampler
             self._data = twin_loader(self._data, seed)
         # Workers read a copy of the data set, with copies of its generators.
         in_this_process = isinstance(self._data, DataLoader) and self._data.num_workers == 0
@@ -84,7 +85,8 @@ class BatchSource:
                 "Add the missing return, or pass the iterable itself."
             )
         if isinstance(made, DataLoader):
-            # It may be the one that the user's loop is in. One that cannot be twinned must be fresh.
+            # It may be the one that the user's loop is in; one that cannot be twinned must be fresh:
+            # test_probe_data.py::test_a_callable_may_hand_out_the_very_loader_of_the_loop
             with suppress(DataError):
                 made = twin_loader(made, _order_seed(self._seed, number))
         return iter(made)
@@ -126,6 +128,7 @@ def twin_loader(loader: DataLoader[Any], seed: int) -> DataLoader[Any]:
         "worker_init_fn": loader.worker_init_fn,
         "multiprocessing_context": loader.multiprocessing_context,
         "prefetch_factor": loader.prefetch_factor,
+        # The loop's order is the loop's: test_probe_data.py::test_a_loop_in_flight_goes_on_as_if_nobody_had_read
         "generator": generator,
     }
     if isinstance(loader.dataset, IterableDataset):
@@ -154,11 +157,15 @@ def _own_order(sampler: Any, dataset: Any, generator: torch.Generator) -> Any:
             f"Probes need a sampler of their own, but {type(sampler).__name__} cannot be copied ({error}). "
             f"{_CALLABLE_REMEDY}"
         ) from error
+    # An order of its own for every epoch, whatever a sampler draws from:
+    # test_probe_data.py::test_a_twin_holds_the_same_samples_in_batches_of_the_same_sizes
     HeldGenerators(own, apart=shared).reseed(generator.initial_seed())
     for part in _sampler_parts(own):
         if getattr(part, "generator", generator) is None:
             part.generator = generator
-        if hasattr(part, "set_epoch"):  # DistributedSampler draws from its epoch, which the user's loop moves on
+        # DistributedSampler draws from its epoch, which the user's loop moves on:
+        # test_probe_data.py::test_a_distributed_sampler_is_read_alike_whatever_epoch_the_loop_is_in
+        if hasattr(part, "set_epoch"):
             part.set_epoch(generator.initial_seed())
     return own
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lrpilot.core.actions import Action, Line, Trial
 from lrpilot.errors import LossError, NonlinearStepError, StepError
+from lrpilot.flight.price import STEP
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
 from lrpilot.training.distributed import together
@@ -20,7 +21,6 @@ from lrpilot.training.torch_private import copy_all
 LINEARITY_TOLERANCE = 1e-2
 LINEARITY_STEPS = 4  # two brackets of two steps
 FILLING_SHARE = 1e-3  # of the lr, for the first step of each
-STEP = 3.0  # forward-equivalents of a training step
 ENDS = frozenset({0.0, 1.0})  # factors of a Line where the weights really were: no linearity is assumed there
 
 

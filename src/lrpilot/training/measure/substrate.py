@@ -91,12 +91,12 @@ class LiveSubstrate:
 
     def before_kept_step(self) -> None:
         """Called right before a kept optimizer step."""
+        # test_probe.py::test_a_measurement_goes_back_to_where_the_training_is_now, and so after a move below
         self.forget_snapshot()
         self._lines.before_kept_step()
 
     def after_kept_step(self) -> None:
-        """Called once after a kept optimizer step."""
-        self.forget_snapshot()
+        """Called once after a kept optimizer step, and after :meth:`before_kept_step`."""
         self._lines.after_kept_step()
 
     def read(self, losses: Sequence[Any]) -> list[float]:
@@ -121,6 +121,7 @@ class LiveSubstrate:
 
     def continue_trial(self, key: str) -> TrialEnd:
         """Go to the end of a Trial that was kept."""
+        # test_trial_ends.py::test_ctrl_c_while_going_on_waits_until_all_of_it_is_there
         with self.meter.timed(), deferred_interrupt():
             end = self.ends.go_on(key)
             self.forget_snapshot()

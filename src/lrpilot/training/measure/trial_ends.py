@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrpilot.core.codec import decode, encode
+from lrpilot.flight.price import STEP
 from lrpilot.flight.substrate import TrialEnd
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.inventory import named_modules
@@ -74,7 +75,7 @@ class TrialEnds:
         A kept step counts 3 whatever its batch; in a Trial it was counted by its samples.
         """
         held = self._held.get(key)
-        return 0.0 if held is None else 3.0 * len(held.end.lrs) - held.end.cost.forward_equivalents
+        return 0.0 if held is None else STEP * len(held.end.lrs) - held.end.cost.forward_equivalents
 
     # ---------------------------------------------------------------- state
 
