@@ -6,7 +6,7 @@ import pytest
 
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.compare import all_rows, headlines
-from lrpilot_bench.analysis.runs import load
+from lrpilot_bench.analysis.recorded import load
 from lrpilot_bench.protocol.jobs import run_of
 from lrpilot_bench.protocol.ledger import is_current, read_runs
 from lrpilot_bench.report.findings import find

@@ -13,7 +13,7 @@ from fake_attempts import seeming_record
 from lrpilot.errors import SettingError
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.oracle import oracle
-from lrpilot_bench.analysis.runs import load
+from lrpilot_bench.analysis.recorded import load
 from lrpilot_bench.methods.registry import get_method, methods
 from lrpilot_bench.protocol.experiments import AUTOLRS_TASKS, TUNED
 from lrpilot_bench.protocol.jobs import Job, plan, run_of

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lrpilot_bench.analysis.catalogue import Catalogue, FamilyFacts, FinderFacts, MethodFacts, TaskFacts
-from lrpilot_bench.analysis.runs import Bench, load
+from lrpilot_bench.analysis.recorded import Bench, load
 
 GRID = tuple(0.01 * 2.0**k for k in range(11))  # 0.01 to 10.24
 DEFAULTS = {"sgd": 0.1, "adamw": 0.1}

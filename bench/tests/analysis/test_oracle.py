@@ -14,7 +14,7 @@ from bench_records import GRID, bench, oracle_records, record, swept
 
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.oracle import oracle, sweep
-from lrpilot_bench.analysis.runs import load
+from lrpilot_bench.analysis.recorded import load
 from lrpilot_bench.protocol.jobs import Job, plan
 from lrpilot_bench.protocol.wanted import oracle_sweep
 from lrpilot_bench.protocol.winners import best_of

@@ -11,8 +11,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import GRID, bench, oracle_records, record, seeded
 
+from lrpilot_bench.analysis.recorded import Bench
 from lrpilot_bench.analysis.rows import MethodRow, method_rows
-from lrpilot_bench.analysis.runs import Bench
 
 # The oracle has 1.0, 1.1, 1.2, ... by seed and the target 1.224.
 

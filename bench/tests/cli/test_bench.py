@@ -14,7 +14,7 @@ import fake_attempts
 from lrpilot.cli.app import app
 from lrpilot.errors import SettingError
 from lrpilot_bench import data
-from lrpilot_bench.analysis.runs import LeftOut
+from lrpilot_bench.analysis.recorded import LeftOut
 from lrpilot_bench.cli import commands as command
 from lrpilot_bench.cli.options import parse_seeds
 from lrpilot_bench.data.fetch import DATA_SETS

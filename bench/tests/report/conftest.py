@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_records import CATALOGUE, bench_records
 from report_parts import Page
 
-from lrpilot_bench.analysis.runs import load
+from lrpilot_bench.analysis.recorded import load
 from lrpilot_bench.report.figures import drawings
 from lrpilot_bench.report.findings import Findings, find
 from lrpilot_bench.report.pages import html_page, markdown_page

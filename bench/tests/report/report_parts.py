@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 from xml.etree.ElementTree import Element, TreeBuilder
 
-from lrpilot_bench.analysis.runs import Bench
+from lrpilot_bench.analysis.recorded import Bench
 from lrpilot_bench.report.findings import Findings, find
 from lrpilot_bench.report.pages import html_page, markdown_page
 

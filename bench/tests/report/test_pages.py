@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from report_parts import Page, Record, Tree, markdown_of, page_of, words_of
 
 from lrpilot_bench.analysis.catalogue import Catalogue
-from lrpilot_bench.analysis.runs import load
+from lrpilot_bench.analysis.recorded import load
 from lrpilot_bench.report.cells import Cell
 from lrpilot_bench.report.findings import Findings
 from lrpilot_bench.report.pages import escaped, in_typewriter, markdown_cell, squeezed

@@ -13,7 +13,7 @@ from matplotlib import rc_context
 from report_parts import Page, Record, markdown_of, page_of, plain
 
 from lrpilot_bench.analysis.catalogue import Catalogue, registered
-from lrpilot_bench.analysis.runs import load
+from lrpilot_bench.analysis.recorded import load
 from lrpilot_bench.report.drawing import RC, svg
 from lrpilot_bench.report.figures import drawings, figures
 from lrpilot_bench.report.findings import ENTRY, Findings, find

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from jinja2 import UndefinedError
 
-from lrpilot_bench.analysis.runs import Bench
+from lrpilot_bench.analysis.recorded import Bench
 from lrpilot_bench.studies import evidence_page, forecast_page, line_experiments, trial_experiments
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
 from lrpilot_bench.studies.line_experiments import read

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lrpilot.errors import SettingError
+from lrpilot_bench.analysis.recorded import Bench
 from lrpilot_bench.analysis.rows import MethodRow, Regret, method_rows
-from lrpilot_bench.analysis.runs import Bench
 from lrpilot_bench.stats.aggregates import Profile, geometric_mean, performance_profiles
 from lrpilot_bench.stats.intervals import (
     Interval,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lrpilot_bench.analysis.catalogue import FinderFacts
 from lrpilot_bench.analysis.oracle import SWEEP_SEED, Sweep, sweep
-from lrpilot_bench.analysis.runs import Bench, Run
+from lrpilot_bench.analysis.recorded import Bench, Run
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.stats.measures import Measured, interpolated_loss
 

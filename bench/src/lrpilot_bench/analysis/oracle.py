@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrpilot_bench.analysis.runs import Bench
+from lrpilot_bench.analysis.recorded import Bench
 from lrpilot_bench.store.schema import ORACLE_KINDS
 
 SWEEP_SEED = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lrpilot_bench.analysis.oracle import Oracle, oracle
-from lrpilot_bench.analysis.runs import Bench, Run, same
+from lrpilot_bench.analysis.recorded import Bench, Run, same
 from lrpilot_bench.stats.intervals import (
     Interval,
     Standing,
@@ -29,7 +29,7 @@ class Failure:
     """A run that failed.
 
     Attributes:
-        status: see :class:`lrpilot_bench.analysis.runs.Run`.
+        status: see :class:`lrpilot_bench.analysis.recorded.Run`.
         error: of a crash.
         worsening: final ÷ initial validation loss where it ended no better than untrained.
     """

@@ -6,7 +6,7 @@ from typing import Any
 
 from lrpilot_bench.analysis.catalogue import Catalogue
 from lrpilot_bench.analysis.oracle import sweep
-from lrpilot_bench.analysis.runs import Bench, Run, same
+from lrpilot_bench.analysis.recorded import Bench, Run, same
 from lrpilot_bench.store.schema import CRASHED, ORACLE_KINDS, UNTRAINED
 
 EXAMPLES = 3  # mismatches told in words

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lrpilot_bench.analysis.oracle import oracle
+from lrpilot_bench.analysis.recorded import Bench, Run, same
 from lrpilot_bench.analysis.rows import Failure, Regret, failures_of, final_losses, regret_of
-from lrpilot_bench.analysis.runs import Bench, Run, same
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.stats.intervals import Interval, Verdict, paired_interval, ratio_interval, t_interval, verdict
 from lrpilot_bench.stats.measures import log_regrets

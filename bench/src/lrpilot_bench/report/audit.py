@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lrpilot_bench.analysis.catalogue import MethodFacts
-from lrpilot_bench.analysis.runs import Run
+from lrpilot_bench.analysis.recorded import Run
 from lrpilot_bench.analysis.sanity import BudgetCheck, CostCheck, InsideCheck
 from lrpilot_bench.report.cells import Cell, Row
 from lrpilot_bench.report.findings import Findings

@@ -18,8 +18,8 @@ from lrpilot_bench.analysis.compare import (
 )
 from lrpilot_bench.analysis.finders import FinderRow, OverTasks, finder_rows, over_tasks
 from lrpilot_bench.analysis.oracle import Oracle, oracle
+from lrpilot_bench.analysis.recorded import Bench
 from lrpilot_bench.analysis.rows import MethodRow
-from lrpilot_bench.analysis.runs import Bench
 from lrpilot_bench.analysis.sanity import NotRun, Sanity, not_run, sanity
 from lrpilot_bench.analysis.sensitivity import Sensitivity, sensitivity
 from lrpilot_bench.analysis.sweeps import HorizonRow, Robustness, StartLrRow, horizon_rows, robustness, start_lr_rows

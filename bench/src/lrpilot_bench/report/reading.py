@@ -6,7 +6,7 @@ from typing import Any
 
 from lrpilot.errors import DataError
 from lrpilot_bench.analysis.catalogue import registered, runs_of
-from lrpilot_bench.analysis.runs import Bench, load
+from lrpilot_bench.analysis.recorded import Bench, load
 from lrpilot_bench.protocol.jobs import run_of
 from lrpilot_bench.store.records import read_records
 from lrpilot_bench.store.schema import NO_RECORD, by_run, unfit

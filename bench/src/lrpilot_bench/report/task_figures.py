@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from lrpilot.pictures.style import INK, QUIET, RUNS
-from lrpilot_bench.analysis.runs import Run
+from lrpilot_bench.analysis.recorded import Run
 from lrpilot_bench.report.drawing import Point, Scale, chart, finished, joined, line, marks, padded
 from lrpilot_bench.report.findings import GROUP_WORDS, Findings, Group
 from lrpilot_bench.report.looks import COLOURS, MARKERS

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lrpilot_bench.analysis.compare import Headline, all_rows, headlines
-from lrpilot_bench.analysis.runs import Bench, Run
+from lrpilot_bench.analysis.recorded import Bench, Run
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.studies.markdown import Row
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.oracle import oracle
-from lrpilot_bench.analysis.runs import Bench, Run, load
+from lrpilot_bench.analysis.recorded import Bench, Run, load
 from lrpilot_bench.methods.lr_tuner import HELD, STEP_FACTORS
 from lrpilot_bench.methods.schedules import UNWARMED
 from lrpilot_bench.methods.weighted_factors import BATCHES, NUM_FACTORS

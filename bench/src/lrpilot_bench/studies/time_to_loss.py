@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lrpilot_bench.analysis.runs import Run
+from lrpilot_bench.analysis.recorded import Run
 from lrpilot_bench.stats.aggregates import geometric_mean
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot_bench.analysis.compare import all_rows, headlines
-from lrpilot_bench.analysis.runs import Bench
+from lrpilot_bench.analysis.recorded import Bench
 from lrpilot_bench.methods.autolrs import TAU
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.studies.line_claims import MISSING, Facts, fell, gather, measured

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from lrpilot_bench.analysis.runs import Bench, Run
+from lrpilot_bench.analysis.recorded import Bench, Run
 from lrpilot_bench.methods.autolrs import ABLATED, MAX_TAU, TAU, WIDTH
 from lrpilot_bench.methods.schedules import DEFAULT_LRS
 from lrpilot_bench.protocol.experiments import AUTOLRS_HORIZON, AUTOLRS_TASKS, TUNED

@@ -15,8 +15,8 @@ from bench_records import CATALOGUE, GRID, bench, record, seeded, swept
 
 from lrpilot.errors import SettingError
 from lrpilot_bench.analysis.catalogue import registered, runs_of
+from lrpilot_bench.analysis.recorded import load
 from lrpilot_bench.analysis.rows import method_rows
-from lrpilot_bench.analysis.runs import load
 from lrpilot_bench.analysis.sanity import not_run, sanity
 from lrpilot_bench.analysis.sweeps import horizon_rows, start_lr_rows
 from lrpilot_bench.protocol.jobs import run_of
