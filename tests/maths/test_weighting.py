@@ -164,6 +164,12 @@ def test_where_no_factor_helps_all_of_them_count() -> None:
     assert not candidates.any_helps and candidates.smallest_is_best
 
 
+@pytest.mark.parametrize("broken", [-math.inf, math.inf, math.nan])
+def test_a_loss_that_is_not_finite_helps_nobody(broken: float) -> None:
+    candidates = Candidates(1.0, (0.5, 1.0, 2.0), (broken, broken, broken))
+    assert not candidates.any_helps and candidates.smallest_is_best and candidates.combine() == 1.0
+
+
 def test_a_line_without_slope_leaves_the_lr() -> None:
     assert Candidates(2.0, FIVE, (2.0,) * 5).combine() == 1.0
     within_rounding = (2.0 - 1e-6, 2.0, 2.0, 2.0 + 1e-6, 2.0)

@@ -106,8 +106,8 @@ class Candidates:
 
     @property
     def any_helps(self) -> bool:
-        """Whether a factor ends below no step, beyond rounding."""
-        return any(loss < self.no_step - ROUNDING * abs(self.no_step) for loss in self.losses)
+        """Whether a factor ends below no step, beyond rounding; a loss that is not finite helps nobody."""
+        return any(math.isfinite(loss) and loss < self.no_step - ROUNDING * abs(self.no_step) for loss in self.losses)
 
     @property
     def smallest_is_best(self) -> bool:
