@@ -16,7 +16,7 @@ from lrpilot.core.reason import Reason
 from lrpilot.driver import Driver
 from lrpilot.errors import DataError, SettingError, StateError, StepError
 from lrpilot.flight.horizon import Budget, Clock, Horizon, StepHorizon, TimeHorizon, WorkHorizon, as_budget
-from lrpilot.flight.price import STEP
+from lrpilot.flight.substrate import STEP
 from lrpilot.pace import seconds_per_step
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrpilot.core.actions import Action, Line, Trial
 from lrpilot.errors import LossError, NonlinearStepError, StepError
-from lrpilot.flight.price import STEP
+from lrpilot.flight.substrate import STEP
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
 from lrpilot.training.distributed import together

@@ -9,8 +9,7 @@ from torch import Tensor
 from lrpilot.core.actions import Action, Continue, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.errors import StateError
-from lrpilot.flight.price import price
-from lrpilot.flight.substrate import TrialEnd, TrialSeen
+from lrpilot.flight.substrate import TrialEnd, TrialSeen, price
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.param_groups import ParamGroupLRs
 from lrpilot.training.bound.saved_state import SavedState

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrpilot.core.codec import decode, encode
-from lrpilot.flight.price import STEP
-from lrpilot.flight.substrate import TrialEnd
+from lrpilot.flight.substrate import STEP, TrialEnd
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.inventory import named_modules
 from lrpilot.training.bound.saved_state import SavedState
