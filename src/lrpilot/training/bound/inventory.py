@@ -7,8 +7,8 @@ from torch.optim import Optimizer
 
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.optimizers import optimizer_layers
-from lrpilot.training.restore.buffers import buffer_tree, put_buffers
-from lrpilot.training.restore.optimizer_state import optimizer_tree, put_optimizer, stepped_parameters
+from lrpilot.training.restore.module_state import buffer_tree, put_buffers
+from lrpilot.training.restore.step_state import optimizer_tree, put_optimizer, stepped_parameters
 from lrpilot.training.restore.tree import write_tree
 from lrpilot.training.torch_private import parameters_of
 

@@ -5,10 +5,9 @@ import torch
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.extra_state import ExtraState
 from lrpilot.training.bound.inventory import live_tree, named_modules, write_live
-from lrpilot.training.restore.attributes import PlainAttributes
-from lrpilot.training.restore.gradients import Gradients
+from lrpilot.training.restore.module_state import PlainAttributes
 from lrpilot.training.restore.rng import get_rng, set_rng
-from lrpilot.training.restore.scaler_stages import ScalerStages
+from lrpilot.training.restore.step_state import Gradients, ScalerStages
 from lrpilot.training.restore.tree import alias_tree, clone_tree
 
 

@@ -20,8 +20,7 @@ from lrpilot.training.measure.lines import Lines
 from lrpilot.training.measure.meter import Meter
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.proofs import Proofs
-from lrpilot.training.measure.trial_ends import TrialEnds
-from lrpilot.training.measure.trials import Trials
+from lrpilot.training.measure.trials import TrialEnds, Trials
 
 
 class LiveSubstrate:
