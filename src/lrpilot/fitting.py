@@ -20,7 +20,7 @@ from lrpilot.flight.substrate import STEP
 from lrpilot.pace import seconds_per_step
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
-from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.substrate import LiveSubstrate

@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpilot.training.bound.batches import copy_batch
-from lrpilot.training.bound.extra_state import ExtraState
-from lrpilot.training.bound.inventory import clear_gradients, live_tree
-from lrpilot.training.measure.snapshot import Snapshot
+from lrpilot.training.bound.probe_data import copy_batch
+from lrpilot.training.bound.state import ExtraState, Snapshot, clear_gradients, live_tree
 from lrpilot.training.restore.rng import get_rng
 from lrpilot.training.restore.tree import clone_tree
 from lrpilot.training.training import Training

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
+from lrpilot.training.bound.probe_data import count_samples
 from lrpilot.training.distributed import together
 from lrpilot.training.measure.forwards import pure_forward
 from lrpilot.training.measure.meter import Meter

@@ -8,16 +8,14 @@ import torch
 from torch.optim import Optimizer
 
 from lrpilot.errors import StepError
-from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import explain_refused_gradients
-from lrpilot.training.bound.inventory import clear_gradients
-from lrpilot.training.bound.optimizers import was_skipped
-from lrpilot.training.bound.param_groups import ParamGroupLRs
+from lrpilot.training.bound.optimizers import ParamGroupLRs, was_skipped
+from lrpilot.training.bound.probe_data import count_samples
+from lrpilot.training.bound.state import Snapshot, clear_gradients
 from lrpilot.training.distributed import together
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.meter import Meter
-from lrpilot.training.measure.snapshot import Snapshot
 from lrpilot.training.restore.rng import seed_rng
 
 

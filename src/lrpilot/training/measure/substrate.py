@@ -11,8 +11,8 @@ from lrpilot.core.cost import Cost
 from lrpilot.errors import StateError
 from lrpilot.flight.substrate import TrialEnd, TrialSeen, price
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.param_groups import ParamGroupLRs
-from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.bound.optimizers import ParamGroupLRs
+from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.evaluations import Evaluations

@@ -15,8 +15,7 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.flight.substrate import STEP, TrialEnd, TrialSeen
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.inventory import named_modules
-from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.bound.state import SavedState, named_modules
 from lrpilot.training.measure.evaluations import Evaluations
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.proofs import Proofs
