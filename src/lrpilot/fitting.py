@@ -11,8 +11,7 @@ from lrpilot.checkpoint import Checkpoint
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
-from lrpilot.core.policy import Policy
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Policy, Reason
 from lrpilot.driver import Driver
 from lrpilot.errors import DataError, SettingError, StateError, StepError
 from lrpilot.flight.horizon import Budget, Clock, Horizon, StepHorizon, TimeHorizon, WorkHorizon, as_budget

@@ -10,8 +10,7 @@ import typer
 from lrpilot.cli.loading import guarded, load_recipe
 from lrpilot.cli.options import ContinueTrials, Json, Settings, parse_budget, parse_settings
 from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, say, say_json, table
-from lrpilot.core.names import closest
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, closest
 
 if TYPE_CHECKING:
     from lrpilot.flight.landscape import Landscape

@@ -24,8 +24,7 @@ from lrpilot.cli.options import (
 from lrpilot.cli.report import found_plain, note, say_json, to_json
 from lrpilot.cli.run_folder import RunFolder, run_folder, save_picture
 from lrpilot.cli.train_report import report_run, run_document
-from lrpilot.core.names import unknown_name
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, unknown_name
 
 if TYPE_CHECKING:
     from lrpilot.core.history import Event, OnEvent

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from lrpilot.core.codec import record
-from lrpilot.core.reason import Reason, lr_from_to
+from lrpilot.core.policy import Reason, lr_from_to
 from lrpilot.maths.peak import wrecked_above
 
 # Share of the gain whose loss is a wreck. At a half networks died in instalments, a window at a time (digits, SGD with

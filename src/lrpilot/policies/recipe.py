@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Policy
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, unknown_name
 
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 

@@ -15,9 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any
 
-from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Policy
-from lrpilot.errors import LRPilotError, SettingError
+from lrpilot.errors import LRPilotError, SettingError, unknown_name
 from lrpilot.policies.recipe import Recipe
 from lrpilot.policies.schedules.shapes import SCHEDULES
 
