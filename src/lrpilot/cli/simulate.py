@@ -53,7 +53,7 @@ def simulate(
 
     if steps is not None and budget is not None:
         raise SettingError(f"simulate takes --steps or --budget, got {steps} and {budget}. Leave one of them away.")
-    ground, given = load_landscape(landscape), parse_settings(settings or ())
+    ground, given = _load_landscape(landscape), parse_settings(settings or ())
     flown = guarded(lambda: load_recipe(policy)(**given), f"{policy} must be made without errors")
     result = guarded(
         lambda: simulation.simulate(
@@ -76,7 +76,7 @@ def simulate(
             _report_spent(result)
 
 
-def load_landscape(name: str) -> "Landscape":
+def _load_landscape(name: str) -> "Landscape":
     """A landscape by name, or from the result of a search.
 
     Raises:

@@ -58,7 +58,7 @@ class HeldMarks:
         """
         held = self._state.marks
         if key in self._state.ends:
-            raise different_keys(key)
+            raise _different_keys(key)
         if len({*held, key}) > self._most:
             raise PolicyError(
                 f"{self._owner} may hold {self._most} marks, got mark {key!r} on top of {list(held)}. "
@@ -85,7 +85,7 @@ class HeldMarks:
             )
 
 
-def different_keys(key: str) -> PolicyError:
+def _different_keys(key: str) -> PolicyError:
     """The error of a policy that calls a mark and an end by the same name."""
     return PolicyError(f"A mark and an end need different keys, got {key!r} for both. Rename one of them.")
 
@@ -124,7 +124,7 @@ class HeldEnds:
                 f"{key!r}. Ask for Trial(keep=...) only where it is true, as under fit(continue_trials=True)."
             )
         if key in self._state.marks:
-            raise different_keys(key)
+            raise _different_keys(key)
         if len({*held, key}) > self._most:
             raise PolicyError(
                 f"{self._owner} may keep the ends of {self._most} Trials, got {key!r} on top of {list(held)}. "

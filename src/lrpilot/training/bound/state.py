@@ -27,17 +27,17 @@ def live_tree(training: BoundTraining) -> dict[str, Any]:
     """Weights, buffers and optimizer state, extra modules and optimizers included, by reference, under plain names."""
     modules = named_modules(training)
     return {
-        "parameters": all_parameters(training),
+        "parameters": _all_parameters(training),
         "buffers": buffer_tree(modules),
-        "optimizers": {name: optimizer_tree(optimizer) for name, optimizer in optimizers_of(training).items()},
+        "optimizers": {name: optimizer_tree(optimizer) for name, optimizer in _optimizers_of(training).items()},
     }
 
 
-def write_live(training: BoundTraining, saved: dict[str, Any], identity: dict[str, Any] | None = None) -> None:
+def _write_live(training: BoundTraining, saved: dict[str, Any], identity: dict[str, Any] | None = None) -> None:
     """Put a clone of :func:`live_tree` back into the live objects."""
     written = write_tree(live_tree(training), saved, identity)
     put_buffers(named_modules(training), written["buffers"])
-    for name, optimizer in optimizers_of(training).items():
+    for name, optimizer in _optimizers_of(training).items():
         put_optimizer(optimizer, written["optimizers"][name])
 
 
@@ -49,19 +49,19 @@ def named_modules(training: BoundTraining) -> dict[str, nn.Module]:
     return {f"{root}.{name}": m for root, module in roots.items() for name, m in module.named_modules()}
 
 
-def all_parameters(training: BoundTraining) -> list[Tensor]:
+def _all_parameters(training: BoundTraining) -> list[Tensor]:
     """Every parameter once: of the modules, then those only the optimizers know (a criterion's, say)."""
     modules = named_modules(training).values()
     # Frozen ones too, for a step may write them:
     # test_snapshot.py::test_gradients_of_parameters_that_the_optimizer_does_not_step
     candidates: list[Tensor] = [p for m in modules for p in parameters_of(m).values() if p is not None]
-    for optimizer in optimizers_of(training).values():
+    for optimizer in _optimizers_of(training).values():
         # A criterion's that nobody named, or another optimizer's: test_continuation.py::test_extra_state_goes_back
         candidates += stepped_parameters(optimizer)
     return list({id(p): p for p in candidates}.values())
 
 
-def optimizers_of(training: BoundTraining) -> dict[str, Optimizer]:
+def _optimizers_of(training: BoundTraining) -> dict[str, Optimizer]:
     """The training's optimizer, wrappers with state of their own, and optimizers among the extra state, by name."""
     extras = {f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, Optimizer)}
     # A wrapper may keep state of its own (Lookahead's slow weights) beside that of the optimizer inside:
@@ -81,7 +81,7 @@ def clear_gradients(training: BoundTraining) -> None:
     Also of those that the optimizer does not step: backward would add to them in place
     (test_snapshot.py::test_gradients_of_parameters_that_the_optimizer_does_not_step).
     """
-    for parameter in all_parameters(training):
+    for parameter in _all_parameters(training):
         parameter.grad = None
 
 
@@ -148,11 +148,11 @@ class SavedState:
     def rewind(self, training: BoundTraining) -> None:
         """Put it back in place. RNG, data order, gradients, train/eval modes and lrs do not move."""
         # The lr is the flight's to write, not the past's: copied before, for a tensor lr is written in place.
-        optimizers = optimizers_of(training).values()
+        optimizers = _optimizers_of(training).values()
         groups = clone_tree([[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers])
         # In place, so that compiled steps and other holders of a tensor go on with it. Without identities: the
         # tensors of now are as good as those of then, and after a resume the only ones.
-        write_live(training, self.saved["tree"])
+        _write_live(training, self.saved["tree"])
         # test_saved_state.py::test_extra_state_goes_back_with_it
         ExtraState(training).restore(self.saved["extra"])
         # test_saved_state.py::test_it_moves_weights_and_optimizer_and_nothing_else
@@ -191,7 +191,7 @@ class Snapshot:
         # Parameters, buffers, optimizer state and groups, those of an EMA or a second optimizer too:
         # test_continuation.py::test_a_probe_leaves_no_trace. In place, since captured graphs hold them:
         # test_snapshot.py::test_a_tensor_that_a_step_replaced_is_the_same_object_again
-        write_live(self._training, self._saved, self._identity)
+        _write_live(self._training, self._saved, self._identity)
         # test_continuation.py::test_a_probe_leaves_no_trace, identity included
         self._gradients.restore()
         # Train/eval modes

@@ -53,7 +53,7 @@ class StepCounter:
 
 
 @contextmanager
-def counted_steps(optimizer: Optimizer) -> Iterator[StepCounter]:
+def _counted_steps(optimizer: Optimizer) -> Iterator[StepCounter]:
     """Count calls of ``optimizer.step`` inside the block."""
     counter = StepCounter()
 
@@ -135,7 +135,7 @@ class Probe:
         # Masks are the seed's, whenever it is asked: test_substrate.py::test_a_trial_is_the_users_own_loop_rewound
         seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
-        with counted_steps(training.raw_optimizer) as counter:
+        with _counted_steps(training.raw_optimizer) as counter:
 
             def take(batches: Iterator[Any]) -> float:
                 counter.restart()
