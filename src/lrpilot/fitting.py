@@ -16,13 +16,12 @@ from lrpilot.driver import Driver
 from lrpilot.errors import DataError, SettingError, StateError, StepError
 from lrpilot.flight.horizon import Budget, Clock, Horizon, StepHorizon, TimeHorizon, WorkHorizon, as_budget
 from lrpilot.flight.substrate import STEP
-from lrpilot.pace import seconds_per_step
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
 from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
-from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate, seconds_per_step
 from lrpilot.training.restore.rng import get_rng, set_rng
 from lrpilot.training.training import Training
 
