@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from lrpilot.core.codec import record
 from lrpilot.core.found import Finding
-from lrpilot.maths.trend import Trend, length_trend
+from lrpilot.maths.peak import Trend, length_trend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
