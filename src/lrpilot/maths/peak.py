@@ -10,6 +10,23 @@ from lrpilot.core.found import LengthPick
 from lrpilot.core.trials import Tried, best_of
 from lrpilot.maths.parabola import fit_parabola
 
+# Distance between neighbouring lrs at the end of the search, decades.
+SPACING = 0.25
+# The parabola is fitted to losses within half a decade that keep three quarters of the reduction: beyond,
+# the curve is a cliff on one side and a plateau on the other, and neither is a parabola.
+REACH = 0.5
+NEAR = 0.25
+# Peaks whose fitted loss is within this share of the reduction count as equally good.
+SHARE = 0.02
+# An lr that loses more than this share of the reduction is a cliff ...
+CLIFF = 0.5
+# ... and one that loses this share, or diverges, kills the model: stay this many decades below it. Chosen after
+# seeing one net (convolutional, no normalisation, two seeds): a quarter decade below the lr that kills 100 steps,
+# one run of two still died within 1,400. Thin evidence, on the safe side.
+KILLED = 0.9
+KILL_MARGIN = 0.5
+# The trend may lower the suggestion by at most this much, in decades.
+MAX_SHIFT = 0.25
 # Half of the quarter decade between neighbouring lrs: no pick is known better than that.
 PICK_ERROR = 0.125
 
@@ -57,25 +74,6 @@ def length_trend(lengths: Sequence[LengthPick]) -> Trend:
         return Trend(0.0, math.inf, level, 10.0**centre)
     slope = float(np.sum(weight * (x - centre) * (y - level))) / spread
     return Trend(slope, spread**-0.5, level, 10.0**centre)
-
-
-# Distance between neighbouring lrs at the end of the search, decades.
-SPACING = 0.25
-# The parabola is fitted to losses within half a decade that keep three quarters of the reduction: beyond,
-# the curve is a cliff on one side and a plateau on the other, and neither is a parabola.
-REACH = 0.5
-NEAR = 0.25
-# Peaks whose fitted loss is within this share of the reduction count as equally good.
-SHARE = 0.02
-# An lr that loses more than this share of the reduction is a cliff ...
-CLIFF = 0.5
-# ... and one that loses this share, or diverges, kills the model: stay this many decades below it. Chosen after
-# seeing one net (convolutional, no normalisation, two seeds): a quarter decade below the lr that kills 100 steps,
-# one run of two still died within 1,400. Thin evidence, on the safe side.
-KILLED = 0.9
-KILL_MARGIN = 0.5
-# The trend may lower the suggestion by at most this much, in decades.
-MAX_SHIFT = 0.25
 
 
 def pick_peak(num_steps: int, tried: Sequence[Tried], start_loss: float) -> LengthPick | None:
