@@ -23,7 +23,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 WORDS = {"errors", "core"}
 RULES = WORDS | {"maths", "pictures", "found"}
 LOOP = WORDS | {"flight"}
-DRIVERS = RULES | LOOP | {"policies", "training", "progress", "pace", "checkpoint", "driver"}
+DRIVERS = RULES | LOOP | {"policies", "training", "progress", "checkpoint", "driver"}
 FACE = DRIVERS | {"pilot", "find", "fitting"}
 MAY_IMPORT = {
     "errors": set(),
@@ -36,7 +36,6 @@ MAY_IMPORT = {
     "flight": LOOP,
     "progress": set(),
     "training": LOOP,
-    "pace": LOOP | {"training"},
     "checkpoint": LOOP | {"training"},
     "driver": LOOP | {"training"},
     "pilot": LOOP | {"training", "driver"},

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Training
 from lrpilot.core.actions import Action, Done, Evaluate, Observation, Trial
 from lrpilot.core.codec import record
+from lrpilot.core.found import FindCode
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.shape import annealed, constant
-from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.find import run_finder
 from lrpilot.found import FoundLR

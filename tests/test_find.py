@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Training, apply_lr, find_lr
 from lrpilot.core.actions import Done, Evaluate, Line, Train, Trial
+from lrpilot.core.found import FindCode
 from lrpilot.core.shape import constant
-from lrpilot.core.status import FindCode
 from lrpilot.errors import LossError, PolicyError, SchedulerConflictError, SettingError
 from lrpilot.find import run_finder
 from small_training import (

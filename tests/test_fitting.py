@@ -26,7 +26,7 @@ from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.errors import DataError, PolicyError, SettingError, StateError, StepError
 from lrpilot.flight.horizon import Budget
 from lrpilot.flight.landscape import NoisyQuadratic
-from lrpilot.flight.price import STEP
+from lrpilot.flight.substrate import STEP
 from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.weighted_factors import WeightedFactors
 from small_training import (

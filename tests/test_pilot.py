@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Pilot, Schedule, Training, find_lr
 from lrpilot.core.actions import Drop, Evaluate, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.history import Event
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Reason
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.core.stop import Stop
 from lrpilot.errors import (

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lrpilot.core.found import FindCode
     from lrpilot.core.history import History
-    from lrpilot.core.status import FindCode
     from lrpilot.errors import LRPilotError
     from lrpilot.find import apply_lr, find_lr
     from lrpilot.fitting import FitResult, fit
@@ -50,7 +50,7 @@ __all__ = [
 _HOMES = {
     "AutoLRS": "lrpilot.policies.autolrs",
     "Budget": "lrpilot.flight.horizon",
-    "FindCode": "lrpilot.core.status",
+    "FindCode": "lrpilot.core.found",
     "FitResult": "lrpilot.fitting",
     "FoundLR": "lrpilot.found",
     "History": "lrpilot.core.history",

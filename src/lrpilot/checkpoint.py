@@ -22,7 +22,7 @@ class Resumable(Protocol):
         """Data that ``torch.load(weights_only=True)`` accepts."""
 
 
-def own_file(path: Path) -> Path:
+def _own_file(path: Path) -> Path:
     """The file of this rank: ranks differ in their random generators, and so in what they save."""
     return path.with_name(f"{path.name}.rank{dist.get_rank()}") if is_distributed() else path
 
@@ -31,7 +31,7 @@ class Checkpoint:
     """A file that always holds a whole state: written beside, then renamed."""
 
     def __init__(self, path: str | os.PathLike[str] | None, *, resume: bool) -> None:
-        self._path = None if path is None else own_file(Path(path))
+        self._path = None if path is None else _own_file(Path(path))
         self._written = time.monotonic()
         if self._path is not None and self._path.exists() and not resume:
             raise SettingError(

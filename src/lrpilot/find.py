@@ -10,7 +10,7 @@ from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import StepHorizon
 from lrpilot.found import FoundLR
 from lrpilot.progress import progress_bar
-from lrpilot.training.bound.param_groups import apply_lr
+from lrpilot.training.bound.optimizers import apply_lr
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.training import Training
 

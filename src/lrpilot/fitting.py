@@ -11,19 +11,17 @@ from lrpilot.checkpoint import Checkpoint
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
-from lrpilot.core.policy import Policy
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Policy, Reason
 from lrpilot.driver import Driver
 from lrpilot.errors import DataError, SettingError, StateError, StepError
 from lrpilot.flight.horizon import Budget, Clock, Horizon, StepHorizon, TimeHorizon, WorkHorizon, as_budget
-from lrpilot.flight.price import STEP
-from lrpilot.pace import seconds_per_step
+from lrpilot.flight.substrate import STEP
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
-from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
-from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.measure.substrate import LiveSubstrate, seconds_per_step
 from lrpilot.training.restore.rng import get_rng, set_rng
 from lrpilot.training.training import Training
 

@@ -54,9 +54,8 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import coded_enum, record
-from lrpilot.core.names import unknown_name
-from lrpilot.core.policy import Context, Policy, not_asked_for
-from lrpilot.core.reason import Reason
+from lrpilot.core.found import FindCode
+from lrpilot.core.policy import Context, Policy, Reason, not_asked_for
 from lrpilot.core.settings import (
     Rule,
     among,
@@ -72,9 +71,8 @@ from lrpilot.core.settings import (
     steps_of,
 )
 from lrpilot.core.shape import Shape, annealed, constant, ramp
-from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop, StopReason
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.errors import PolicyError, SettingError, unknown_name
 from lrpilot.found import FoundLR
 
 __all__ = [

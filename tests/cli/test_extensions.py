@@ -8,8 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from lrpilot.cli.app import OWN, OneLineErrors, options
-from lrpilot.cli.extensions import add_extensions
+from lrpilot.cli.app import OWN, OneLineErrors, add_extensions, options
 from strangers import install
 
 HELLO = """

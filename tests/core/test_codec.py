@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from lrpilot.core.actions import Evaluate, Line, Mark, Progress, Train, Trained, Trial
 from lrpilot.core.codec import coded_enum, decode, encode, record
+from lrpilot.core.found import FindCode
 from lrpilot.core.shape import annealed, ramp
-from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop, StopReason
 from lrpilot.errors import StateError
 

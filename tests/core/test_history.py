@@ -4,7 +4,7 @@ import json
 
 from lrpilot.core.actions import Line, LineLosses, Progress, Train, Trained, Trial, TrialLosses
 from lrpilot.core.history import Event, History
-from lrpilot.core.reason import Reason, lr_from_to
+from lrpilot.core.policy import Reason, lr_from_to
 from lrpilot.core.shape import constant
 
 LINE = Line((0.5, 1.0), 2)

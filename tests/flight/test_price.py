@@ -4,7 +4,7 @@ import pytest
 
 from lrpilot.core.actions import Action, Evaluate, Line, Mark, Train, Trial
 from lrpilot.core.shape import annealed, constant
-from lrpilot.flight.price import price
+from lrpilot.flight.substrate import price
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from lrpilot.core.status import FindCode
+from lrpilot.core.found import FindCode
 from lrpilot.errors import SettingError
 from lrpilot.maths.curve import LRCurve
 

@@ -12,8 +12,7 @@ from lrpilot.core.actions import Progress, TrialLosses
 from lrpilot.core.found import LengthPick
 from lrpilot.core.stop import Stop, StopReason
 from lrpilot.core.trials import Tried, best_of, gained_nothing, give_up, read_trial, standard_error
-from lrpilot.maths.peak import pick_peak, safe_lr, suggest_peak
-from lrpilot.maths.trend import length_trend
+from lrpilot.maths.peak import length_trend, pick_peak, safe_lr, suggest_peak
 
 START = 2.3
 QUARTERS = [10.0 ** (k / 4) for k in range(-12, 5)]

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpilot.errors import SettingError
-from lrpilot.maths.line_fit import fit_line
-from lrpilot.maths.trust_region import FAILED, GOOD, TrustRegion, is_good_enough
+from lrpilot.maths.line_fit import FAILED, GOOD, TrustRegion, fit_line, is_good_enough
 
 
 def test_by_hand() -> None:

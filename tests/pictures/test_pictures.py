@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from lrpilot.core.actions import Moved, Progress, Rewind
-from lrpilot.core.found import LengthPick
+from lrpilot.core.found import FindCode, LengthPick
 from lrpilot.core.history import Event, History
-from lrpilot.core.status import FindCode
 from lrpilot.found import FoundLR
 from lrpilot.pictures.flights import plot_flights
 from lrpilot.pictures.found import plot_found
@@ -199,7 +198,7 @@ def test_pictures_touch_no_global_state() -> None:
     code = """
 import sys
 from lrpilot.found import FoundLR
-from lrpilot.core.status import FindCode
+from lrpilot.core.found import FindCode
 from lrpilot.pictures.found import plot_found
 assert "matplotlib" not in sys.modules
 found = FoundLR(0.1, "constant", "m", FindCode.OK, (0.01, 1.0), None, {"minimum": 0.1}, (0.01, 0.1), (2.0, 1.0), 2.0)

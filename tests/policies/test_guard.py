@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Reason
 from lrpilot.policies.guard import (
     Blame,
     Guard,

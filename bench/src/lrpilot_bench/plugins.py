@@ -37,8 +37,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import Any, TypeVar
 
-from lrpilot.core.names import unknown_name
-from lrpilot.errors import LRPilotError, SettingError
+from lrpilot.errors import LRPilotError, SettingError, unknown_name
 
 Entry = TypeVar("Entry")
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lrpilot.cli.demos import DATA, Demo, demo_on
 from lrpilot.cli.options import Force, Json, Out, among
 from lrpilot.cli.report import found_plain, lr_text, note, say, say_json, table
 from lrpilot.cli.run_folder import RunFolder, run_folder, save_picture
 from lrpilot.errors import SettingError
 
 if TYPE_CHECKING:
+    from lrpilot.cli.demos import Demo
     from lrpilot.core.history import History
     from lrpilot.found import FoundLR
 
+DATA = ("digits", "fashion-mnist")
 WARMUP = 0.05
 FACTOR = 30.0  # how far off the first guess of an lr may be
 DEFAULT = "default lr"
@@ -70,6 +71,8 @@ def demo(
     started = time.perf_counter()
     import torch
 
+    from lrpilot.cli.demos import demo_on
+
     torch.set_num_threads(1)  # threads of small layers cost more than they bring
     chosen = demo_on(data)
     with run_folder("demo", out, force=force) as folder:
@@ -94,7 +97,7 @@ def demo(
 # ---------------------------------------------------------------- flying
 
 
-def _fly(chosen: Demo, seeds: int, *, show: bool) -> tuple[list["FoundLR"], list[Run]]:
+def _fly(chosen: "Demo", seeds: int, *, show: bool) -> tuple[list["FoundLR"], list[Run]]:
     """For every seed: search, train with what was found, and train with three lrs nobody searched for."""
     from lrpilot.progress import progress_bar
 
@@ -115,7 +118,7 @@ def _fly(chosen: Demo, seeds: int, *, show: bool) -> tuple[list["FoundLR"], list
     return found, runs
 
 
-def _search(chosen: Demo, seed: int) -> "FoundLR":
+def _search(chosen: "Demo", seed: int) -> "FoundLR":
     from lrpilot.find import find_lr
 
     found = find_lr(chosen.make(seed), target="decay", progress=False)
@@ -124,7 +127,7 @@ def _search(chosen: Demo, seed: int) -> "FoundLR":
     return found
 
 
-def _plan(chosen: Demo, found: "FoundLR") -> list[tuple[str, float, int, "FoundLR | None"]]:
+def _plan(chosen: "Demo", found: "FoundLR") -> list[tuple[str, float, int, "FoundLR | None"]]:
     """Rows: name, peak lr, steps, and the search that has to be paid."""
     assert found.lr is not None
     default = chosen.make(0).raw_optimizer.param_groups[0]["lr"]
@@ -138,7 +141,7 @@ def _plan(chosen: Demo, found: "FoundLR") -> list[tuple[str, float, int, "FoundL
     return [*plan, (SEARCHED_PAID, found.lr, left, found)] if left >= 1 else plan
 
 
-def _train(chosen: Demo, row: str, seed: int, lr: float, steps: int, searched: "FoundLR | None") -> Run:
+def _train(chosen: "Demo", row: str, seed: int, lr: float, steps: int, searched: "FoundLR | None") -> Run:
     from lrpilot.fitting import fit
     from lrpilot.policies.schedules.schedule import Schedule
 
@@ -176,7 +179,7 @@ def _spread(values: Sequence[float], form: str) -> str:
     return mean if len(values) == 1 else f"{mean} ± {format(stdev(values), form)}"
 
 
-def _report(chosen: Demo, seeds: int, document: dict[str, Any], found: Sequence["FoundLR"]) -> None:
+def _report(chosen: "Demo", seeds: int, document: dict[str, Any], found: Sequence["FoundLR"]) -> None:
     rows = document["rows"]
     repeated = "1 seed" if seeds == 1 else f"{seeds} seeds, mean ± deviation"
     say(f"[bold]{chosen.title}[/bold]", f"linear schedule to zero, {WARMUP:.0%} warmup; {repeated}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lrpilot.errors import LRPilotError, SettingError
 
 if TYPE_CHECKING:
-    from lrpilot.policies.recipe import Recipe
+    from lrpilot.policies.registry import Recipe
     from lrpilot.training import Training
 
 T = TypeVar("T")
@@ -71,8 +71,7 @@ def load_recipe(policy: str) -> "Recipe":
     Raises:
         SettingError: anything is wrong with it.
     """
-    from lrpilot.policies.recipe import Recipe
-    from lrpilot.policies.registry import recipe_of
+    from lrpilot.policies.registry import Recipe, recipe_of
 
     if not is_place(policy):
         return recipe_of(policy)

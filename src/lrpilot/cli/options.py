@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lrpilot.core.names import unknown_name
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, unknown_name
 
 if TYPE_CHECKING:
     from lrpilot.flight.horizon import Budget

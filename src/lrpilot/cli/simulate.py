@@ -10,8 +10,7 @@ import typer
 from lrpilot.cli.loading import guarded, load_recipe
 from lrpilot.cli.options import ContinueTrials, Json, Settings, parse_budget, parse_settings
 from lrpilot.cli.report import cost_plain, cost_text, found_plain, lr_text, say, say_json, table
-from lrpilot.core.names import closest
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, closest
 
 if TYPE_CHECKING:
     from lrpilot.flight.landscape import Landscape
@@ -54,7 +53,7 @@ def simulate(
 
     if steps is not None and budget is not None:
         raise SettingError(f"simulate takes --steps or --budget, got {steps} and {budget}. Leave one of them away.")
-    ground, given = load_landscape(landscape), parse_settings(settings or ())
+    ground, given = _load_landscape(landscape), parse_settings(settings or ())
     flown = guarded(lambda: load_recipe(policy)(**given), f"{policy} must be made without errors")
     result = guarded(
         lambda: simulation.simulate(
@@ -77,7 +76,7 @@ def simulate(
             _report_spent(result)
 
 
-def load_landscape(name: str) -> "Landscape":
+def _load_landscape(name: str) -> "Landscape":
     """A landscape by name, or from the result of a search.
 
     Raises:

@@ -24,8 +24,8 @@ from lrpilot.cli.options import (
 from lrpilot.cli.report import found_plain, note, say_json, to_json
 from lrpilot.cli.run_folder import RunFolder, run_folder, save_picture
 from lrpilot.cli.train_report import report_run, run_document
-from lrpilot.core.names import unknown_name
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, unknown_name
+from lrpilot.flight.substrate import STEP
 
 if TYPE_CHECKING:
     from lrpilot.core.history import Event, OnEvent
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from lrpilot.flight.horizon import Budget
     from lrpilot.training import Training
 
-STEP = 3.0  # forward-equivalents of a training step
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C ended
 
 
@@ -99,11 +98,7 @@ class Request:
         return made
 
     def _require_trainer(self) -> None:
-        """Refuse a name that is unknown, or that of a finder of ours.
-
-        Raises:
-            SettingError: it is one.
-        """
+        """Refuse a name that is unknown, or that of a finder of ours."""
         from lrpilot.policies.registry import get_policy, own_names, policy_names
 
         if is_place(self.policy):
@@ -114,11 +109,7 @@ class Request:
             raise unknown_name("--policy", self.policy, trainers)
 
     def _require_own_lr(self) -> None:
-        """Refuse --lr and --warmup, "find" too, where the policy has no such setting.
-
-        Raises:
-            SettingError: it has none.
-        """
+        """Refuse --lr and --warmup, "find" too, where the policy has no such setting."""
         from lrpilot.policies.registry import policy_names
 
         known: tuple[str, ...] = ("lr", "warmup")

@@ -19,7 +19,7 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Reason
 
 Phase = Literal["begin", "end", "skip", "warning"]
 

@@ -1,12 +1,35 @@
-"""The contract between a policy and the driver that flies it."""
+"""The contract between a policy and the driver that flies it; its decisions carry a reason."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from lrpilot.core.actions import Action, Observation, Progress
 from lrpilot.core.codec import record
-from lrpilot.core.reason import Reason
 from lrpilot.errors import PolicyError
+
+
+@record
+class Reason:
+    """What was decided on an observation, and why.
+
+    Attributes:
+        code: short and always the same, in lower case ("raised", "held_uncertain").
+        sentence: from what to what, and the numbers that decided; without a full stop.
+        alarms: whether somebody should look at it: it is logged as a warning.
+    """
+
+    code: str
+    sentence: str
+    alarms: bool = False
+
+    def __str__(self) -> str:
+        """The sentence, and the code."""
+        return f"{self.sentence} [{self.code}]"
+
+
+def lr_from_to(before: float, after: float) -> str:
+    """In words, what became of an lr (natural units)."""
+    return f"lr stays {before:.3g}" if after == before else f"lr {before:.3g} to {after:.3g}"
 
 
 @record

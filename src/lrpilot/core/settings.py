@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from lrpilot.core.names import closest
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, closest
 
 Holds = Callable[[Any], bool]
 

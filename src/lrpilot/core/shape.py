@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from lrpilot.core.codec import record
-from lrpilot.core.names import unknown_name
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, unknown_name
 
 Kind = Literal["hold", "linear", "cosine", "exponential", "inverse", "inverse_sqrt"]
 

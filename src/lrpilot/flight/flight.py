@@ -30,8 +30,7 @@ from lrpilot.core.actions import (
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event, History, OnEvent
-from lrpilot.core.policy import Context, Policy
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.shape import constant
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.flight.holdings import Holdings

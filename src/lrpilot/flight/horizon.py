@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from lrpilot.core.actions import Action
 from lrpilot.core.codec import record
 from lrpilot.errors import SettingError
-from lrpilot.flight.price import STEP
-from lrpilot.flight.substrate import Substrate
+from lrpilot.flight.substrate import STEP, Substrate
 
 # A training slower than its plan may take this many times its budget of seconds before it is cut short.
 OVERTIME = 1.25

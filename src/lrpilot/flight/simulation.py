@@ -15,8 +15,7 @@ from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import Budget, Horizon, StepHorizon, WorkHorizon, as_budget
 from lrpilot.flight.landscape import Landscape
-from lrpilot.flight.price import STEP, price
-from lrpilot.flight.substrate import TrialEnd, TrialSeen
+from lrpilot.flight.substrate import STEP, TrialEnd, TrialSeen, price
 
 # A policy that trains on and on without total_steps is no finder, and would never end.
 MAX_OPEN_STEPS = 100_000

@@ -1,4 +1,4 @@
-"""Substrate: what can be flown, as the one loop of ask, act and tell sees it."""
+"""Substrate: what can be flown, as the one loop of ask, act and tell sees it, and what its measurements cost."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -7,6 +7,29 @@ from lrpilot.core.actions import Action, Evaluate, Line, Trial
 from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
 from lrpilot.core.stop import StopReason
+
+STEP = 3.0  # forward-equivalents of a training step: a forward pass is 1, a backward pass 2
+
+
+def price(action: Action, *, evaluation: float, evaluation_batch: float = 1.0, reestimation: float = 0.0) -> float:
+    """Forward-equivalents of an action beyond kept steps, at full batches; a stop rule can make it cheaper.
+
+    Args:
+        action: what is asked for.
+        evaluation: of reading the held-out loss once.
+        evaluation_batch: of reading it on its first batch alone.
+        reestimation: of BatchNorm statistics, before a Trial is judged or where an Evaluate asks for it.
+    """
+    match action:
+        case Line(factors, batches):
+            return float(len(factors) * batches)
+        case Trial(_, steps, evaluate):
+            readings = 0 if action.read_every is None else steps // action.read_every
+            judged = 0.0 if evaluate == "no" else evaluation + reestimation
+            return STEP * steps + readings * evaluation_batch + judged
+        case Evaluate(reestimate):
+            return evaluation + (reestimation if reestimate else 0.0)
+    return 0.0
 
 
 @record

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from lrpilot.core.codec import record
-from lrpilot.core.status import FindCode
+from lrpilot.core.found import FindCode
 from lrpilot.errors import SettingError
 from lrpilot.maths.parabola import fit_parabola
 

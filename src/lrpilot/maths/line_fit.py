@@ -1,4 +1,4 @@
-"""Parabolas along a Line, one per batch, and how certain the batches are of its minimum.
+"""Parabolas along a Line, one per batch, how certain the batches are of its minimum, and how far it is believed.
 
 Notation: s is the factor of a Line and x = s − 1, so that a change of the lr η by ε is x = ε/η. Batch b has the
 losses L_b(x) ≈ k0 + k1·x + k2·x²; k1 and k2 are in units of the loss, and the minimiser is s* = 1 − k1 / (2·k2).
@@ -9,6 +9,7 @@ uncertainty of the mean (jackknife), and what is common to a batch at all factor
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,3 +222,54 @@ def _last_below(value: Callable[[float], float], start: float, end: float) -> fl
         middle = 0.5 * (inside + outside)
         inside, outside = (middle, outside) if value(middle) < 0 else (inside, middle)
     return inside
+
+
+# Prediction errors (see LineFit.prediction_error). At the minimum of a parabola the two terms of the predicted
+# change add up to three times the change itself, so that these are 60 % and 15 % of the predicted gain.
+FAILED = 0.2
+GOOD = 0.05
+
+
+def is_good_enough(error: float) -> bool:
+    """Whether a prediction with this error is one to act on."""
+    return error <= FAILED
+
+
+@record
+class TrustRegion:
+    """The factors within ``radius`` of 1.
+
+    Attributes:
+        radius: largest |s − 1| believed.
+        smallest: the radius never falls below it.
+        largest: the radius never grows beyond it.
+    """
+
+    radius: float = 1.0
+    smallest: float = 1.0 / 64
+    largest: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest <= self.radius <= self.largest:
+            raise SettingError(f"A trust region needs 0 < smallest <= radius <= largest, got {self}.")
+
+    def clip(self, factor: float) -> float:
+        """The factor inside the region that is nearest to ``factor``."""
+        return min(max(factor, 1.0 - self.radius), 1.0 + self.radius)
+
+    def after(self, error: float, factor: float) -> "TrustRegion":
+        """The region after a prediction was checked.
+
+        Args:
+            error: of the prediction, >= 0; inf where the loss was not finite.
+            factor: where it was checked. Only a check in the outer half says that more could be believed.
+        """
+        if not is_good_enough(error):
+            return self.shrunk()
+        if error <= GOOD and abs(factor - 1.0) >= 0.5 * self.radius:
+            return replace(self, radius=min(self.largest, 2.0 * self.radius))
+        return self
+
+    def shrunk(self) -> "TrustRegion":
+        """Half as wide."""
+        return replace(self, radius=max(self.smallest, 0.5 * self.radius))

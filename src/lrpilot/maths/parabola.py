@@ -1,4 +1,4 @@
-"""Least-squares parabola through noisy losses near a minimum, with the uncertainty of its minimiser."""
+"""Least-squares parabola through noisy losses near a minimum."""
 
 import math
 from collections.abc import Sequence
@@ -18,14 +18,12 @@ class Parabola:
         minimum: y there.
         curvature: coefficient of (x - vertex)²; > 0.
         noise: standard deviation of the residuals, 0 where three points leave none.
-        vertex_error: standard error of the vertex that follows from ``noise``.
     """
 
     vertex: float
     minimum: float
     curvature: float
     noise: float
-    vertex_error: float
 
     def __call__(self, x: float) -> float:
         """Fitted y at x."""
@@ -65,12 +63,9 @@ def fit_parabola(x: Sequence[float], y: Sequence[float]) -> Parabola | None:
         return None
     left = len(u) - 3
     noise = float(np.sqrt(np.sum((v - design @ (c, b, a)) ** 2) / left)) if left > 0 else 0.0
-    gradient = np.array([0.0, -1 / (2 * a), b / (2 * a * a)])  # of the vertex -b / (2a)
-    vertex_error = noise * math.sqrt(float(gradient @ np.linalg.inv(design.T @ design) @ gradient))
     return Parabola(
         vertex=centre - width * float(b / (2 * a)),
         minimum=low + height * float(c - b * b / (4 * a)),
         curvature=height * float(a) / width**2,
         noise=height * noise,
-        vertex_error=width * vertex_error,
     )

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
+from lrpilot.core.codec import record
 from lrpilot.core.found import LengthPick
 from lrpilot.core.trials import Tried, best_of
 from lrpilot.maths.parabola import fit_parabola
-from lrpilot.maths.trend import length_trend
 
 # Distance between neighbouring lrs at the end of the search, decades.
 SPACING = 0.25
@@ -25,6 +27,53 @@ KILLED = 0.9
 KILL_MARGIN = 0.5
 # The trend may lower the suggestion by at most this much, in decades.
 MAX_SHIFT = 0.25
+# Half of the quarter decade between neighbouring lrs: no pick is known better than that.
+PICK_ERROR = 0.125
+
+
+@record
+class Trend:
+    """log10 lr = level + slope · log10(num_steps / centre).
+
+    Attributes:
+        slope: decades of lr per decade of steps.
+        slope_error: standard error of the slope; inf for a single length.
+        level: log10 lr at the centre.
+        centre: steps where slope and level are uncorrelated.
+    """
+
+    slope: float
+    slope_error: float
+    level: float
+    centre: float
+
+    def lr(self, num_steps: float) -> float:
+        """The lr on the line, natural units."""
+        return float(10.0 ** (self.level + self.slope * math.log10(num_steps / self.centre)))
+
+    def certain_slope(self, errors: float = 1.0) -> float:
+        """The slope, moved towards zero by so many standard errors and not beyond."""
+        return math.copysign(max(0.0, abs(self.slope) - errors * self.slope_error), self.slope)
+
+
+def length_trend(lengths: Sequence[LengthPick]) -> Trend:
+    """Weighted straight line through the picks of several trial lengths.
+
+    Each pick counts with the half-width of its interval as its error, at least :data:`PICK_ERROR`.
+
+    Args:
+        lengths: n >= 1 picks of different lengths.
+    """
+    x = np.log10([pick.num_steps for pick in lengths])
+    y = np.log10([pick.lr for pick in lengths])
+    error = np.array([max(PICK_ERROR, math.log10(p.interval[1] / p.interval[0]) / 2) for p in lengths])
+    weight = error**-2
+    centre, level = float(np.average(x, weights=weight)), float(np.average(y, weights=weight))
+    spread = float(np.sum(weight * (x - centre) ** 2))
+    if spread == 0:
+        return Trend(0.0, math.inf, level, 10.0**centre)
+    slope = float(np.sum(weight * (x - centre) * (y - level))) / spread
+    return Trend(slope, spread**-0.5, level, 10.0**centre)
 
 
 def pick_peak(num_steps: int, tried: Sequence[Tried], start_loss: float) -> LengthPick | None:

@@ -28,8 +28,7 @@ from typing import Literal
 
 from lrpilot.core.actions import Action, Done, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy, not_asked_for
-from lrpilot.core.reason import Reason, lr_from_to
+from lrpilot.core.policy import Context, Policy, Reason, lr_from_to, not_asked_for
 from lrpilot.core.settings import check_range, check_start, check_whole, is_positive, steps_of
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Literal
 
 from lrpilot.core.codec import record
-from lrpilot.core.reason import Reason, lr_from_to
+from lrpilot.core.policy import Reason, lr_from_to
 from lrpilot.maths.peak import wrecked_above
 
 # Share of the gain whose loss is a wreck. At a half networks died in instalments, a window at a time (digits, SGD with
@@ -209,7 +209,7 @@ def is_alarming(times: int) -> bool:
     return times % FIRST_ALARM == 0 and doubled > 0 and doubled & (doubled - 1) == 0
 
 
-def alarm(times: int) -> str:
+def _alarm(times: int) -> str:
     """What to say of so many losses in a row that are no number; nothing where it is not time to."""
     return f", {times} times in a row: look for such values in the data and the model" if is_alarming(times) else ""
 
@@ -234,7 +234,7 @@ def no_number_reason(
         back: where the weights go, with a semicolon before it; nothing where they stay.
     """
     code, why = ("no_number", "") if after < before else ("bad_data", f", {excuse}")
-    sentence = f"{lr_from_to(before, after)}: {loss} was no finite number{why}{alarm(lost)}{back}"
+    sentence = f"{lr_from_to(before, after)}: {loss} was no finite number{why}{_alarm(lost)}{back}"
     return Reason(code, sentence, is_alarming(lost))
 
 

@@ -1,4 +1,4 @@
-"""Policies by name, ours and those that other distributions install; each is imported when it is asked for.
+"""Policies by name, ours and those that other distributions install, each imported when asked for; and how one is made.
 
 A name is a kind of schedule ("cosine"), a method (one line in ``METHODS``), or an entry point of another distribution,
 which is from then on as good as one of ours::
@@ -7,18 +7,18 @@ which is from then on as good as one of ours::
     plateau = "plateau:Plateau"
 """
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any
 
-from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Policy
-from lrpilot.errors import LRPilotError, SettingError
-from lrpilot.policies.recipe import Recipe
+from lrpilot.errors import LRPilotError, SettingError, unknown_name
 from lrpilot.policies.schedules.shapes import SCHEDULES
 
 # "module:attribute"; the attribute may be dotted, for a class's own presets ("module:Class.preset").
@@ -35,6 +35,73 @@ METHODS: dict[str, str] = {
     "weighted_factors_paper": "lrpilot.policies.weighted_factors:WeightedFactors.paper",
 }
 GROUP = "lrpilot.policies"  # entry points: a policy's class, or a function that returns a policy, by its name
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A policy that has yet to be made.
+
+    Attributes:
+        name: what errors call it: its registered name, or "module:Class".
+        make: a policy's class, or a function that returns a policy.
+
+    Raises:
+        SettingError: ``make`` cannot be called, or takes what has no name.
+    """
+
+    name: str
+    make: Callable[..., Policy]
+
+    def __post_init__(self) -> None:
+        if not callable(self.make):
+            raise SettingError(
+                f"{self.name} must be a policy's class or a function that returns a policy, got "
+                f"{type(self.make).__name__}. Name the class."
+            )
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The settings it takes by name."""
+        return tuple(name for name, one in self._parameters().items() if one.kind in _BY_NAME)
+
+    def __call__(self, **settings: Any) -> Policy:
+        """The policy with these settings.
+
+        Raises:
+            SettingError: a setting is unknown (the closest one is offered), missing or out of range, or what is made
+                is no policy.
+        """
+        parameters, known = self._parameters(), self.settings
+        takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+        for setting in settings:
+            if setting not in known and not takes_any:
+                raise self._unknown(setting, known)
+        missing = [name for name in known if parameters[name].default is inspect.Parameter.empty]
+        if not set(missing) <= set(settings):
+            left_out = ", ".join(name for name in missing if name not in settings)
+            raise SettingError(f"{self.name} must be given its settings without a default, got no {left_out}. Set it.")
+        made: object = self.make(**settings)
+        if not isinstance(made, Policy):
+            raise SettingError(
+                f"{self.name} must make a policy, got {type(made).__name__}. "
+                "Derive the class from lrpilot.policy.Policy, or return one that is."
+            )
+        return made
+
+    def _unknown(self, setting: str, known: tuple[str, ...]) -> SettingError:
+        if not known:
+            return SettingError(f"{self.name} takes no settings, got {setting!r}. Leave it away.")
+        return unknown_name(f"A setting of {self.name!r}", setting, known)
+
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        try:
+            return inspect.signature(self.make).parameters
+        except (TypeError, ValueError) as error:  # some builtins have none
+            raise SettingError(
+                f"{self.name} must say what it takes, got {type(self.make).__name__} without a signature. "
+                "Name a policy's class."
+            ) from error
 
 
 def policy_names() -> tuple[str, ...]:

@@ -13,8 +13,7 @@ from typing import ClassVar, Literal
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy, not_asked_for
-from lrpilot.core.reason import Reason, lr_from_to
+from lrpilot.core.policy import Context, Policy, Reason, lr_from_to, not_asked_for
 from lrpilot.core.settings import check_range, check_start, check_whole, is_window, steps_of
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
@@ -157,7 +156,7 @@ class WeightedFactors(Policy):
         """Begin with a decision, at the optimizer's own lr."""
         check_start(context.lr, self.min_lr, self.max_lr)
         remaining = context.progress.remaining
-        window = window_steps(self.window, remaining)
+        window = _window_steps(self.window, remaining)
         stage: Stage = "mark" if self.recover else "line"
         return WeightedFactorsState(stage, context.lr, window, window - 1, remaining, Guard(ceiling=self.max_lr))
 
@@ -347,12 +346,8 @@ def mean_losses(seen: LineLosses) -> tuple[float, ...]:
     return tuple(sum(loss / count for loss in column) for column in zip(*seen.losses, strict=True))
 
 
-def window_steps(window: float | int, remaining: int | None) -> int:
-    """Kept steps of a window that is a number of steps (an int) or a fraction of ``remaining`` (a float); >= 2.
-
-    Raises:
-        SettingError: a fraction of an open horizon.
-    """
+def _window_steps(window: float | int, remaining: int | None) -> int:
+    """Kept steps of a window that is a number of steps (an int) or a fraction of ``remaining`` (a float); >= 2."""
     if isinstance(window, float) and remaining is None:
         raise SettingError(
             f"A window that is a fraction needs a known horizon, got window={window} and total_steps=None. "

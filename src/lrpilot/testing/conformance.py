@@ -197,12 +197,7 @@ _WHERE_CONTINUED = (
 )
 
 CHECKS: tuple[Callable[[Policy], None], ...] = (
-    check_is_deterministic,
-    check_states_are_plain_data,
-    check_old_states_stay_valid,
-    check_lrs_are_finite_and_positive,
-    check_stays_within_the_horizon,
-    check_resumes_where_it_was,
+    *_WHERE_CONTINUED,
     check_survives_divergence,
     check_flies_without_losses,
     check_survives_a_shrinking_budget,

@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpilot.training.bound.batches import copy_batch
-from lrpilot.training.bound.extra_state import ExtraState
-from lrpilot.training.bound.inventory import clear_gradients, live_tree
-from lrpilot.training.measure.snapshot import Snapshot
+from lrpilot.training.bound.probe_data import copy_batch
+from lrpilot.training.bound.state import ExtraState, Snapshot, clear_gradients, live_tree
 from lrpilot.training.restore.rng import get_rng
 from lrpilot.training.restore.tree import clone_tree
 from lrpilot.training.training import Training
@@ -43,9 +41,9 @@ def check_same_step(user_step: Callable[[Any], Any], training: Training, batch: 
     finally:
         start.restore()
     names = [name for name, _ in training.model.named_parameters()]
-    difference = first_difference(theirs, ours)
+    difference = _first_difference(theirs, ours)
     if difference is None and isinstance(theirs_loss, Tensor):
-        difference = first_difference(theirs_loss.detach().reshape(()), ours_loss.reshape(()), "loss")
+        difference = _first_difference(theirs_loss.detach().reshape(()), ours_loss.reshape(()), "loss")
     if difference is not None:
         raise AssertionError(
             f"training.step must equal the user's step bit for bit, but {difference} (parameters are numbered as in "
@@ -57,7 +55,7 @@ def _state(training: Training) -> dict[str, Any]:
     return {**clone_tree(live_tree(training)), "extra": ExtraState(training).saved, "random": get_rng()}
 
 
-def first_difference(theirs: Any, ours: Any, where: str = "state") -> str | None:
+def _first_difference(theirs: Any, ours: Any, where: str = "state") -> str | None:
     """The first place where two trees differ, in words; None if they are bitwise equal."""
     if isinstance(theirs, Tensor) and isinstance(ours, Tensor):
         if theirs.shape == ours.shape and theirs.dtype == ours.dtype and _bitwise_equal(theirs, ours):
@@ -71,7 +69,7 @@ def first_difference(theirs: Any, ours: Any, where: str = "state") -> str | None
         pairs = [(a, b, f"{where}[{i}]") for i, (a, b) in enumerate(zip(theirs, ours, strict=True))]
     else:
         return None if theirs == ours else f"{where} is {theirs!r} in one and {ours!r} in the other"
-    return next((d for d in (first_difference(*pair) for pair in pairs) if d is not None), None)
+    return next((d for d in (_first_difference(*pair) for pair in pairs) if d is not None), None)
 
 
 def _bitwise_equal(a: Tensor, b: Tensor) -> bool:

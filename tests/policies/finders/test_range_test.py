@@ -9,8 +9,8 @@ import pytest
 
 from lrpilot.core.actions import Done, Progress, Trial, TrialLosses
 from lrpilot.core.codec import decode, encode
+from lrpilot.core.found import FindCode
 from lrpilot.core.policy import Context
-from lrpilot.core.status import FindCode
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.errors import SettingError
 from lrpilot.found import FoundLR

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lrpilot.core.found import FindCode
 from lrpilot.core.shape import constant
-from lrpilot.core.status import FindCode
 from lrpilot.errors import SettingError
 from lrpilot.policies.finders.step_sampling import StepSampling
 

@@ -27,8 +27,7 @@ from lrpilot import Training
 from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import DataError
-from lrpilot.training.bound.batches import count_samples, to_device
-from lrpilot.training.bound.probe_data import RESERVED_BATCHES, ProbeData, Replay
+from lrpilot.training.bound.probe_data import RESERVED_BATCHES, ProbeData, Replay, count_samples, to_device
 from lrpilot.training.bound.sources import BatchSource
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import BATCH, loss_fn, make_batches, make_model, make_samples, make_training, untouched

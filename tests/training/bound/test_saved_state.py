@@ -8,8 +8,7 @@ from torch import nn
 
 from lrpilot import Training
 from lrpilot.errors import StateError
-from lrpilot.training.bound.inventory import live_tree
-from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.bound.state import SavedState, live_tree
 from lrpilot.training.restore.tree import tensors_of
 from small_training import (
     assert_equal,

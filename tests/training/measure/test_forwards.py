@@ -11,8 +11,7 @@ from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import LossError
 from lrpilot.training.measure import forwards
-from lrpilot.training.measure.batch_norm import live_batch_norms, reestimate_batch_norm
-from lrpilot.training.measure.evaluations import BATCH_NORM_BATCHES, mean_loss
+from lrpilot.training.measure.evaluations import BATCH_NORM_BATCHES, live_batch_norms, mean_loss, reestimate_batch_norm
 from lrpilot.training.measure.forwards import pure_forward, pure_forwards
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (

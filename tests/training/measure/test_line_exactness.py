@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from lrpilot import Pilot, Training
 from lrpilot.core.actions import Line, LineLosses, Train
 from lrpilot.core.shape import constant
-from lrpilot.maths.line_fit import LineFit, fit_line, t_quantile
-from lrpilot.maths.trust_region import is_good_enough
+from lrpilot.maths.line_fit import LineFit, fit_line, is_good_enough, t_quantile
 from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import Listed

@@ -9,7 +9,7 @@ import pytest
 from lrpilot import Training
 from lrpilot.core.actions import Trial
 from lrpilot.core.shape import ramp
-from lrpilot.training.measure.snapshot import Snapshot
+from lrpilot.training.bound.state import Snapshot
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import loop_step, make_batches, make_model, make_training, same_tensors, untouched, weights
 

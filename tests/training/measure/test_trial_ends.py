@@ -19,7 +19,7 @@ from lrpilot.core.history import Event
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.policies.autolrs import LRStage
-from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.bound.state import SavedState
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
     CLASSES,

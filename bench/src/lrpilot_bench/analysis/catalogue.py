@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lrpilot.core.names import unknown_name
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, unknown_name
 from lrpilot_bench.store.schema import FINDER_GROUP, family_of
 
 if TYPE_CHECKING:

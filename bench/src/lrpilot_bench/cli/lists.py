@@ -7,7 +7,7 @@ import typer
 
 from lrpilot.cli.options import Json
 from lrpilot.cli.report import note, say, say_json, table
-from lrpilot.core.names import unknown_name
+from lrpilot.errors import unknown_name
 from lrpilot_bench.cli.options import (
     RECORDS,
     Family,

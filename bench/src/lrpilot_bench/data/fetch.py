@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrpilot.core.names import unknown_name
-from lrpilot.errors import MissingDependencyError
+from lrpilot.errors import MissingDependencyError, unknown_name
 from lrpilot_bench.data.diamonds import fetch_diamonds, find_diamonds
 from lrpilot_bench.data.fashion import fetch_fashion_mnist, find_fashion_mnist
 from lrpilot_bench.data.folder import PathLike

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from lrpilot.core.names import unknown_name
+from lrpilot.errors import unknown_name
 
 if TYPE_CHECKING:
     from lrpilot_bench.session import Session

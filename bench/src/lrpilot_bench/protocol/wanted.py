@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
-from lrpilot.core.names import unknown_name
+from lrpilot.errors import unknown_name
 from lrpilot_bench.methods.method import Method
 from lrpilot_bench.methods.registry import get_method, methods
 from lrpilot_bench.protocol.experiments import autolrs_jobs, lr_tuner_jobs, weighted_factors_jobs

@@ -18,8 +18,7 @@ from typing import Any
 
 from lrpilot.core.actions import Line, LineLosses, Progress
 from lrpilot.core.policy import Context
-from lrpilot.maths.line_fit import fit_line, is_usable, t_quantile
-from lrpilot.maths.trust_region import TrustRegion
+from lrpilot.maths.line_fit import TrustRegion, fit_line, is_usable, t_quantile
 from lrpilot.policies.lr_tuner import LRTuner
 from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import CheckingPrediction, LRTunerState, ReadingLine, SuperbatchLevel

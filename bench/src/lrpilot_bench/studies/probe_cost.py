@@ -23,8 +23,7 @@ from torch import nn
 from lrpilot import Pilot, Schedule, Training
 from lrpilot.core.actions import Trial
 from lrpilot.core.shape import constant
-from lrpilot.training.bound.inventory import live_tree
-from lrpilot.training.measure.snapshot import Snapshot
+from lrpilot.training.bound.state import Snapshot, live_tree
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.restore.tree import tensors_of
 from lrpilot_bench.store.records import machine_facts

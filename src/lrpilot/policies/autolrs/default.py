@@ -25,8 +25,7 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy, not_asked_for
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Context, Policy, Reason, not_asked_for
 from lrpilot.core.settings import check_range, require_each
 from lrpilot.core.shape import Shape, annealed, constant, ramp
 from lrpilot.policies.autolrs.candidates import from_held_out, from_losses

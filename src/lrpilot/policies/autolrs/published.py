@@ -31,8 +31,7 @@ from typing import ClassVar, final
 
 from lrpilot.core.actions import Action, Continue, Done, Observation, Train, Trained, Trial, TrialLosses
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy, not_asked_for
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Context, Policy, Reason, not_asked_for
 from lrpilot.core.settings import check_range, require_each, steps_of
 from lrpilot.core.shape import constant, ramp
 from lrpilot.maths.surrogate import start_lrs

@@ -1,6 +1,6 @@
 """What AutoLRS says of its decisions: read off the states before and after, so that no decision depends on it."""
 
-from lrpilot.core.reason import Reason, lr_from_to
+from lrpilot.core.policy import Reason, lr_from_to
 from lrpilot.policies.autolrs.stage import LRStage, StageCode
 from lrpilot.policies.autolrs.state import AutoLRSState
 from lrpilot.policies.guard import no_number_reason, wreck_reason

@@ -19,11 +19,10 @@ from typing import ClassVar
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
 from lrpilot.core.codec import record
-from lrpilot.core.found import LengthPick
+from lrpilot.core.found import FindCode, LengthPick
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, is_real
 from lrpilot.core.shape import annealed
-from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import (
     Tried,

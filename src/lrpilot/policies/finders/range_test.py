@@ -14,14 +14,13 @@ import numpy as np
 
 from lrpilot.core.actions import Action, Done, Observation, Trial
 from lrpilot.core.codec import record
-from lrpilot.core.names import unknown_name
+from lrpilot.core.found import FindCode
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, is_real
 from lrpilot.core.shape import Shape, ramp
-from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import expect_trial
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, unknown_name
 from lrpilot.found import FoundLR
 from lrpilot.maths.curve import LRCurve
 

@@ -12,11 +12,10 @@ from typing import ClassVar, Literal
 
 from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, Trial
 from lrpilot.core.codec import record
-from lrpilot.core.names import unknown_name
+from lrpilot.core.found import FindCode
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import check_num_steps, check_range, check_whole, is_real
 from lrpilot.core.shape import constant
-from lrpilot.core.status import FindCode
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import (
     Tried,
@@ -26,7 +25,7 @@ from lrpilot.core.trials import (
     give_up,
     read_trial,
 )
-from lrpilot.errors import SettingError
+from lrpilot.errors import SettingError, unknown_name
 from lrpilot.found import FoundLR
 from lrpilot.maths.curve import SIGNIFICANT, LRCurve
 

@@ -14,8 +14,7 @@ all.
 | ``rules`` | what either decides by: step, explore and exploit, saturation, rollback, cost |
 | ``reading`` | how the default reads a Line |
 | ``state`` | what is remembered between two calls, and the phases of a window |
-| ``paper`` | the papers' table of hyperparameters |
-| ``settings`` | what settings must be, and the first state |
+| ``settings`` | the papers' table of hyperparameters, what settings must be, and the first state |
 | ``reasons`` | what is said of a decision |
 """
 

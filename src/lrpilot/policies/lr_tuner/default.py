@@ -10,13 +10,11 @@ from typing import ClassVar, Literal, final
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, among, is_between, is_positive, is_whole, or_none, require_each
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError
-from lrpilot.maths.line_fit import fit_line, is_usable
-from lrpilot.maths.trust_region import is_good_enough
+from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
 from lrpilot.policies.guard import FIRST_ALARM
 from lrpilot.policies.lr_tuner import rules
 from lrpilot.policies.lr_tuner.published import PublishedLRTuner

@@ -31,15 +31,13 @@ from typing import ClassVar, Literal, final
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy
-from lrpilot.core.reason import Reason
+from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, is_positive, or_none, require_each
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
 from lrpilot.policies.lr_tuner import rules
-from lrpilot.policies.lr_tuner.paper import paper_row, seed_lr
 from lrpilot.policies.lr_tuner.reasons import reason_for
-from lrpilot.policies.lr_tuner.settings import PLACE, SHARED, first_state, refuse_without_end
+from lrpilot.policies.lr_tuner.settings import PLACE, SHARED, first_state, paper_row, refuse_without_end, seed_lr
 from lrpilot.policies.lr_tuner.state import (
     CheckingWindow,
     Cruising,

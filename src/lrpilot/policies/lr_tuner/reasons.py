@@ -1,6 +1,6 @@
 """What LRTuner says of its decisions: read off the states before and after, so that no decision depends on it."""
 
-from lrpilot.core.reason import Reason, lr_from_to
+from lrpilot.core.policy import Reason, lr_from_to
 from lrpilot.policies.guard import no_number_reason, wreck_reason
 from lrpilot.policies.lr_tuner.state import (
     CheckingWindow,

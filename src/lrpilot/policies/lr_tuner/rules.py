@@ -137,14 +137,14 @@ def decided(state: LRTunerState, factor: float, code: DecisionCode, direction: D
 # ---------------------------------------------------------------- saturation
 
 
-def rate_of(drops: Sequence[LossDrop]) -> float:
+def _rate_of(drops: Sequence[LossDrop]) -> float:
     """Drop rate over several windows, at least one."""
     return sum(drop.fall for drop in drops) / sum(drop.steps for drop in drops)
 
 
 def last_rate(drops: Sequence[LossDrop]) -> float:
     """The present drop rate as published: that of the last window."""
-    return rate_of(drops[-1:])
+    return _rate_of(drops[-1:])
 
 
 def later_rate(drops: Sequence[LossDrop]) -> float:
@@ -152,7 +152,7 @@ def later_rate(drops: Sequence[LossDrop]) -> float:
 
     The longer an lr is held, the smaller is the rate that must be told from noise, and the longer the half.
     """
-    return rate_of(drops[len(drops) // 2 :])
+    return _rate_of(drops[len(drops) // 2 :])
 
 
 def is_saturated(drops: Sequence[LossDrop], now: float, *, threshold: float, absolute: float | None) -> bool:

@@ -23,8 +23,7 @@ from lrpilot.core.actions import LineLosses, Observation, Progress
 from lrpilot.core.codec import record
 from lrpilot.core.policy import not_asked_for
 from lrpilot.errors import PolicyError
-from lrpilot.maths.line_fit import is_usable
-from lrpilot.maths.trust_region import TrustRegion
+from lrpilot.maths.line_fit import TrustRegion, is_usable
 from lrpilot.policies.guard import Guard
 
 # Why a Line was decided as it was:

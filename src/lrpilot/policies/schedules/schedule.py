@@ -6,10 +6,9 @@ from typing import Any
 
 from lrpilot.core.actions import Done, Observation, Train, Trained
 from lrpilot.core.codec import record
-from lrpilot.core.names import unknown_name
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import Rule, is_part, is_positive, is_share, is_warmup, is_whole, or_none, require_each
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.errors import PolicyError, SettingError, unknown_name
 from lrpilot.policies.schedules.segments import held_before, join, span_of, warmed_up
 from lrpilot.policies.schedules.shapes import SCHEDULES
 

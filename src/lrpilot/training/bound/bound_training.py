@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from lrpilot.errors import DataError, LossError, StepError
-from lrpilot.training.bound.batches import to_device
 from lrpilot.training.bound.checks import (
     check_extra_state,
     check_loss,
@@ -19,9 +18,8 @@ from lrpilot.training.bound.checks import (
     explain_missing_gradients,
     require_loss_fn,
 )
-from lrpilot.training.bound.optimizers import unwrap_optimizer
-from lrpilot.training.bound.param_groups import ParamGroupLRs
-from lrpilot.training.bound.probe_data import ProbeData
+from lrpilot.training.bound.optimizers import ParamGroupLRs, unwrap_optimizer
+from lrpilot.training.bound.probe_data import ProbeData, to_device
 from lrpilot.training.bound.sources import BatchSource, Data
 from lrpilot.training.torch_private import has_stepped
 

@@ -1,12 +1,13 @@
-"""An optimizer as the user hands it over: the torch optimizer inside wrappers, and steps that it skipped."""
+"""An optimizer as it is handed over: the torch optimizer inside wrappers, and the lrs of its groups as one number."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lrpilot.errors import OptimizerError
+from lrpilot.errors import OptimizerError, SchedulerConflictError, SettingError
 
 
 def unwrap_optimizer(optimizer: Any) -> Optimizer:
@@ -40,3 +41,120 @@ def was_skipped(optimizer: Optimizer) -> bool:
     """Whether a fused optimizer skipped its update inside the kernel (a GradScaler found inf)."""
     found_inf = getattr(optimizer, "found_inf", None)
     return isinstance(found_inf, Tensor) and bool(torch.count_nonzero(found_inf))
+
+
+class ParamGroupLRs:
+    """Reads and writes the lrs of all groups through one reference lr.
+
+    The reference lr is the largest group lr at the time of binding; every group keeps its ratio to it,
+    and a group at 0 stays at 0. Groups added later keep the ratio they have when first seen.
+
+    Attributes:
+        reference: the lr last set (natural units).
+        ratios: group lr ÷ reference lr, one per group.
+
+    Raises:
+        OptimizerError: an lr is NaN, infinite or negative, or all are 0.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        lrs = self._lrs()
+        if not lrs or not all(math.isfinite(lr) and lr >= 0 for lr in lrs) or max(lrs) == 0:
+            raise OptimizerError(
+                f"Group learning rates must be finite, >= 0 and not all 0, got {lrs}. "
+                "Construct the optimizer with a positive lr (its value need not be a good one)."
+            )
+        self.reference = max(lrs)
+        self.ratios = [lr / self.reference for lr in lrs]
+        self._written = list(lrs)
+
+    def _lrs(self) -> list[float]:
+        return [float(group["lr"]) for group in self._optimizer.param_groups]
+
+    def set(self, lr: float, *, share: float = 1.0) -> None:
+        """Set the reference lr; tensor lrs are written in place.
+
+        Args:
+            lr: the reference lr, natural units.
+            share: every group gets this share of what it is due, and the reference stays ``lr``.
+
+        Raises:
+            SettingError: ``lr`` is not a finite positive number.
+        """
+        if not (math.isfinite(lr) and lr > 0):
+            raise SettingError(f"A learning rate must be finite and > 0, got {lr}.")
+        self.meet_new_groups()
+        for i, (group, ratio) in enumerate(zip(self._optimizer.param_groups, self.ratios, strict=True)):
+            value = group["lr"]
+            if isinstance(value, Tensor):
+                value.fill_(lr * ratio * share)
+                self._written[i] = float(value) if value.device.type == "cpu" else math.nan
+            else:
+                group["lr"] = self._written[i] = lr * ratio * share
+        self.reference = lr
+
+    def meet_new_groups(self) -> None:
+        """Take note of groups added since, at the ratio their lr has to the reference now."""
+        for group in self._optimizer.param_groups[len(self.ratios) :]:
+            lr = float(group["lr"])
+            self.ratios.append(lr / self.reference)
+            self._written.append(lr)
+
+    def check_unchanged(self) -> None:
+        """Verify that nobody else wrote an lr since :meth:`set`.
+
+        Raises:
+            SchedulerConflictError: somebody did.
+        """
+        for group, written in zip(self._optimizer.param_groups, self._written, strict=False):
+            lr = group["lr"]
+            # NaN marks an lr held on an accelerator: comparing it would stall the device at every step.
+            if written == written and lr != written:
+                raise SchedulerConflictError(
+                    f"Only the pilot may write the learning rate while it flies, got lr {float(lr):.6g} where it had "
+                    f"written {written:.6g}. Remove the other scheduler (also from step_fn), or whatever sets the lr."
+                )
+
+    def rebind(self, reference: float) -> None:
+        """Take the group lrs as they are now for one's own writing (a restore has put them there)."""
+        self._written = self._lrs()[: len(self.ratios)]
+        self.reference = reference
+
+    def copies(self) -> list[float | Tensor]:
+        """The group lrs; tensors are cloned."""
+        lrs = [group["lr"] for group in self._optimizer.param_groups]
+        return [lr.clone() if isinstance(lr, Tensor) else lr for lr in lrs]
+
+    def set_momentum(self, value: float) -> None:
+        """Write SGD's momentum or Adam's beta1 in every group that uses one."""
+        for group in self._optimizer.param_groups:
+            if group.get("momentum"):
+                group["momentum"] = value
+            elif "betas" in group and not isinstance(group["betas"][0], Tensor):
+                group["betas"] = (value, *group["betas"][1:])
+
+
+def apply_lr(optimizer: Optimizer, lr: float | None) -> None:
+    """Write a found lr into an optimizer, and into ``initial_lr`` for schedulers built on it later.
+
+    The largest group gets ``lr``; the others keep their ratio to it.
+
+    Args:
+        optimizer: a torch optimizer (wrapped ones are unwrapped).
+        lr: the reference lr, natural units, finite and > 0.
+
+    Raises:
+        SettingError: ``lr`` is None, non-finite or not positive. Nothing is written then.
+    """
+    if lr is None:
+        raise SettingError(
+            "apply_lr needs a learning rate, got None: the search had no reliable suggestion. "
+            "Look at found.status for the remedy."
+        )
+    inner = unwrap_optimizer(optimizer)
+    ParamGroupLRs(inner).set(float(lr))
+    with torch.no_grad():
+        for group in inner.param_groups:
+            value = group["lr"]
+            group["initial_lr"] = value.clone() if isinstance(value, Tensor) else value

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lrpilot.errors import DataError
-from lrpilot.training.restore.held_generators import HeldGenerators
+from lrpilot.training.restore.rng import HeldGenerators
 
 Data = Iterable[Any] | Callable[[], Iterable[Any]]
 

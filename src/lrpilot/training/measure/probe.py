@@ -1,22 +1,72 @@
-"""Probe: what every measurement that trains stands on, a bracket that undoes it and steps that begin alike."""
+"""Probe: what every measurement that trains stands on, a bracket that undoes it and counted steps that begin alike."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
-from lrpilot.training.bound.batches import count_samples
+from lrpilot.errors import StepError
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import explain_refused_gradients
-from lrpilot.training.bound.inventory import clear_gradients
-from lrpilot.training.bound.param_groups import ParamGroupLRs
+from lrpilot.training.bound.optimizers import ParamGroupLRs, was_skipped
+from lrpilot.training.bound.probe_data import count_samples
+from lrpilot.training.bound.state import Snapshot, clear_gradients
 from lrpilot.training.distributed import together
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.meter import Meter
-from lrpilot.training.measure.snapshot import Snapshot
-from lrpilot.training.measure.step_counter import StepCounter, counted_steps
 from lrpilot.training.restore.rng import seed_rng
+
+
+class StepCounter:
+    """Counts optimizer steps of a probe.
+
+    Attributes:
+        steps: calls of ``optimizer.step`` since the last restart.
+        skipped: of these, the ones that a fused optimizer skipped since a GradScaler had found inf.
+    """
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from none again."""
+        self.steps = self.skipped = 0
+
+    @property
+    def moved(self) -> bool:
+        """Whether a step was taken, and not skipped."""
+        return self.steps > self.skipped
+
+    def require_at_most_one(self) -> None:
+        """Raise if a step was more than one optimizer step.
+
+        Raises:
+            StepError: it was.
+        """
+        if self.steps > 1:
+            raise StepError(
+                f"step_fn must take exactly one optimizer step, got {self.steps}. "
+                "Split it, or tune each of several optimizers with a Training of its own."
+            )
+
+
+@contextmanager
+def _counted_steps(optimizer: Optimizer) -> Iterator[StepCounter]:
+    """Count calls of ``optimizer.step`` inside the block."""
+    counter = StepCounter()
+
+    def hook(stepped: Optimizer, *_: Any) -> None:
+        counter.steps += 1
+        counter.skipped += was_skipped(stepped)
+
+    handle = optimizer.register_step_post_hook(hook)
+    try:
+        yield counter
+    finally:
+        handle.remove()
+
 
 TakeStep = Callable[[Iterator[Any]], float]
 """Takes one training step on the next of some batches; the loss."""
@@ -85,7 +135,7 @@ class Probe:
         # Masks are the seed's, whenever it is asked: test_substrate.py::test_a_trial_is_the_users_own_loop_rewound
         seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
-        with counted_steps(training.raw_optimizer) as counter:
+        with _counted_steps(training.raw_optimizer) as counter:
 
             def take(batches: Iterator[Any]) -> float:
                 counter.restart()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrpilot.core.actions import Action, Line, Trial
 from lrpilot.errors import LossError, NonlinearStepError, StepError
-from lrpilot.flight.price import STEP
+from lrpilot.flight.substrate import STEP
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
 from lrpilot.training.distributed import together
@@ -56,7 +56,7 @@ class Proofs:
         together(lambda: [training.probe_data.batch_size])
         with self._probe.bracket(), self._probe.steps() as (take, counter):
             loss = take(training.probe_data.train.take(1))
-            require_sound(training, loss, counter.steps)
+            _require_sound(training, loss, counter.steps)
         self.training_works = True
 
     def require_linear_step(self) -> None:
@@ -85,7 +85,7 @@ class Proofs:
             full = self._scratch_update(1.0)
         with self._probe.bracket():
             half = self._scratch_update(0.5)
-        return relative_nonlinearity(half, full, lr=self._probe.lrs.reference)
+        return _relative_nonlinearity(half, full, lr=self._probe.lrs.reference)
 
     def _scratch_update(self, factor: float) -> list[Tensor]:
         """Change of each parameter, in double precision, by the second step at this factor of the lr."""
@@ -97,12 +97,12 @@ class Proofs:
             lrs.set(reference * FILLING_SHARE)
             take(batches)
             lrs.set(reference * factor)
-            with copied_before_step(training) as before:
+            with _copied_before_step(training) as before:
                 take(batches)
         return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
 
 
-def require_sound(training: BoundTraining, loss: float, steps: int) -> None:
+def _require_sound(training: BoundTraining, loss: float, steps: int) -> None:
     """Raise unless the first step of a probe shows that the training works.
 
     Args:
@@ -129,7 +129,7 @@ def require_sound(training: BoundTraining, loss: float, steps: int) -> None:
         raise LossError("The loss must depend on the trainable parameters, but none received a gradient.")
 
 
-def relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr: float) -> float:
+def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr: float) -> float:
     """Relative deviation of twice a step at half the lr from one at the lr.
 
     Args:
@@ -156,7 +156,7 @@ def relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr:
 
 
 @contextmanager
-def copied_before_step(training: BoundTraining) -> Iterator[list[Tensor]]:
+def _copied_before_step(training: BoundTraining) -> Iterator[list[Tensor]]:
     """Copies of the trainable parameters, right before the last optimizer step inside.
 
     Not from before its forward pass, which may write into weights too (an embedding with a ``max_norm``).

@@ -1,5 +1,6 @@
-"""LiveSubstrate: a live training as the driver sees it. Every measurement leaves no trace."""
+"""LiveSubstrate: a live training as the driver sees it, every measurement without a trace; and how fast it trains."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,12 +9,12 @@ from torch import Tensor
 
 from lrpilot.core.actions import Action, Continue, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
+from lrpilot.core.shape import constant
 from lrpilot.errors import StateError
-from lrpilot.flight.price import price
-from lrpilot.flight.substrate import TrialEnd, TrialSeen
+from lrpilot.flight.substrate import TrialEnd, TrialSeen, price
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.param_groups import ParamGroupLRs
-from lrpilot.training.bound.saved_state import SavedState
+from lrpilot.training.bound.optimizers import ParamGroupLRs
+from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.evaluations import Evaluations
@@ -21,8 +22,7 @@ from lrpilot.training.measure.lines import Lines
 from lrpilot.training.measure.meter import Meter
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.proofs import Proofs
-from lrpilot.training.measure.trial_ends import TrialEnds
-from lrpilot.training.measure.trials import Trials
+from lrpilot.training.measure.trials import TrialEnds, Trials
 
 
 class LiveSubstrate:
@@ -204,3 +204,22 @@ class LiveSubstrate:
         self._lines.resume(saved["line"])
         self.ends.load_state_dict(saved["ends"])
         self.proofs.training_works, self.proofs.step_is_linear = saved["proven"]
+
+
+CALIBRATION_STEPS = 10
+FASTEST = 1e-6  # seconds per step that a clock can tell from none
+
+
+def seconds_per_step(training: BoundTraining) -> tuple[float, Cost]:
+    """The pace of training, and what it cost to measure it; everything is put back."""
+    substrate = LiveSubstrate(training)
+
+    def seconds(steps: int) -> float:
+        start = time.perf_counter()
+        substrate.trial(Trial(constant(substrate.lrs.reference), steps))
+        return time.perf_counter() - start
+
+    seconds(1)  # the first step of a process pays for warming up
+    bracket = seconds(1)  # snapshot, restore, and one step
+    pace = (seconds(1 + CALIBRATION_STEPS) - bracket) / CALIBRATION_STEPS
+    return max(pace, FASTEST), substrate.cost

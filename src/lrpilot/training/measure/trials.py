@@ -1,18 +1,128 @@
-"""Trials: short trainings from the state now, judged and undone."""
+"""Trials: short trainings from the state now, judged and undone; and the ends that a training may go on from."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from lrpilot.core.actions import Trial
+from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
 from lrpilot.core.stop import StopReason, StopState, check_stop
-from lrpilot.flight.substrate import TrialEnd, TrialSeen
+from lrpilot.flight.substrate import STEP, TrialEnd, TrialSeen
+from lrpilot.training.bound.bound_training import BoundTraining
+from lrpilot.training.bound.state import SavedState, named_modules
 from lrpilot.training.measure.evaluations import Evaluations
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.proofs import Proofs
-from lrpilot.training.measure.running_average import RunningAverage
-from lrpilot.training.measure.trial_ends import TrialEnds
+from lrpilot.training.restore.module_state import PlainAttributes
+from lrpilot.training.torch_private import copy_all, lerp_all
+
+
+class RunningAverage:
+    """Mean of the parameters over the added steps (one more copy of them, while a Trial runs)."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._live = [p.detach() for p in parameters]
+        self._mean = [torch.zeros_like(p) for p in self._live]
+        self._count = 0
+
+    def add(self) -> None:
+        """Take the present parameters into the mean."""
+        self._count += 1
+        lerp_all(self._mean, self._live, 1.0 / self._count)
+
+    def apply(self) -> None:
+        """Write the mean into the parameters."""
+        copy_all(self._live, self._mean)
+
+
+@dataclass(frozen=True)
+class HeldEnd:
+    """The state at the end of a Trial.
+
+    Attributes:
+        state: parameters, buffers, optimizer and extra state.
+        attributes: plain attributes of the modules; None where it comes from a checkpoint, which has none.
+        end: what the training's record gets of it.
+        passed: batches of the Trials' own data that continued Trials have trained on, this one among them.
+    """
+
+    state: SavedState
+    attributes: list[PlainAttributes] | None
+    end: TrialEnd
+    passed: int
+
+
+class TrialEnds:
+    """Ends of Trials by key, and how far into their own data continued Trials have come.
+
+    Trials of one search see the same batches. Were those of the next to see them again, the steps that are kept
+    would train on the first batches of an epoch time and again: so they begin where the last continued one ended.
+
+    Attributes:
+        passed: index of the first batch of the next Trial.
+
+    Args:
+        training: what is flown.
+    """
+
+    def __init__(self, training: BoundTraining) -> None:
+        self.passed = 0
+        self._training = training
+        self._held: dict[str, HeldEnd] = {}
+
+    def hold(self, key: str, end: TrialEnd, batches: int) -> None:
+        """Copy the present state, at the end of a Trial of so many batches; one copy of the training state each."""
+        state = SavedState.take(self._training, self._training.snapshot_device)
+        attributes = [PlainAttributes(module) for module in named_modules(self._training).values()]
+        self._held[key] = HeldEnd(state, attributes, end, self.passed + batches)
+
+    def go_on(self, key: str) -> TrialEnd:
+        """Make an end the present state; RNG, gradients and lrs do not move."""
+        held = self._held[key]
+        held.state.rewind(self._training)
+        # Counters and hidden states of the Trial go on too:
+        # test_trial_ends.py::test_it_is_bitwise_what_training_on_the_trials_batches_gives
+        for attributes in held.attributes or ():
+            attributes.restore()
+        # test_trial_ends.py::test_two_in_a_row_are_what_training_on_the_batches_of_both_gives
+        self.passed = held.passed
+        return held.end
+
+    def drop(self, key: str) -> None:
+        """Forget an end."""
+        del self._held[key]
+
+    def extra_price(self, key: str) -> float:
+        """Forward-equivalents that continuing takes out of a budget, where its batches were smaller than a kept step's.
+
+        A kept step counts 3 whatever its batch; in a Trial it was counted by its samples.
+        """
+        held = self._held.get(key)
+        return 0.0 if held is None else STEP * len(held.end.lrs) - held.end.cost.forward_equivalents
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and tensors."""
+        held = {
+            key: {"state": held.state.saved, "end": encode(held.end), "passed": held.passed}
+            for key, held in self._held.items()
+        }
+        return {"passed": self.passed, "held": held}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.passed = saved["passed"]
+        self._held = {
+            key: HeldEnd(SavedState(held["state"]), None, decode(held["end"]), held["passed"])
+            for key, held in saved["held"].items()
+        }
 
 
 class Trials:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lrpilot.training.restore.attributes import PlainAttributes
+from lrpilot.training.restore.module_state import PlainAttributes
 
 
 class Remembering(nn.Module):

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from lrpilot import apply_lr
 from lrpilot.errors import OptimizerError, SchedulerConflictError, SettingError
-from lrpilot.training.bound.optimizers import unwrap_optimizer
-from lrpilot.training.bound.param_groups import ParamGroupLRs
+from lrpilot.training.bound.optimizers import ParamGroupLRs, unwrap_optimizer
 
 LR = st.floats(1e-8, 1e3)
 

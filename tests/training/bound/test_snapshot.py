@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lrpilot import Training
 from lrpilot.core.actions import Trial
 from lrpilot.core.shape import constant
-from lrpilot.training.measure.snapshot import Snapshot
+from lrpilot.training.bound.state import Snapshot
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
     loop_step,

@@ -1,6 +1,6 @@
 """Names that somebody typed: what is offered in their place."""
 
-from lrpilot.core.names import MANY, closest, unknown_name
+from lrpilot.errors import MANY_NAMES, closest, unknown_name
 
 NAMES = ("adamw_linear", "adamw", "adamw_constant", "cosine", "linear")
 
@@ -20,7 +20,7 @@ def test_a_few_names_are_listed() -> None:
 
 
 def test_of_many_names_the_closest_are_named_and_the_command_that_lists_all() -> None:
-    many = [f"fruit{i}" for i in range(MANY + 1)]
+    many = [f"fruit{i}" for i in range(MANY_NAMES + 1)]
     said = str(unknown_name("A fruit", "fruit1", many[2:] + ["kiwi"] * 2, listing="fruit list"))
     assert said.startswith(
         "A fruit must be one of the 21 that 'fruit list' shows, got 'fruit1'. Did you mean 'fruit10' or "

@@ -2,7 +2,7 @@
 
 import torch
 
-from lrpilot.training.restore.optimizer_state import optimizer_tree, put_optimizer
+from lrpilot.training.restore.step_state import optimizer_tree, put_optimizer
 from lrpilot.training.restore.tree import alias_tree
 
 
