@@ -9,7 +9,7 @@ import pytest
 from lrpilot.core.actions import Line, Progress
 from lrpilot.core.policy import Context
 from lrpilot.policies.lr_tuner import LRTuner
-from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
+from lrpilot.policies.lr_tuner.published import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import LRTunerState, ReadingLine, SuperbatchLevel
 from lrpilot_bench.studies.line_decisions import (
     ALLOWANCES,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
+from lrpilot.policies.lr_tuner.published import PAPER_FACTORS
 from lrpilot_bench.studies import line_noise
 from lrpilot_bench.studies.line_noise import SIZES, draw, noise, wanted_factor
 from lrpilot_bench.studies.line_noise_page import enough_paired

@@ -30,7 +30,8 @@ from lrpilot.flight.flight import Flight
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simulate
 from lrpilot.policies.lr_tuner import LRTuner, PublishedLRTuner
-from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS, undone
+from lrpilot.policies.lr_tuner.published import PAPER_FACTORS
+from lrpilot.policies.lr_tuner.rules import undone
 from lrpilot.policies.lr_tuner.state import (
     LossDrop,
     LRChange,

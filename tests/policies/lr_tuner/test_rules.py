@@ -6,19 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrpilot.policies.lr_tuner.reading import full_rows, next_block, region, three_factors, weigh
-from lrpilot.policies.lr_tuner.rules import (
-    BOUNDS,
-    PAPER_FACTORS,
-    absolute_threshold,
-    affordable_step,
+from lrpilot.policies.lr_tuner.price import affordable_step
+from lrpilot.policies.lr_tuner.published import PAPER_FACTORS, last_rate, published_rollback, published_step
+from lrpilot.policies.lr_tuner.reading import (
     certain_rollback,
-    is_saturated,
-    last_rate,
+    full_rows,
     later_rate,
-    published_rollback,
-    published_step,
+    next_block,
+    region,
+    three_factors,
+    weigh,
 )
+from lrpilot.policies.lr_tuner.rules import BOUNDS, absolute_threshold, is_saturated
 from lrpilot.policies.lr_tuner.state import LossDrop
 
 NAN, INF = math.nan, math.inf

@@ -20,7 +20,7 @@ from lrpilot.core.actions import Line, LineLosses, Progress
 from lrpilot.core.policy import Context
 from lrpilot.maths.line_fit import TrustRegion, fit_line, is_usable, t_quantile
 from lrpilot.policies.lr_tuner import LRTuner
-from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
+from lrpilot.policies.lr_tuner.published import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.state import CheckingPrediction, LRTunerState, ReadingLine, SuperbatchLevel
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot_bench.run.measurements import Settings, measure_missing

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from lrpilot.core.actions import Line
-from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS, published_step
+from lrpilot.policies.lr_tuner.published import PAPER_FACTORS, published_step
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.records import machine_facts

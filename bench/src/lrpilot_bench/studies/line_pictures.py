@@ -22,7 +22,7 @@ from lrpilot.core.policy import Policy
 from lrpilot.maths.line_fit import LineFit, fit_line
 from lrpilot.pictures.flights import plot_flights
 from lrpilot.pictures.style import CHOSEN, DATA, FAINT, INK, QUIET, RUNS
-from lrpilot.policies.lr_tuner.rules import PAPER_FACTORS
+from lrpilot.policies.lr_tuner.published import PAPER_FACTORS
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot_bench.session import Session
 from lrpilot_bench.studies.checkout import DOCS

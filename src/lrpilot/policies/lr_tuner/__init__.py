@@ -11,8 +11,9 @@ all.
 |---|---|
 | ``published`` | ``PublishedLRTuner``: the papers' algorithm, equation by equation |
 | ``default`` | ``LRTuner``: the same questions for a small part of the cost, and a straight way to zero |
-| ``rules`` | what either decides by: step, explore and exploit, saturation, rollback, cost |
-| ``reading`` | how the default reads a Line |
+| ``rules`` | what both decide by: explore and exploit, saturation, the way back |
+| ``reading`` | how the default reads a Line, and a superbatch |
+| ``price`` | what the default's measurements may cost |
 | ``state`` | what is remembered between two calls, and the phases of a window |
 | ``settings`` | the papers' table of hyperparameters, what settings must be, and the first state |
 | ``reasons`` | what is said of a decision |

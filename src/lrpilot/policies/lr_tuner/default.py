@@ -16,12 +16,14 @@ from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
 from lrpilot.policies.guard import FIRST_ALARM
-from lrpilot.policies.lr_tuner import rules
+from lrpilot.policies.lr_tuner import price, rules
 from lrpilot.policies.lr_tuner.published import PublishedLRTuner
 from lrpilot.policies.lr_tuner.reading import (
     FIRST_COST,
     MAX_ATTEMPTS,
+    certain_rollback,
     full_rows,
+    later_rate,
     next_block,
     region,
     three_factors,
@@ -211,7 +213,7 @@ class LRTuner(Policy):
             after,
             exploring=rules.is_exploring(self.explore, state),
             worse="the loss rose",
-            rate=rules.later_rate(after.present.drops) if saturates else None,
+            rate=later_rate(after.present.drops) if saturates else None,
         )
 
     # ------------------------------------------------------------- the window
@@ -286,7 +288,7 @@ class LRTuner(Policy):
         if state.guard.is_wreck(new.mean):
             return rules.diverged(state)
         drop, change = old.drop_to(new), state.present.change
-        if change is not None and rules.certain_rollback(
+        if change is not None and certain_rollback(
             change.drops[-1], drop, old.losses, new.losses, confidence=self.confidence
         ):
             return rules.undone(state)
@@ -303,7 +305,7 @@ class LRTuner(Policy):
             return self.explore_lr == "tuned" and has_room and affordable, state
         if self.exploit == "linear":
             return False, state
-        saturated, state = rules.saturation(state, rules.later_rate(state.present.drops), threshold=self.saturation)
+        saturated, state = rules.saturation(state, later_rate(state.present.drops), threshold=self.saturation)
         return saturated and affordable, state
 
     # ------------------------------------------- the parabola along the step
@@ -356,12 +358,12 @@ class LRTuner(Policy):
 
     def _allowance(self, state: LRTunerState) -> float:
         """Forwards that the training may spend in all."""
-        return rules.allowance(self.overhead, state.total)
+        return price.allowance(self.overhead, state.total)
 
     def _can_afford(self, state: LRTunerState, line: ReadingLine, forwards: int) -> bool:
         """Whether so many forwards more fit into what the training may spend in all, and on one decision."""
         whole = self._allowance(state)
-        return rules.can_afford(whole, state.tally.forwards + forwards, line.forwards + forwards, least=FIRST_COST)
+        return price.can_afford(whole, state.tally.forwards + forwards, line.forwards + forwards, least=FIRST_COST)
 
     def _may_read_more(self, state: LRTunerState, line: ReadingLine) -> bool:
         block = next_block(len(line.rows), self.superbatch)
@@ -375,9 +377,9 @@ class LRTuner(Policy):
         if self.overhead is None:
             return window
         total, end = state.total, rules.explore_end(self.explore, state.total)
-        overhead = rules.overhead_left(self.overhead, total)
+        overhead = price.overhead_left(self.overhead, total)
         if self.exploit == "linear" and total is not None and end > 0:
             overhead, total, end = overhead * total / end, end, 0  # nothing is measured after explore
         spent = state.tally.forwards + self.superbatch
-        due = rules.affordable_step(spent, overhead=overhead, total=total, explore_end=end)
+        due = price.affordable_step(spent, overhead=overhead, total=total, explore_end=end)
         return max(window, math.ceil(due - state.progress.step) if due < math.inf else math.inf)

@@ -12,6 +12,8 @@ With the step direction d, the lr η and a change ε of it, the loss after the s
    one is above a threshold; at the first crossing the threshold becomes the drop rate of that moment (section 2.1).
 5. A decision after which the drop rate fell is rolled back, weights and all (section 2.2).
 
+What of 3 to 5 the default does as well is in :mod:`lrpilot.policies.lr_tuner.rules`.
+
 What the papers leave open, and what was chosen:
 
 * Positions of the 5 factors 1 + ε/η: 0.5, 0.75, 1, 1.25, 1.5. Where the parabola has no minimum: the best of them.
@@ -26,8 +28,10 @@ What the papers leave open, and what was chosen:
   any such loss once it has been seen at a millionth of an lr that was lowered for it.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, replace
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, NamedTuple, final
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
@@ -35,12 +39,14 @@ from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, is_positive, or_none, require_each
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
+from lrpilot.maths.line_fit import fit_line, usable_factors
 from lrpilot.policies.lr_tuner import rules
 from lrpilot.policies.lr_tuner.reasons import reason_for
 from lrpilot.policies.lr_tuner.settings import PLACE, SHARED, first_state, paper_row, refuse_without_end, seed_lr
 from lrpilot.policies.lr_tuner.state import (
     CheckingWindow,
     Cruising,
+    LossDrop,
     LRTunerState,
     MarkingWindow,
     OpeningWindow,
@@ -58,6 +64,86 @@ _RULES = {
     "clip": Rule("finite and > 0", is_positive, "The papers use 1e-12 to 5e-3."),
     "epochs": Rule("finite and > 0", or_none(is_positive), "Leave it None where it is not known."),
 }
+# The papers give the number of factors (5) and no positions.
+PAPER_FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5)
+
+
+# ------------------ the parabola along the step, and how far it holds (1, 2)
+
+
+class Step(NamedTuple):
+    """The factor of a published decision, and whether the clip and the bound moved it."""
+
+    factor: float
+    clipped: bool
+    bounded: bool
+
+
+def published_step(
+    factors: Sequence[float], losses: Sequence[Sequence[float]], lr: float, clip: float, *, step_factor: float = 1.0
+) -> Step:
+    """The decision, before explore or exploit has its say.
+
+    ε* is the minimum of the parabola through the losses; |ε| stays below the cube root of ``clip`` · L(θ); and
+    1 + ε/lr stays within :data:`rules.BOUNDS`. Where the parabola does not open upwards the best sampled factor
+    stands for its minimum. Factors at which a loss is not finite are left out, and nothing beyond the first such
+    factor above 1 is believed.
+
+    Args:
+        factors: of the Line, 1 among them.
+        losses: batches x factors.
+        lr: η, natural units.
+        clip: r of the published table.
+        step_factor: σ; the lr aims at σ times the line's minimiser. Published: 1.
+
+    Returns:
+        Factor 1 where there is nothing to go by.
+    """
+    usable = usable_factors(factors, losses)
+    if 1.0 not in usable:
+        return Step(1.0, False, False)
+    columns = [list(factors).index(s) for s in usable]
+    rows = [[row[i] for i in columns] for row in losses]
+    means = [math.fsum(row[i] for row in rows) / len(rows) for i in range(len(usable))]
+    if len(usable) >= 3 and fit_line(usable, rows).flat:
+        return Step(1.0, False, False)
+    wanted = step_factor * _line_minimum(usable, rows, means)
+    if any(s > 1 for s in factors if s not in usable):
+        wanted = min(wanted, max(usable))
+    return _limited(wanted, lr, clip, means[usable.index(1.0)])
+
+
+def _line_minimum(factors: Sequence[float], rows: Sequence[Sequence[float]], means: Sequence[float]) -> float:
+    """Equations 1 and 2: 1 + ε*/η, or the best sampled factor where the parabola has no minimum."""
+    if len(factors) >= 3:
+        minimiser = fit_line(factors, rows).minimiser
+        if minimiser is not None:
+            return minimiser
+    return min(zip(means, factors, strict=True), key=lambda at: (at[0], abs(at[1] - 1.0)))[1]
+
+
+def _limited(wanted: float, lr: float, clip: float, loss: float) -> Step:
+    """Equation 3, and the bound."""
+    reach = (clip * abs(loss)) ** (1 / 3) / lr
+    near = min(max(wanted, 1.0 - reach), 1.0 + reach)
+    factor = min(max(near, rules.BOUNDS[0]), rules.BOUNDS[1])
+    return Step(factor, clipped=near != wanted, bounded=factor != near)
+
+
+# ------------------------------------- the drop rate and the rollback (4, 5)
+
+
+def last_rate(drops: Sequence[LossDrop]) -> float:
+    """The present drop rate: that of the last window."""
+    return rules.rate_over(drops[-1:])
+
+
+def published_rollback(before: LossDrop, after: LossDrop) -> bool:
+    """The drop rate fell after a decision."""
+    return after.rate < before.rate
+
+
+# ---------------------------------------------------------------- the method
 
 
 @final
@@ -156,7 +242,7 @@ class PublishedLRTuner(Policy):
             case TrainingWindow(steps) | Cruising(steps):
                 return Train(constant(state.present.lr), steps)
             case ReadingLine():
-                return Line(rules.PAPER_FACTORS, size, first)
+                return Line(PAPER_FACTORS, size, first)
             case RewindingWindow():
                 return Rewind(PLACE)
         return Done()
@@ -186,7 +272,7 @@ class PublishedLRTuner(Policy):
             after,
             exploring=rules.is_exploring(self.explore, state),
             worse="the loss fell more slowly than before the change",
-            rate=rules.last_rate(after.present.drops) if after.present.drops else None,
+            rate=last_rate(after.present.drops) if after.present.drops else None,
         )
 
     # ------------------------------------------------------------- the window
@@ -236,7 +322,7 @@ class PublishedLRTuner(Policy):
         if not new.is_usable:
             return rules.no_number(state, suspect=True)
         drop, change = old.drop_to(new), state.present.change
-        if change is not None and rules.published_rollback(change.drops[-1], drop):
+        if change is not None and published_rollback(change.drops[-1], drop):
             return rules.undone(state)
         # The next window has the next superbatch, whose loss is read with the Line or by itself.
         level = SuperbatchLevel((), new.step, state.layout.next_superbatch(old.index))
@@ -248,7 +334,7 @@ class PublishedLRTuner(Policy):
         """Explore asks after every window, exploit where the lr is saturated."""
         if rules.is_exploring(self.explore, state):
             return self.explore_lr == "tuned", state
-        return rules.saturation(state, rules.last_rate(state.present.drops), threshold=self.saturation)
+        return rules.saturation(state, last_rate(state.present.drops), threshold=self.saturation)
 
     # ------------------------------------------- the parabola along the step
 
@@ -261,7 +347,7 @@ class PublishedLRTuner(Policy):
         if not level.is_usable:
             return rules.no_number(state, suspect=True)
         lr = state.present.lr
-        step = rules.published_step(seen.factors, seen.losses, lr, self.clip, step_factor=self.step_factor)
+        step = published_step(seen.factors, seen.losses, lr, self.clip, step_factor=self.step_factor)
         state = replace(state, tally=state.tally.plus(clipped=int(step.clipped), bounded=int(step.bounded)))
         code: Literal["limited", "minimiser"] = "limited" if step.clipped or step.bounded else "minimiser"
         return rules.decided(state, step.factor, code, rules.direction_of(self.explore, state))

@@ -1,11 +1,16 @@
-"""How the default LRTuner reads a Line: as few batches and factors as the decision needs."""
+"""How the default LRTuner reads losses.
 
+A Line is read on as few batches and at as few factors as the decision needs. The superbatch is the same throughout, so
+that a rise of its loss can be told from noise.
+"""
+
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from lrpilot.maths.line_fit import fit_line
-from lrpilot.policies.lr_tuner.rules import BOUNDS, allowed
-from lrpilot.policies.lr_tuner.state import Direction
+from lrpilot.maths.line_fit import fit_line, t_quantile
+from lrpilot.policies.lr_tuner.rules import BOUNDS, allowed, rate_over
+from lrpilot.policies.lr_tuner.state import Direction, LossDrop
 
 FIRST_BATCHES = 2
 # What the first block of a decision costs, in forwards: no decision is begun that cannot pay for it.
@@ -14,6 +19,9 @@ FIRST_COST = 3 * FIRST_BATCHES
 SAME_SIZE = 1.5
 # Lines of shrinking width for one decision before the lr is held.
 MAX_ATTEMPTS = 3
+
+
+# ------------------------------------------------------------------- a Line
 
 
 class Block(NamedTuple):
@@ -119,3 +127,36 @@ def weigh(
     certain = max(near, far) <= SAME_SIZE * min(near, far)
     beyond = near == far if fit.minimiser is None else not low <= wanted <= high
     return Verdict("go" if certain else "more", factor, limited=beyond)
+
+
+# ------------------------------------------------------ the same superbatch
+
+
+def later_rate(drops: Sequence[LossDrop]) -> float:
+    """The present drop rate of the default: that of the later half of the windows.
+
+    The longer an lr is held, the smaller is the rate that must be told from noise, and the longer the half.
+    """
+    return rate_over(drops[len(drops) // 2 :])
+
+
+def certain_rollback(
+    before: LossDrop, after: LossDrop, old: Sequence[float], new: Sequence[float], *, confidence: float
+) -> bool:
+    """The loss certainly rose after a decision, and by more per step than it had moved before.
+
+    A rate that merely falls is the course of every training, and a rise is part of the noise of a large lr.
+
+    Args:
+        before: the window before the decision.
+        after: the window after it.
+        old: losses of the superbatch at the decision, n >= 2 batches.
+        new: losses of the same batches after the window.
+        confidence: two-sided, in (0, 1).
+    """
+    if after.rate >= -abs(before.rate):
+        return False
+    rises = [b - a for a, b in zip(old, new, strict=True)]
+    n, mean = len(rises), sum(rises) / len(rises)
+    error = math.sqrt(sum((rise - mean) ** 2 for rise in rises) / (n - 1) / n)
+    return mean > t_quantile(0.5 + confidence / 2, n - 1) * error
