@@ -32,6 +32,18 @@ def test_code_blocks_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         exec(compile(block, page, "exec"), namespace)
 
 
+def test_the_readme_shows_what_its_first_block_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    block = python_blocks(ROOT / "README.md")[0]
+    exec(compile(block, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    lr, low, high = (float(number) for number in re.findall(r"\d\.\d+", printed)[:3])
+    shown = re.search(r"# ([\d.]+) and where the best peak plausibly lies: \(([\d.]+), ([\d.]+)\)", block)
+    cost = re.search(r'"(.*)" for the price of (\d+) training steps', block)
+    assert shown is not None and cost is not None
+    assert (lr, low, high) == pytest.approx([float(number) for number in shown.groups()], rel=0.03)
+    assert cost[1] in printed and float(printed.split()[-1]) == pytest.approx(float(cost[2]), rel=0.03)
+
+
 def test_readme_names_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text()
     assert "make demo" in text and "make test" in text

@@ -1,4 +1,4 @@
-"""Driver: a policy on a live training, with every side effect that this has. Pilot and ``fit`` are its two faces."""
+"""Driver: flies a policy on a live training: hooks the optimizer's steps and sets their lrs. Behind Pilot and ``fit``."""
 
 import logging
 import weakref

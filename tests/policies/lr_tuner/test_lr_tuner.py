@@ -468,7 +468,7 @@ def test_the_tally_counts_what_the_flight_is_charged() -> None:
         flight = Flight(policy, substrate, lr=0.1, horizon=lambda step: 500 - step)
         while flight.step < 500:
             flight.kept(substrate.step(flight.lr))
-        tally = decode(flight.state_dict()["state"]).tally
+        tally = decode(flight.state_dict()["state"]["policy_state"]).tally
         assert tally.forwards == substrate.cost.forwards > 0
 
 
