@@ -33,6 +33,7 @@ from lrpilot.policies.lr_tuner import LRTuner, PublishedLRTuner
 from lrpilot.policies.lr_tuner.published import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.rules import undone
 from lrpilot.policies.lr_tuner.state import (
+    Annealing,
     LossDrop,
     LRChange,
     LRTunerState,
@@ -575,3 +576,9 @@ def test_it_wants_to_be_told_of_what_it_asked_for() -> None:
     level = replace(state, phase=ReadingSuperbatch())
     with pytest.raises(PolicyError, match="LineLosses, got HeldOut"):
         SATURATING.tell(level, HeldOut(Progress(1, 99), 1.0))
+
+
+def test_the_published_setting_has_no_phase_of_the_default() -> None:
+    state = replace(PUBLISHED.init(Context(0.1, Progress(0, 100))), phase=Annealing())
+    with pytest.raises(PolicyError, match="asked in a phase of its own, got Annealing"):
+        PUBLISHED.ask(state)

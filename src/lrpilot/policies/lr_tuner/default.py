@@ -6,7 +6,7 @@ open); what is asked in it, and how much of it is read, is not.
 
 import math
 from dataclasses import KW_ONLY, replace
-from typing import ClassVar, Literal, final
+from typing import ClassVar, Literal, assert_never, final
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
@@ -183,7 +183,9 @@ class LRTuner(Policy):
                 return Rewind(PLACE)
             case Annealing():
                 return self._to_zero(state)
-        return Done()
+            case WindowsDone():
+                return Done()
+        assert_never(state.phase)
 
     def tell(self, state: LRTunerState, observation: Observation) -> LRTunerState:
         """Note what was seen and decide."""

@@ -38,7 +38,7 @@ from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, is_positive, or_none, require_each
 from lrpilot.core.shape import constant
-from lrpilot.errors import SettingError
+from lrpilot.errors import PolicyError, SettingError
 from lrpilot.maths.line_fit import fit_line, usable_factors
 from lrpilot.policies.lr_tuner import rules
 from lrpilot.policies.lr_tuner.reasons import reason_for
@@ -245,7 +245,11 @@ class PublishedLRTuner(Policy):
                 return Line(PAPER_FACTORS, size, first)
             case RewindingWindow():
                 return Rewind(PLACE)
-        return Done()
+            case WindowsDone():
+                return Done()
+        raise PolicyError(
+            f"{self.name} must be asked in a phase of its own, got {type(state.phase).__name__}. Begin with its init()."
+        )
 
     def tell(self, state: LRTunerState, observation: Observation) -> LRTunerState:
         """Note what was seen and decide."""
