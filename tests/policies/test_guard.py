@@ -101,23 +101,32 @@ def test_a_guard_knows_no_wreck_before_a_sound_place() -> None:
     assert opened.health == Health.at_start((2.2, 2.4)) and opened.opened((1.0, 1.0)) == opened
     assert not opened.is_wreck(2.58) and opened.is_wreck(2.59)
     assert opened.after_sound((0.3, 0.3)).health == Health.at_start((2.2, 2.4)).after((0.3, 0.3))
+    assert opened.went_back(None) == guard
+
+
+def test_sound_places_that_are_known_by_their_mean() -> None:
+    guard = Guard().after_sound_mean(2.0, 0.1, start=2.5)
+    assert guard.health == Health(start=2.5, lowest=2.0, noise=0.1)
+    assert guard.after_sound_mean(1.5, 0.2, start=9.0).health == Health(start=2.5, lowest=1.5, noise=0.2)
+    for start in (None, 1.0):
+        assert Guard().after_sound_mean(2.0, 0.1, start=start).health == Health(2.0, 2.0, 0.1), "never below the mean"
 
 
 def test_the_lr_is_lowered_until_it_moves_nothing_and_given_back_then() -> None:
-    guard, verdicts = Guard(ceiling=0.5), []
+    guard, lrs = Guard(ceiling=0.5), []
     for lr in (1.0, 1e-2, 1e-4, 1e-6):
-        guard, verdict = guard.no_number(lr, suspect=True, top=10.0)
-        verdicts.append(verdict)
-    assert verdicts == ["lower", "lower", "lower", "give_back"], "a millionth of the lr that failed first"
+        guard, go_on_at = guard.no_number(lr, suspect=True, top=10.0)
+        lrs.append(go_on_at)
+    assert lrs == [None, None, None, 1.0], "given back at a millionth of the lr that failed first"
     assert guard == Guard(None, 10.0, 4, Blame(1.0, blameless=True))
-    assert guard.no_number(1.0, suspect=True) == (guard.lost_again(), "leave")
+    assert guard.no_number(0.3, suspect=True) == (guard.lost_again(), 0.3)
 
 
 def test_where_the_lr_cannot_be_the_cause_it_is_left_and_nothing_is_learned_of_it() -> None:
     guard = Guard(ceiling=0.5)
-    assert guard.no_number(1.0, suspect=False) == (Guard(ceiling=0.5, lost=1), "leave")
+    assert guard.no_number(0.3, suspect=False) == (Guard(ceiling=0.5, lost=1), 0.3)
     assert guard.lost_again().lost_again().calmed() == guard
-    assert guard.exonerated().no_number(1.0, suspect=True)[1] == "leave"
+    assert guard.exonerated().no_number(0.3, suspect=True)[1] == 0.3
 
 
 def test_the_ceiling_by_hand() -> None:

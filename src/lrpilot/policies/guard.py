@@ -7,8 +7,8 @@ much they lower an lr, where the ceiling then is, which losses cannot be the lr'
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
+from lrpilot.core.actions import Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Reason, lr_from_to
 from lrpilot.maths.peak import wrecked_above
@@ -25,12 +25,6 @@ ROUNDING = 1e-12
 NEARLY_ZERO = 1e-6
 # Losses in a row that are no number, before anybody is told.
 FIRST_ALARM = 3
-
-# What a loss that is no number asks for:
-#   lower      the lr: it is to blame, as far as anyone can tell
-#   give_back  the lr that was lowered for such losses: they are the data's fault
-#   leave      the lr as it is: this loss is not its fault
-Verdict = Literal["lower", "give_back", "leave"]
 
 
 # ------------------------------------------------------------------ what is lost
@@ -146,6 +140,22 @@ class Guard:
         """With the losses of one more sound place, one per batch; nothing is noted before the training was opened."""
         return self if self.health is None else replace(self, health=self.health.after(losses))
 
+    def after_sound_mean(self, mean: float, spread: float, *, start: float | None) -> "Guard":
+        """The same of losses that are known by their mean, and by what it may be wrong by; the first open the training.
+
+        Args:
+            mean: loss there.
+            spread: >= 0.
+            start: loss where the training began; None where that is not known.
+        """
+        if self.health is None:
+            return replace(self, health=Health(mean if start is None else max(mean, start), mean, spread))
+        return replace(self, health=self.health.after_mean(mean, spread))
+
+    def went_back(self, health: Health | None) -> "Guard":
+        """The weights went back to where ``health`` was known of the training."""
+        return replace(self, health=health)
+
     def calmed(self) -> "Guard":
         """A loss was sound: those that are no number are counted anew."""
         return replace(self, lost=0)
@@ -160,8 +170,11 @@ class Guard:
         """One more loss was no number."""
         return replace(self, lost=self.lost + 1)
 
-    def no_number(self, lr: float, *, suspect: bool, top: float = math.inf) -> tuple["Guard", Verdict]:
+    def no_number(self, lr: float, *, suspect: bool, top: float = math.inf) -> tuple["Guard", float | None]:
         """A loss of the training is no number.
+
+        The lr is to blame, as far as anyone can tell, unless it cannot be the cause; where such losses turn out to be
+        the data's fault, the lr that was lowered for them is given back.
 
         Args:
             lr: at which it was.
@@ -169,16 +182,16 @@ class Guard:
             top: the ceiling where the lr is given back: no damage is the lr's then.
 
         Returns:
-            The guard afterwards, and what is to become of the lr. The lr to give back is ``blame.failed_lr``; who
-            lowers it says with :meth:`capped` what the ceiling is from then on.
+            The guard afterwards, and the lr to go on at; None where it must be lowered. Who lowers it says with
+            :meth:`capped` what the ceiling is from then on.
         """
         guard = self.lost_again()
         if not suspect or self.blame.blameless:
-            return guard, "leave"
+            return guard, lr
         blame = self.blame.after(lr)
         if not blame.blameless:
-            return replace(guard, blame=blame), "lower"
-        return replace(guard, blame=blame, ceiling=top), "give_back"
+            return replace(guard, blame=blame), None
+        return replace(guard, blame=blame, ceiling=top), blame.failed_lr
 
     def exonerated(self) -> "Guard":
         """Losses that are no number are known not to be the lr's fault."""
@@ -193,6 +206,11 @@ class Guard:
     def lifted(self, factor: float, *, top: float) -> "Guard":
         """The ceiling times ``factor``, at most ``top``: what was too much once may be right later."""
         return replace(self, ceiling=min(top, factor * self.ceiling))
+
+
+def is_of_untouched_weights(seen: Trained) -> bool:
+    """Whether the last loss of a Train is its first: that of weights which none of its steps has touched."""
+    return len(seen.losses) == 1
 
 
 def half_way(sound_lr: float, failed_lr: float) -> float:

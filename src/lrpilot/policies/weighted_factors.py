@@ -18,7 +18,7 @@ from lrpilot.core.settings import check_range, check_start, check_whole, is_wind
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
 from lrpilot.maths.weighting import Candidates, combine_factors, powers_of_two
-from lrpilot.policies.guard import Guard, no_number_reason
+from lrpilot.policies.guard import Guard, is_of_untouched_weights, no_number_reason
 
 PLACE = "good"
 # New scoring batches are taken in turn from this many: a long training need not keep or read ever more of them.
@@ -284,15 +284,12 @@ class WeightedFactors(Policy):
 
     def _after_no_number(self, state: WeightedFactorsState, seen: Trained) -> WeightedFactorsState:
         """A training loss is no number: the lr's fault, unless it would be none at any lr."""
-        # The first loss after a Mark or a Rewind is that of weights no step has touched.
-        untouched = state.fresh and len(seen.losses) == 1
-        guard, verdict = state.guard.no_number(state.lr, suspect=not untouched, top=self.max_lr)
+        sound = state.fresh and is_of_untouched_weights(seen)
+        guard, lr = state.guard.no_number(state.lr, suspect=not sound, top=self.max_lr)
         state = replace(state, guard=guard)
-        if verdict == "lower":
+        if lr is None:
             return self._take_back(state, self.factors[0])
-        if verdict == "give_back":
-            state = replace(state, lr=guard.blame.failed_lr)
-        return replace(state, stage="rewind", to_train=max(1, state.window - 1), candidates=None, shrinks=0)
+        return replace(state, stage="rewind", lr=lr, to_train=max(1, state.window - 1), candidates=None, shrinks=0)
 
     def _begin_window(self, state: WeightedFactorsState, factor: float, stage: Stage) -> WeightedFactorsState:
         guard = state.guard.lifted(LIFT, top=self.max_lr)

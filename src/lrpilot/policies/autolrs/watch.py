@@ -15,7 +15,7 @@ from lrpilot.core.trials import ERRORS, gained_nothing, standard_error
 from lrpilot.maths.peak import KILL_MARGIN, KILLED, wrecked_above
 from lrpilot.policies.autolrs.stage import LRStage
 from lrpilot.policies.autolrs.state import AutoLRSState, MarkingStage, RewindingStage, TrainingStage, Watch
-from lrpilot.policies.guard import ROUNDING, SHARE, Health, mean_and_spread
+from lrpilot.policies.guard import ROUNDING, SHARE, mean_and_spread
 
 # Looks at a stage's losses, the last at its end, and the fewest steps between two.
 LOOKS, LEAST_LOOK = 4, 10
@@ -117,11 +117,8 @@ def _is_wreck(state: AutoLRSState, look: Look) -> bool:
 def _sound(state: AutoLRSState, look: Look) -> AutoLRSState:
     """After a part of a stage that is no wreck."""
     guard = state.watch.guard.calmed()
-    if guard.health is not None and look.losses:
-        guard = replace(guard, health=guard.health.after_mean(look.mean, look.error))
-    elif look.losses and _has_gained(state, look):
-        start, mean = _start(state, look), look.mean
-        guard = replace(guard, health=Health(mean if start is None else max(mean, start), mean, look.error))
+    if look.losses and (guard.health is not None or _has_gained(state, look)):
+        guard = guard.after_sound_mean(look.mean, look.error, start=_start(state, look))
     return replace(state, watch=replace(state.watch, guard=guard))
 
 
@@ -178,16 +175,10 @@ def _after_no_number(state: AutoLRSState, training: TrainingStage, look: Look) -
     between good ones cost little more than the part that they are in.
     """
     suspect = state.watch.guard.lost + 1 > MOST_SOUND or not _was_sound(state, look)
-    guard, verdict = state.watch.guard.no_number(state.lr, suspect=suspect)
+    guard, lr = state.watch.guard.no_number(state.lr, suspect=suspect)
     part = max(LEAST_LOOK, part_steps(state.watch, training.steps) // 2)
     state = replace(state, watch=replace(state.watch, guard=guard, part=part))
-    match verdict:
-        case "lower":
-            return _taken_back(state)
-        case "give_back":
-            return _back(state, guard.blame.failed_lr / state.lr)
-        case "leave":
-            return _back(state)
+    return _taken_back(state) if lr is None else _back(state, lr / state.lr)
 
 
 def _was_sound(state: AutoLRSState, look: Look) -> bool:
@@ -201,11 +192,11 @@ def _was_sound(state: AutoLRSState, look: Look) -> bool:
     return start is None or median(tail) <= start + ERRORS * look.error
 
 
-def _back(state: AutoLRSState, factor: float = 1.0) -> AutoLRSState:
+def _back(state: AutoLRSState, factor: float) -> AutoLRSState:
     """Back to the mark, to train on at ``factor`` times the lr."""
     stage = state.stages[-1]
     stages = (*state.stages[:-1], replace(stage, rewinds=stage.rewinds + 1, lr=stage.lr * factor))
-    watch = replace(state.watch, guard=replace(state.watch.guard, health=state.watch.safe))
+    watch = replace(state.watch, guard=state.watch.guard.went_back(state.watch.safe))
     return replace(state, phase=RewindingStage(), lr=state.lr * factor, stages=stages, watch=watch)
 
 

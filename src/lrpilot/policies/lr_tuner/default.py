@@ -15,7 +15,6 @@ from lrpilot.core.settings import Rule, among, is_between, is_positive, is_whole
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
-from lrpilot.policies.guard import FIRST_ALARM
 from lrpilot.policies.lr_tuner import price, rules
 from lrpilot.policies.lr_tuner.published import PublishedLRTuner
 from lrpilot.policies.lr_tuner.reading import (
@@ -53,6 +52,8 @@ from lrpilot.policies.lr_tuner.state import (
 # The first two steps are taken at this part of the seed lr, to have a place to go back to from one that is far too
 # large. A Mark before the first step would do as well, but for a user's own loop, which has begun by then.
 FIRST_SHARE = 1e-3
+# So many losses in a row that are no number, before a sound one is known, and nothing can be measured.
+MOST_BEFORE_SOUND = 3
 # Less room than this below an lr that failed is not worth a Line.
 ROOM = 1.05
 _RULES = {
@@ -237,8 +238,8 @@ class LRTuner(Policy):
             return rules.no_number(state, suspect=True)
         # The first steps are all but none: what is no number after them was none before.
         state = rules.no_number(state, suspect=False)
-        if state.progress.remaining and state.guard.lost >= FIRST_ALARM:
-            return replace(state, phase=Cruising(state.progress.remaining))  # nothing can be measured
+        if state.progress.remaining and state.guard.lost >= MOST_BEFORE_SOUND:
+            return replace(state, phase=Cruising(state.progress.remaining))
         return state
 
     def _train_on(self, state: LRTunerState) -> LRTunerState:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lrpilot.core.actions import Trained
-from lrpilot.policies.guard import half_way
+from lrpilot.policies.guard import half_way, is_of_untouched_weights
 from lrpilot.policies.lr_tuner.state import (
     DecisionCode,
     Direction,
@@ -141,11 +141,10 @@ def no_number(state: LRTunerState, *, suspect: bool) -> LRTunerState:
         suspect: whether the lr can be the cause. Not where the loss is that of weights known to be sound.
     """
     present = state.present
-    guard, verdict = state.guard.no_number(present.lr, suspect=suspect)
+    guard, lr = state.guard.no_number(present.lr, suspect=suspect)
     state = replace(state, guard=guard)
-    if verdict == "lower":
+    if lr is None:
         return diverged(state)
-    lr = guard.blame.failed_lr if verdict == "give_back" else present.lr
     return _rewound(replace(state, tally=state.tally.plus(diverged=1)), PresentLR(lr, present.drops))
 
 
@@ -154,7 +153,7 @@ def is_of_sound_weights(state: LRTunerState, seen: Trained) -> bool:
 
     So is the first loss after a mark or a rewind, and of the whole training.
     """
-    first = len(seen.losses) == 1 and isinstance(state.phase, OpeningWindow | TrainingWindow)
+    first = isinstance(state.phase, OpeningWindow | TrainingWindow) and is_of_untouched_weights(seen)
     return first and (state.marked or state.progress.step == 1)
 
 
