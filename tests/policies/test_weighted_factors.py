@@ -574,6 +574,16 @@ def test_it_is_told_what_it_asked_for() -> None:
         told.tell(HeldOut(told.progress, 1.0))
 
 
+def test_losses_along_a_step_are_refused_where_it_asked_for_a_train() -> None:
+    told = begun()
+    told.line(sound(2.0, 2.0, 2.0, 2.0, 2.0))
+    told.moved(Mark)
+    assert isinstance(told.action, Train)
+    for seen in (LineLosses(told.progress, (1.0,), ((2.0,),)), Moved(told.progress, "good")):
+        with pytest.raises(PolicyError, match=f"must be told of what it asked for, got {type(seen).__name__}"):
+            told.tell(seen)
+
+
 # --------------------------------------------------------------- the example
 
 

@@ -9,7 +9,7 @@ At the defaults these are 12, the work of 4 training steps, and 20 decisions a t
 
 import math
 from dataclasses import KW_ONLY, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, final
 
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
@@ -33,7 +33,7 @@ LIFT = 2.0**0.125
 # The window after a wreck is this many times shorter: its lr is the least certain of all.
 AFTER_WRECK = 4
 
-Stage = Literal["mark", "line", "shrink", "rewind", "train"]
+Phase = Literal["mark", "line", "shrink", "rewind", "train"]
 
 
 @record
@@ -41,7 +41,7 @@ class WeightedFactorsState:
     """Where the flight stands.
 
     Attributes:
-        stage: what is asked for now.
+        phase: what is asked for now.
         lr: of the next Train, natural units.
         window: kept steps from one decision to the next.
         to_train: of these, steps still to be trained before the next Line.
@@ -53,7 +53,7 @@ class WeightedFactorsState:
         fresh: whether no step has been trained since the last Mark or Rewind.
     """
 
-    stage: Stage
+    phase: Phase
     lr: float
     window: int
     to_train: int
@@ -65,6 +65,7 @@ class WeightedFactorsState:
     fresh: bool = False
 
 
+@final
 @record
 class WeightedFactors(Policy):
     """The lr, multiplied once a window by a weighted geometric mean of factors 2^j.
@@ -157,16 +158,16 @@ class WeightedFactors(Policy):
         check_start(context.lr, self.min_lr, self.max_lr)
         remaining = context.progress.remaining
         window = _window_steps(self.window, remaining)
-        stage: Stage = "mark" if self.recover else "line"
-        return WeightedFactorsState(stage, context.lr, window, window - 1, remaining, Guard(ceiling=self.max_lr))
+        phase: Phase = "mark" if self.recover else "line"
+        return WeightedFactorsState(phase, context.lr, window, window - 1, remaining, Guard(ceiling=self.max_lr))
 
     def ask(self, state: WeightedFactorsState) -> Action:
         """A Line, or more of it; the Mark or Rewind that its losses call for; a Train up to the next Line."""
-        if state.stage == "rewind":
+        if state.phase == "rewind":
             return Rewind(PLACE)
         if state.remaining == 0:
             return Done()
-        match state.stage:
+        match state.phase:
             case "mark":
                 return Mark(PLACE)
             case "line":
@@ -178,15 +179,15 @@ class WeightedFactors(Policy):
     def tell(self, state: WeightedFactorsState, observation: Observation) -> WeightedFactorsState:
         """Decide on a Line's losses; undo what a window has wrecked."""
         state = replace(state, remaining=observation.progress.remaining)
-        match observation:
-            case Moved():
-                begins = state.stage == "mark" and state.guard.health is None
-                return replace(state, stage="line" if begins else "train", fresh=True)
-            case Trained():
+        match state.phase, observation:
+            case (("mark" | "rewind"), Moved()):
+                begins = state.phase == "mark" and state.guard.health is None
+                return replace(state, phase="line" if begins else "train", fresh=True)
+            case "train", Trained():
                 return self._after_train(state, observation) if observation.finished else state
-            case LineLosses() if state.stage == "shrink":
+            case "shrink", LineLosses():
                 return self._after_shrunk(state, observation)
-            case LineLosses():
+            case "line", LineLosses():
                 decide = self._decide if self.recover else self._decide_as_published
                 return decide(state, observation)
         raise not_asked_for(self.name, observation)
@@ -198,11 +199,11 @@ class WeightedFactors(Policy):
         change = lr_from_to(state.lr, after.lr)
         if after.guard.lost > state.guard.lost:
             return no_number_reason(state.lr, after.lr, after.guard.lost)
-        if after.stage == "shrink":
+        if after.phase == "shrink":
             return Reason("searched", f"the step at lr {state.lr:.3g} wrecked the weights: smaller ones are read")
-        if after.stage == "rewind" and state.stage != "rewind":
+        if after.phase == "rewind" and state.phase != "rewind":
             return Reason("taken_back", f"{change}: the weights were wrecked, and go back to the last mark")
-        if isinstance(observation, LineLosses) and after.stage in ("mark", "train") and after.remaining != 0:
+        if isinstance(observation, LineLosses) and after.phase in ("mark", "train") and after.remaining != 0:
             factor = after.lr / state.lr
             return Reason(
                 "weighted", f"{change}: the losses along the step weigh its factors to a mean of {factor:.3g}"
@@ -239,7 +240,7 @@ class WeightedFactors(Policy):
         state = replace(state, guard=guard.calmed())
         wrecked = guard.is_wreck(candidates.loss_at(1.0))
         if state.remaining == 0:
-            return replace(state, stage="rewind" if wrecked else "train")
+            return replace(state, phase="rewind" if wrecked else "train")
         if wrecked:
             return self._shrink_on(replace(state, candidates=candidates))
         # Only where a mark follows: a low loss that is taken back is no longer there to be lost.
@@ -248,7 +249,7 @@ class WeightedFactors(Policy):
 
     def _after_shrunk(self, state: WeightedFactorsState, seen: LineLosses) -> WeightedFactorsState:
         """More has been read of a step that wrecked the weights."""
-        assert state.candidates is not None  # stage "shrink" begins with it
+        assert state.candidates is not None  # phase "shrink" begins with it
         more = Candidates(state.candidates.no_step, seen.factors, mean_losses(seen))
         return self._shrink_on(replace(state, candidates=state.candidates.extended(more), shrinks=state.shrinks + 1))
 
@@ -260,7 +261,7 @@ class WeightedFactors(Policy):
         candidates = state.candidates
         assert candidates is not None
         if candidates.smallest_is_best and state.shrinks < MAX_SHRINKS and not self._is_ending(state):
-            return replace(state, stage="shrink")
+            return replace(state, phase="shrink")
         best = candidates.combine() if candidates.any_helps else 1.0
         return self._take_back(state, best * self.factors[0])
 
@@ -279,7 +280,7 @@ class WeightedFactors(Policy):
         before, guard = state.guard, state.guard.lost_again()
         if before.health is None and (before.lost == 0 or before.blame.blameless):
             # The scoring batches give no number at the weights that the training began with: nothing can be measured.
-            return replace(state, stage="train", to_train=max(1, state.window - 1), guard=guard.exonerated())
+            return replace(state, phase="train", to_train=max(1, state.window - 1), guard=guard.exonerated())
         return self._take_back(replace(state, guard=guard), self.factors[0])
 
     def _after_no_number(self, state: WeightedFactorsState, seen: Trained) -> WeightedFactorsState:
@@ -289,13 +290,13 @@ class WeightedFactors(Policy):
         state = replace(state, guard=guard)
         if lr is None:
             return self._take_back(state, self.factors[0])
-        return replace(state, stage="rewind", lr=lr, to_train=max(1, state.window - 1), candidates=None, shrinks=0)
+        return replace(state, phase="rewind", lr=lr, to_train=max(1, state.window - 1), candidates=None, shrinks=0)
 
-    def _begin_window(self, state: WeightedFactorsState, factor: float, stage: Stage) -> WeightedFactorsState:
+    def _begin_window(self, state: WeightedFactorsState, factor: float, phase: Phase) -> WeightedFactorsState:
         guard = state.guard.lifted(LIFT, top=self.max_lr)
         return replace(
             state,
-            stage=stage,
+            phase=phase,
             lr=min(max(state.lr * factor, self.min_lr), guard.ceiling),
             to_train=state.window - 1,
             guard=guard,
@@ -320,11 +321,11 @@ class WeightedFactors(Policy):
         state = replace(state, fresh=False)
         to_train = state.to_train - seen.steps
         if self.recover and state.remaining in (1, self.last_look):
-            return replace(state, stage="line")
+            return replace(state, phase="line")
         if to_train > 0:  # as published a window goes on after a loss that was not finite
             return replace(state, to_train=to_train)
         if not self._is_ending(state):
-            return replace(state, stage="line")
+            return replace(state, phase="line")
         assert state.remaining is not None  # an open horizon never ends
         return replace(state, to_train=state.remaining)
 
