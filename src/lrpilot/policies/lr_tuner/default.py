@@ -366,7 +366,7 @@ class LRTuner(Policy):
     def _can_afford(self, state: LRTunerState, line: ReadingLine, forwards: int) -> bool:
         """Whether so many forwards more fit into what the training may spend in all, and on one decision."""
         whole = self._allowance(state)
-        return price.can_afford(whole, state.tally.forwards + forwards, line.forwards + forwards, least=FIRST_COST)
+        return price.can_afford(whole, state.tally.forwards + forwards, line.forwards + forwards)
 
     def _may_read_more(self, state: LRTunerState, line: ReadingLine) -> bool:
         block = next_block(len(line.rows), self.superbatch)

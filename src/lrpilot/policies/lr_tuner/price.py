@@ -2,6 +2,8 @@
 
 import math
 
+from lrpilot.policies.lr_tuner.reading import FIRST_COST
+
 # No decision may eat up more than this part of what all measurements may cost, but for the least it needs.
 DECISION_SHARE = 1 / 4
 # Before its first Line a live training proves that its step is linear in lr, in four scratch steps of 3 forwards.
@@ -20,16 +22,15 @@ def allowance(overhead: float | None, total: int | None) -> float:
     return 3.0 * overhead_left(overhead, total) * total
 
 
-def can_afford(whole: float, spent: int, decision: int, *, least: int) -> bool:
+def can_afford(whole: float, spent: int, decision: int) -> bool:
     """Whether measurements fit into what the training may spend in all, and on one decision.
 
     Args:
         whole: forwards that it may spend in all.
         spent: forwards in all, these included.
         decision: forwards of this decision, these included.
-        least: forwards that a decision may cost in any training.
     """
-    return spent <= whole and decision <= max(DECISION_SHARE * whole, least)
+    return spent <= whole and decision <= max(DECISION_SHARE * whole, FIRST_COST)
 
 
 def affordable_step(spent: float, *, overhead: float, total: int | None, explore_end: float) -> float:
