@@ -1,4 +1,4 @@
-"""Driver: flies a policy on a live training: hooks the optimizer's steps and sets their lrs. Behind Pilot and ``fit``."""
+"""Driver: flies a policy on a live training: hooks the optimizer's steps, sets their lrs. Behind Pilot and ``fit``."""
 
 import logging
 import weakref
