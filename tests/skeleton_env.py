@@ -4,7 +4,6 @@ Run as a script it trains with checkpoints and can be killed: see test_skeleton.
 """
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,6 @@ from torch import Tensor, nn
 
 from lrpilot import Pilot, Training
 from lrpilot.training.restore.rng import get_rng, set_rng
-
-sys.path.insert(0, str(Path(__file__).parent))
 from skeleton_policy import Script
 
 STEPS = 30

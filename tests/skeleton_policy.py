@@ -22,6 +22,7 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.settings import Rule, is_bool, require_each
 from lrpilot.core.shape import annealed, constant, ramp
 from lrpilot.core.stop import Stop
 
@@ -39,6 +40,9 @@ class Script(Policy):
 
     max_marks: ClassVar[int] = 1
     begin_with_search: bool = False
+
+    def __post_init__(self) -> None:
+        require_each(self, {"begin_with_search": Rule("True or False", is_bool, "The default is False.")})
 
     def init(self, context: Context) -> ScriptState:
         return ScriptState(0 if self.begin_with_search else 1, context.lr, context.progress.remaining)

@@ -1,19 +1,17 @@
 """The conformance battery over every policy. A new policy joins by one line in POLICIES."""
 
 import math
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot.core.actions import Action, Continue, Done, Observation, Train, Trained, Trial, TrialLosses
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
+from lrpilot.core.settings import Rule, among, is_bool, is_positive, require_each
 from lrpilot.core.shape import constant
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.autolrs import AutoLRS
@@ -192,6 +190,7 @@ class Setting(Broken):
 
     lr: float = 0.1
     kind: Literal["held", "falling"] = "held"
+    held: bool = True
 
     def __post_init__(self) -> None:
         if self.fault == "compares_words" and not self.lr > 0:
@@ -204,6 +203,13 @@ class Setting(Broken):
             raise SettingError(f"lr must be finite and > 0, got {self.lr}. Use 0.1.")
         if self.fault == "takes_zero" and self.kind not in ("held", "falling"):
             raise SettingError(f"kind must be held or falling, got {self.kind}. Use held.")
+        if self.fault == "takes_zero":
+            require_each(self, {"held": Rule("True or False", is_bool, "Use True.")})
+        if self.fault in ("takes_any_flag", "takes_any_number_as_a_flag"):
+            kinds = Rule("held or falling", among("held", "falling"), "Use held.")
+            require_each(self, {"lr": Rule("> 0", is_positive, "Use 0.1."), "kind": kinds})
+        if self.fault == "takes_any_number_as_a_flag" and isinstance(self.held, str):
+            raise SettingError(f"held must be True or False, got {self.held}. Use True.")
 
     def ask(self, state: Any) -> Action:
         return Train(constant(self.lr), 1)
@@ -260,6 +266,8 @@ FAULTS: list[tuple[Policy, Callable[[Policy], None], type[BaseException], str | 
         "lr=0 is neither refused with a SettingErr",
     ),
     (Setting("takes_any_word"), check_refuses_bad_settings, AssertionError, "kind='no such word' must raise"),
+    (Setting("takes_any_flag"), check_refuses_bad_settings, AssertionError, "held='no such word' must raise"),
+    (Setting("takes_any_number_as_a_flag"), check_refuses_bad_settings, AssertionError, "held=3 must raise a SettingE"),
     (Undeclared("trains"), check_trains_as_declared, AssertionError, "trains is False, but it took 60 steps"),
 ]
 
@@ -283,8 +291,9 @@ def test_the_battery_finds_faults(
         (Broken("needs_losses"), {check_flies_without_losses}),
         (Broken("counts_for_itself"), {check_survives_a_shrinking_budget}),
         (Setting("takes_any_word"), {check_refuses_bad_settings}),
+        (Setting("takes_any_flag"), {check_refuses_bad_settings}),
     ],
-    ids=["forgets_on_loading", "nan_becomes_an_lr", "undeclared", "needs_losses", "counts_for_itself", "any_word"],
+    ids=lambda one: one.fault if isinstance(one, Broken) else "failing",
 )
 def test_the_battery_finds_nothing_but_the_fault(policy: Policy, failing: set[Callable[[Policy], None]]) -> None:
     for check in CHECKS:

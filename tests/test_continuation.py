@@ -7,10 +7,8 @@ here a second time, naively, and shares no code with the snapshot it checks.
 import copy
 import itertools
 import random
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Training
 from lrpilot.core.actions import Action, Done, Evaluate, Observation, Trial
 from lrpilot.core.codec import record

@@ -1,13 +1,10 @@
 """The driver under both faces: what it does by itself, and that a face adds nothing to it."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Pilot, Training
 from lrpilot.core.actions import Evaluate, Line, Train, Trial
 from lrpilot.core.shape import constant, ramp

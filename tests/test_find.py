@@ -2,8 +2,6 @@
 
 import json
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Training, apply_lr, find_lr
 from lrpilot.core.actions import Done, Evaluate, Line, Train, Trial
 from lrpilot.core.found import FindCode
@@ -187,8 +184,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"num_steps": True, "target": "constant", "method": "range_test"}, r"num_steps must be a whole number, got True"),
     ({"num_steps": "20", "target": "constant", "method": "range_test"}, r"num_steps must be a whole number, got '20'"),
     ({"num_steps": 1, "target": "constant", "method": "range_test"}, r"num_steps must be >= 2 for .*, got 1\. "),
-    ({"target": "best"}, r"target must be 'decay' or 'constant', got 'best'"),
+    ({"target": "best"}, r"target must be one of constant, decay, got 'best'. Choose one of these\."),
+    ({"target": "decy"}, r"target must be .* got 'decy'. Did you mean 'decay'\?"),
     ({"method": "magic"}, r"method must be .*got 'magic'"),
+    ({"method": "step"}, r"method must be one of .*, got 'step'. Did you mean 'step_sampling'\?"),
     ({"method": "range_test"}, r"finds an lr to hold, got target='decay'\. Pass target='constant'"),
 ]
 

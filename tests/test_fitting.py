@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
-sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Schedule, Training, fit, simulate
 from lrpilot.core.actions import Evaluate, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.cost import Cost
@@ -239,6 +238,16 @@ def test_a_training_much_slower_than_its_budget_of_seconds_is_cut_short(monkeypa
     monkeypatch.setattr("lrpilot.fitting.seconds_per_step", lambda training: (1e-6, Cost()))
     result = fit(make_training(), Schedule("linear", lr=0.1), budget=Budget(seconds=0.05), progress=False)
     assert 0 < result.steps < 50_000 and result.history.lrs[-1] > 0.01
+
+
+def test_a_checkpoint_without_the_pace_it_was_planned_at_is_damaged(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "state.pt"
+    fit(make_training(), Schedule("linear"), total_steps=4, progress=False, checkpoint=checkpoint)
+    saved = torch.load(checkpoint, weights_only=True)
+    del saved["pace"]
+    torch.save(saved, checkpoint)
+    with pytest.raises(StateError, match=r"whole file written by fit, .*no pace in it"):
+        fit(make_training(), Schedule("linear"), total_steps=4, progress=False, checkpoint=checkpoint, resume=True)
 
 
 @pytest.mark.parametrize("change", [{"total_steps": 9}, {"total_steps": None, "budget": 300.0}])

@@ -5,7 +5,6 @@ import gc
 import io
 import logging
 import pickle
-import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import Pilot, Schedule, Training, find_lr
 from lrpilot.core.actions import Drop, Evaluate, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.history import Event

@@ -6,7 +6,6 @@ nor count, and still every environment must see the same learning rates and end 
 
 import math
 import multiprocessing
-import sys
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
 import skeleton_env as env
 from lrpilot import Pilot, Training
 from lrpilot.core.actions import Done, Drop, Evaluate, Line, Mark, Rewind, Train, Trial

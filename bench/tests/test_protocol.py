@@ -308,7 +308,9 @@ def test_a_task_that_lacks_the_family_is_refused_with_the_reason() -> None:
     jobs = wanted(suites(["all"]), scope(task_names=["digits"], method_names=["linear"], family="sgd"), ledger.lookup)
     account = ledger.account(jobs)
     assert not account.missing and account.refused
-    assert {r.reason for r in account.refused} == {"The task 'digits' is trained with 'adamw', got 'sgd'."}
+    assert {r.reason for r in account.refused} == {
+        "The optimizer family of the task 'digits' must be one of adamw, got 'sgd'. Choose one of these."
+    }
     with pytest.raises(SettingError, match=r"one of adam, adamw, plain_sgd, sgd, got 'adamm'"):
         scope(family="adamm")
 

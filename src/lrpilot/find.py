@@ -1,11 +1,11 @@
 """find_lr: a learning rate before training starts, at a stated cost, with the training left as it was."""
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lrpilot.core.history import Event, OnEvent, describe
 from lrpilot.core.policy import Policy
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.errors import PolicyError, SettingError, unknown_name
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import StepHorizon
 from lrpilot.found import FoundLR
@@ -88,12 +88,12 @@ def finder_policy(target: str, method: str, **settings: Any) -> Policy:
     from lrpilot.policies.finders.range_test import RangeTest
     from lrpilot.policies.finders.step_sampling import StepSampling
 
-    if target not in ("decay", "constant"):
-        raise SettingError(f"target must be 'decay' or 'constant', got {target!r}.")
+    if target not in get_args(Target):
+        raise unknown_name("target", target, get_args(Target))
+    if method not in get_args(Method):
+        raise unknown_name("method", method, get_args(Method))
     if method == "step_sampling":
         return AnnealedSearch(**settings) if target == "decay" else StepSampling(**settings)
-    if method not in ("range_test", "wittmann"):
-        raise SettingError(f"method must be 'step_sampling', 'range_test' or 'wittmann', got {method!r}.")
     if target == "decay":
         raise SettingError(f"method {method!r} finds an lr to hold, got target='decay'. Pass target='constant'.")
     if method == "wittmann":

@@ -128,7 +128,7 @@ def fit(
     store = Checkpoint(checkpoint, resume=resume)
     clock = Clock()
     saved = store.read(_Loop.KEYS)
-    pace = None if saved is None else saved.get("pace")
+    pace = None if saved is None else saved["pace"]
     driver = Driver(
         training,
         policy,
@@ -219,7 +219,7 @@ class _ProbeWatch:
 class _Loop:
     """The plain training loop, with a position that can be saved."""
 
-    KEYS = frozenset({"training", "pilot", "rng", "epoch_rng", "epoch_held", "position", "seconds", "budget"})
+    KEYS = frozenset({"training", "pilot", "rng", "epoch_rng", "epoch_held", "position", "seconds", "budget", "pace"})
 
     def __init__(self, driver: Driver, budget: Budget | None, clock: Clock) -> None:
         self.pilot = Pilot.of(driver)

@@ -23,6 +23,7 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import decode, encode, record
 from lrpilot.core.cost import Cost
+from lrpilot.core.history import Event
 from lrpilot.core.policy import Context
 from lrpilot.core.shape import constant, ramp
 from lrpilot.core.stop import Stop
@@ -190,6 +191,30 @@ def test_a_flight_without_it_says_so_in_its_state() -> None:
     for continues in (False, True):
         state = flown(train(5), total=3, continues=continues).state_dict()["state"]
         assert state["continues"] is continues and state["ends"] == [] and state["end_taken"] is False
+
+
+@pytest.mark.parametrize("damaged", ["history", "cost"])
+def test_what_cannot_be_read_leaves_the_ends_that_are_held(damaged: str) -> None:
+    actions = (kept("a"), Continue("a"), train(17))
+    substrate = SimulatedSubstrate(EXACT)
+    flight = Flight(EndsScript(actions), substrate, lr=0.2, horizon=lambda step: 20 - step, continues=True)
+    saved = flight.state_dict()
+
+    def die(event: Event) -> None:
+        if event.phase == "begin" and isinstance(event.action, Continue):
+            raise DiedError
+
+    flight.on_event = die
+    with pytest.raises(DiedError):
+        flight.start()
+    unknown = {"$record": "no such record"}
+    saved[damaged] = unknown if damaged == "cost" else saved["history"] | {"events": [[0, unknown, None]]}
+    with pytest.raises(StateError):
+        flight.load_state_dict(saved)
+    assert flight.state.ends == ("a",)
+    flight.on_event = None
+    flight.start()
+    assert flight.step == 3
 
 
 @pytest.mark.parametrize("continues", [False, True])

@@ -1,12 +1,8 @@
 """Methods against each other."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import bench, oracle_records, record, seeded
 
 from lrpilot.errors import SettingError

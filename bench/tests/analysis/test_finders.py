@@ -1,13 +1,9 @@
 """The finder table: picks joined with the sweep of the schedule they are meant for."""
 
 import math
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import GRID, bench, record, swept
 
 from lrpilot_bench.analysis.finders import finder_rows, over_tasks

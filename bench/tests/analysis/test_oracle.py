@@ -1,16 +1,12 @@
 """The oracle: which point wins, on which seeds it is judged, and what an unfinished sweep says."""
 
 import math
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
+from bench_records import GRID, bench, oracle_records, record, swept
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_records import GRID, bench, oracle_records, record, swept
 
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.oracle import oracle, sweep

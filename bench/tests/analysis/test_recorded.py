@@ -5,12 +5,9 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import CATALOGUE, GRID, bench, record, seeded, swept
 
 from lrpilot.errors import SettingError

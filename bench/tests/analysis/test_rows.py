@@ -2,13 +2,9 @@
 
 import math
 import statistics
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import GRID, bench, oracle_records, record, seeded
 
 from lrpilot_bench.analysis.recorded import Bench

@@ -1,12 +1,8 @@
 """The sanity panel must fail where something is wrong, and the list of what is missing must be complete."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import CATALOGUE, GRID, bench, oracle_records, record, seeded, swept
 
 from lrpilot_bench.analysis.sanity import not_run, sanity

@@ -1,15 +1,11 @@
 """What a ranking hangs on."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
+from bench_records import bench, oracle_records, record, seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_records import bench, oracle_records, record, seeded
 
 from lrpilot_bench.analysis.compare import all_rows, headlines
 from lrpilot_bench.analysis.sensitivity import Sensitivity, failed_runs, sensitivity

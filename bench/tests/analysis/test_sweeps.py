@@ -1,12 +1,8 @@
 """Start-lr and horizon sweeps."""
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from bench_records import GRID, bench, oracle_records, record, seeded, swept
 
 from lrpilot_bench.analysis.sweeps import horizon_rows, robustness, start_lr_rows

@@ -1,13 +1,8 @@
 """The fake benchmark that the report's tests share, and the path it lies on."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from fake_records import CATALOGUE, bench_records
 from report_parts import Page
 

@@ -55,6 +55,11 @@ def is_whole(value: object, at_least: int) -> bool:
     return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= at_least
 
 
+def is_bool(value: object) -> bool:
+    """Whether it is True or False; a number or a word that may stand for one is not."""
+    return isinstance(value, bool)
+
+
 def is_between(value: Any, low: float, high: float) -> bool:
     """Whether it is a real number in the open interval."""
     return is_real(value) and low < value < high

@@ -325,17 +325,18 @@ class Flight:
         """Continue a saved flight. Writes nothing to the substrate but a Line's arming.
 
         Raises:
-            StateError: the state belongs to another policy or other settings of it, or to a flight that may
-                continue Trials where this one may not (or the other way round).
+            StateError: the state is damaged, or belongs to another policy or other settings of it, or to a flight
+                that may continue Trials where this one may not (or the other way round). Nothing is changed then.
         """
         self._require_own(decode(saved["policy"]), continues=saved["state"]["continues"])
-        state = FlightState.from_plain(saved["state"])
+        state, history = FlightState.from_plain(saved["state"]), History.from_plain(saved["history"])
+        cost = decode(saved["cost"])
         if not state.ends:
             self.holdings.ends.drop_all(self.substrate)
-        self._stand_at(state, History.from_plain(saved["history"]))
+        self._stand_at(state, history)
         self.substrate.agree(state.action)
         self.holdings.make_ready(state.action, self.substrate)
-        self.substrate.cost = decode(saved["cost"])
+        self.substrate.cost = cost
 
     def _require_own(self, policy: Any, *, continues: bool) -> None:
         if policy != self.policy:

@@ -24,7 +24,7 @@ at the defaults. Memory: 2·M marks, of weights and optimizer state each.
 import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, replace
-from typing import Literal
+from typing import Literal, assert_never
 
 from lrpilot.core.actions import Action, Done, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
@@ -34,7 +34,7 @@ from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
 
 # mark: remember the weights as they are; rewind: go to where the next Train begins; train: a window, or the rest.
-Stage = Literal["mark", "rewind", "train", "done"]
+Phase = Literal["mark", "rewind", "train", "done"]
 
 
 @record
@@ -57,22 +57,22 @@ class BeamSearchState:
     """Where the flight stands.
 
     Attributes:
-        stage: what is asked for now.
+        phase: what is asked for now.
         window: kept steps of a candidate.
         remaining: kept steps left.
         beams: the states that this round starts from, best first.
-        jobs: candidates still to be trained: place of the beam, and lr.
+        candidates: still to be trained: place of the beam, and lr.
         survivors: the best candidates of this round so far, best first.
         here: key of the mark that the weights are at, or that is to be set; None where they have moved on.
         ending: whether what is left is trained from the best state, without further candidates.
         path: (lr, loss) of the best state after each round.
     """
 
-    stage: Stage
+    phase: Phase
     window: int
     remaining: int
     beams: tuple[Beam, ...]
-    jobs: tuple[tuple[int, float], ...] = ()
+    candidates: tuple[tuple[int, float], ...] = ()
     survivors: tuple[Beam, ...] = ()
     here: str | None = None
     ending: bool = False
@@ -154,25 +154,27 @@ class BeamSearch(Policy):
 
     def ask(self, state: BeamSearchState) -> Action:
         """Candidate by candidate: to its mark, a window, and a mark of its own where it is among the best."""
-        match state.stage:
+        match state.phase:
             case "mark":
                 return Mark(_key(state.here))
             case "rewind":
-                return Rewind(state.beams[0 if state.ending else state.jobs[0][0]].key)
+                return Rewind(state.beams[0 if state.ending else state.candidates[0][0]].key)
+            case "train" if state.ending:
+                return Train(constant(state.beams[0].lr), state.remaining)
+            case "train":
+                # Told even where the loop gives no losses: a held-out loss is read then.
+                return Train(constant(state.candidates[0][1]), state.window, observe_every=state.window)
             case "done":
                 return Done(state.path)
-        if state.ending:
-            return Train(constant(state.beams[0].lr), state.remaining)
-        # Told even where the loop gives no losses: a held-out loss is read then.
-        return Train(constant(state.jobs[0][1]), state.window, observe_every=state.window)
+        assert_never(state.phase)
 
     def tell(self, state: BeamSearchState, observation: Observation) -> BeamSearchState:
         """Judge a candidate; begin the next, or the next round."""
         remaining = observation.progress.remaining
         state = replace(state, remaining=0 if remaining is None else remaining)
-        match state.stage, observation:
+        match state.phase, observation:
             case "mark", Moved():
-                return self._next(state) if state.jobs or state.survivors else self._begin_round(state)
+                return self._next(state) if state.candidates or state.survivors else self._begin_round(state)
             case "rewind", Moved(key=key):
                 return self._go_to_mark(replace(state, here=key))
             case "train", Trained():
@@ -194,17 +196,17 @@ class BeamSearch(Policy):
     def _begin_round(self, state: BeamSearchState) -> BeamSearchState:
         """All candidates of the kept states; the rest of the training where too few steps are left for them."""
         lrs = [[min(max(beam.lr * f, self.min_lr), self.max_lr) for f in self.factors] for beam in state.beams]
-        jobs = tuple((at, lr) for at, own in enumerate(lrs) for lr in dict.fromkeys(own))
-        if state.remaining < len(jobs) * state.window:
-            return self._go_to_mark(replace(state, jobs=(), survivors=(), ending=True))
-        return self._go_to_mark(replace(state, jobs=jobs, survivors=()))
+        candidates = tuple((at, lr) for at, own in enumerate(lrs) for lr in dict.fromkeys(own))
+        if state.remaining < len(candidates) * state.window:
+            return self._go_to_mark(replace(state, candidates=(), survivors=(), ending=True))
+        return self._go_to_mark(replace(state, candidates=candidates, survivors=()))
 
     def _go_to_mark(self, state: BeamSearchState) -> BeamSearchState:
         """To where the next Train begins; no Rewind where the weights are there already."""
-        key = state.beams[0 if state.ending else state.jobs[0][0]].key
+        key = state.beams[0 if state.ending else state.candidates[0][0]].key
         if state.here != key:
-            return replace(state, stage="rewind")
-        return replace(state, stage="train" if state.remaining > 0 else "done")
+            return replace(state, phase="rewind")
+        return replace(state, phase="train" if state.remaining > 0 else "done")
 
     def _trained(self, state: BeamSearchState, seen: Trained) -> BeamSearchState:
         state = replace(state, here=None)
@@ -213,20 +215,20 @@ class BeamSearch(Policy):
             if lost and state.remaining > 0:
                 lowered = replace(state.beams[0], lr=max(self.min_lr, state.beams[0].lr * min(1.0, *self.factors)))
                 state = replace(state, beams=(lowered, *state.beams[1:]))
-            return replace(state, stage="rewind" if lost else "done")
-        (_, lr), jobs = state.jobs[0], state.jobs[1:]
+            return replace(state, phase="rewind" if lost else "done")
+        (_, lr), candidates = state.candidates[0], state.candidates[1:]
         loss = mean_loss(seen)
-        state = replace(state, jobs=jobs)
+        state = replace(state, candidates=candidates)
         survivors = keep_best(state.survivors, Beam("", lr, loss), self.states)
         if survivors == state.survivors:
             return self._next(state)
         free = self._free_key(state, survivors)
         named = tuple(replace(beam, key=free) if beam.key == "" else beam for beam in survivors)
-        return replace(state, survivors=named, stage="mark", here=free)
+        return replace(state, survivors=named, phase="mark", here=free)
 
     def _next(self, state: BeamSearchState) -> BeamSearchState:
         """The next candidate, or the next round from the survivors."""
-        if state.jobs and state.remaining >= state.window:
+        if state.candidates and state.remaining >= state.window:
             return self._go_to_mark(state)
         if state.survivors:
             best = state.survivors[0]
@@ -269,5 +271,5 @@ def mean_loss(seen: Trained) -> float:
 
 
 def _key(here: str | None) -> str:
-    assert here is not None  # the stage "mark" begins with the key that is to be set
+    assert here is not None  # the phase "mark" begins with the key that is to be set
     return here

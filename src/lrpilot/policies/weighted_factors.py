@@ -14,7 +14,16 @@ from typing import ClassVar, Literal, final
 from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Moved, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, Reason, lr_from_to, not_asked_for
-from lrpilot.core.settings import check_range, check_start, check_whole, is_window, steps_of
+from lrpilot.core.settings import (
+    Rule,
+    check_range,
+    check_start,
+    check_whole,
+    is_bool,
+    is_window,
+    require_each,
+    steps_of,
+)
 from lrpilot.core.shape import constant
 from lrpilot.errors import SettingError
 from lrpilot.maths.weighting import Candidates, combine_factors, powers_of_two
@@ -139,6 +148,7 @@ class WeightedFactors(Policy):
         check_whole("batches", self.batches, default=2)
         if not 1 <= self.batches <= POOL:
             raise SettingError(f"batches must be in [1, {POOL}], got {self.batches}. The default is 2.")
+        require_each(self, {"recover": Rule("True or False", is_bool, "The default is True.")})
         check_range(self.min_lr, self.max_lr)
 
     @property

@@ -14,6 +14,7 @@ WORD = "no such word"
 # Never a number. Of the others any may mean something (an infinite limit, no steps of warmup), so a policy may take it,
 # and then flies with it.
 NEVER: tuple[object, ...] = (math.nan, WORD)
+NEVER_BOOL: tuple[object, ...] = (WORD, 3)
 PERHAPS: tuple[object, ...] = (math.inf, -math.inf, -1, 0, True)
 
 
@@ -21,8 +22,9 @@ def check_refuses_bad_settings(policy: Policy, *, bad: Mapping[str, Iterable[obj
     """Settings refuse what they cannot be; numbers that they take are flown with, at finite lrs > 0.
 
     Each field that is declared as an int or a float is set to NaN, to a word, to infinities, -1, 0 and True; each that
-    is declared as a Literal, to another word. A refusal is a :class:`~lrpilot.errors.SettingError` of the class; for
-    infinities and small numbers also one of ``init``, where what is allowed depends on the training.
+    is declared as a Literal, to another word; each that is declared as a bool, to a word and to 3. A refusal is a
+    :class:`~lrpilot.errors.SettingError` of the class; for infinities and small numbers also one of ``init``, where
+    what is allowed depends on the training.
 
     Args:
         policy: a sound one, of which one setting at a time is changed.
@@ -32,6 +34,7 @@ def check_refuses_bad_settings(policy: Policy, *, bad: Mapping[str, Iterable[obj
     numbers = [name for name, members in declared.items() if _is_number(members)]
     never = [(name, value) for name in numbers for value in NEVER]
     never += [(name, WORD) for name, members in declared.items() if _is_choice(members)]
+    never += [(name, value) for name, members in declared.items() if members == (bool,) for value in NEVER_BOOL]
     never += [(name, value) for name, values in (bad or {}).items() for value in values]
     for name, value in never:
         assert _changed(policy, name, value) is None, f"{name}={value!r} must raise a SettingError, but it is accepted"

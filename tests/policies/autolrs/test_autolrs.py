@@ -43,7 +43,7 @@ from lrpilot.maths.forecast import ForecastCode, forecast
 from lrpilot.maths.surrogate import fit_surrogate
 from lrpilot.policies.autolrs import AutoLRS, LRSearch, LRStage, PublishedAutoLRS, StageCode, candidates
 from lrpilot.policies.autolrs.candidates import reading_interval
-from lrpilot.policies.autolrs.state import AutoLRSState, FindingInterval, Searching
+from lrpilot.policies.autolrs.state import AutoLRSState, FindingInterval, Phase, ReadingLevel, Searching, WarmingUp
 from lrpilot.policies.finders.step_sampling import StepSampling
 from lrpilot.policies.schedules.schedule import Schedule
 
@@ -334,6 +334,13 @@ def test_a_published_training_that_diverges_is_trained_on_without_searches() -> 
     assert state.stages[-1].code is StageCode.LOST
     state = policy.tell(state, Trained(Progress(100, 0), 93, (1.0,), None, True, None))
     assert isinstance(policy.ask(state), Done)
+
+
+@pytest.mark.parametrize(("policy", "phase"), [(AutoLRS.paper(), ReadingLevel()), (AutoLRS(), WarmingUp(3))])
+def test_a_phase_of_the_other_setting_is_no_end_of_the_training(policy: Policy, phase: Phase) -> None:
+    state = replace(policy.init(Context(0.1, Progress(0, 100))), phase=phase)
+    with pytest.raises(PolicyError, match=f"{policy.name} must be in a phase of its own, got {type(phase).__name__}"):
+        policy.ask(state)
 
 
 # ----------------------------------------------------------------- default

@@ -1,15 +1,12 @@
 """The picture of a stage: every Trial, every score, the surrogate and the choice are where they belong."""
 
 import math
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 from lrpilot import AutoLRS, simulate
 from lrpilot.core.actions import Trial
 from lrpilot.core.history import History

@@ -164,7 +164,7 @@ def test_the_six_rows_of_the_paper(
 def test_seeds_follow_the_optimizer() -> None:
     assert LRTuner.paper("mnist", optimizer="adam").lr == 1e-3
     assert LRTuner.paper("cifar10", optimizer="sgd").lr == 0.1
-    with pytest.raises(SettingError, match="train 'iwslt' with adam, got optimizer='sgd'"):
+    with pytest.raises(SettingError, match="papers' row 'iwslt' must be one of adam, got 'sgd'"):
         LRTuner.paper("iwslt", optimizer="sgd")
     with pytest.raises(SettingError, match="Did you mean 'cifar10'"):
         LRTuner.paper("cifar")

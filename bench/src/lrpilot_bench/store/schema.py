@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
-from lrpilot.errors import SettingError
+from lrpilot.errors import unknown_name
 
 
 class _Kind(Protocol):
@@ -71,7 +71,7 @@ def family_of(task: str, families: Iterable[Family], kind: str | None) -> Family
     if kind is None:
         kind = next(iter(known))
     if kind not in known:
-        raise SettingError(f"The task {task!r} is trained with {', '.join(map(repr, known))}, got {kind!r}.")
+        raise unknown_name(f"The optimizer family of the task {task!r}", kind, known)
     return known[kind]
 
 

@@ -45,7 +45,7 @@ from lrpilot.policies.autolrs.settings import (
     HIGHEST,
     LOWEST,
     RULES,
-    Ends,
+    GivenInterval,
     check_order,
     require_horizon,
     warmup_steps,
@@ -65,6 +65,7 @@ from lrpilot.policies.autolrs.state import (
     TrainingStage,
     gone_on,
     moved_on,
+    unknown_phase,
     with_first_loss,
 )
 from lrpilot.policies.autolrs.watch import looked_at, part_steps, steps_left
@@ -176,7 +177,7 @@ class AutoLRS(Policy):
 
     def __post_init__(self) -> None:
         require_each(self, {field.name: RULES[field.name] for field in fields(self)})
-        check_range(*self._ends.bounds)
+        check_range(*self._given.bounds)
         check_order(self.stage, self.max_stage)
 
     @property
@@ -195,8 +196,8 @@ class AutoLRS(Policy):
         return self.scoring != "raw"
 
     @property
-    def _ends(self) -> Ends:
-        return Ends(self.min_lr, self.max_lr)
+    def _given(self) -> GivenInterval:
+        return GivenInterval(self.min_lr, self.max_lr)
 
     @property
     def _plans(self) -> PlanSettings:
@@ -230,7 +231,9 @@ class AutoLRS(Policy):
                 return Train(self._shape(state, training), steps, observe_every=every)
             case RewindingStage():
                 return Rewind(PLACE)
-        return Done(state.stages)
+            case StagesDone():
+                return Done(state.stages)
+        raise unknown_phase(self.name, state.phase)
 
     def tell(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
         """Note what was seen, and decide."""
@@ -245,7 +248,7 @@ class AutoLRS(Policy):
                 if isinstance(found, FindingInterval):
                     return replace(here, phase=found)
                 room = DECAY_ROOM if self._judges else 0.0
-                interval = self._ends.within(found.window, here.lr, room=room)
+                interval = self._given.within(found.window, here.lr, room=room)
                 return self._search(replace(here, interval=interval))
             case Searching() as searching, TrialLosses():
                 key = self._key(state, searching)
@@ -271,11 +274,11 @@ class AutoLRS(Policy):
 
     def _look_for_interval(self, state: AutoLRSState) -> AutoLRSState:
         """Step sampling for what is not given, or the first search about the optimizer's own lr."""
-        if not self._ends.are_given and self._samples(state):
+        if not self._given.are_given and self._samples(state):
             finder = StepSampling(LOWEST, HIGHEST, num_steps=FINDER_STEPS, tolerance=0.5, max_trials=GRID_TRIALS)
             here = Context(state.lr, Progress(state.step, state.remaining), state.continues)
             return replace(state, phase=FindingInterval(finder, finder.init(here)))
-        return self._search(replace(state, interval=self._ends.around(state.lr)), guessed=not self._ends.are_given)
+        return self._search(replace(state, interval=self._given.around(state.lr)), guessed=not self._given.are_given)
 
     def _samples(self, state: AutoLRSState) -> bool:
         """Whether the training is long enough to pay for step sampling."""
@@ -295,7 +298,7 @@ class AutoLRS(Policy):
         """
         if state.remaining == 0:
             return replace(state, phase=StagesDone())
-        plan, bounds = plan_search(self._plans, state), self._ends.bounds
+        plan, bounds = plan_search(self._plans, state), self._given.bounds
         if plan is None:
             low, high = bounds
             return self._begin_stage(state, min(max(state.lr, low), high), StageCode.NOT_SEARCHED)
@@ -336,7 +339,7 @@ class AutoLRS(Policy):
         if not state.stages:
             state = replace(state, watch=state.watch.with_first_high(search, candidate))
         searching = replace(searching, search=replace(search, candidates=(*search.candidates, candidate)))
-        bounds = self._ends.bounds
+        bounds = self._given.bounds
         searching = with_next_lr(searching, state, bounds, kappa=self.kappa, judges=self._judges)
         lr, code = choice(searching, state, bounds)
         searching = searching.keeping(key, seen, lr=candidate.lr, choice=lr)
@@ -349,7 +352,7 @@ class AutoLRS(Policy):
             longer = plan_longer(self._plans, state, search)
             if longer is not None:
                 state = replace(state, lr=lr)
-                return replace(state, phase=Searching(longer_search(state, longer, self._ends.bounds), scouts=search))
+                return replace(state, phase=Searching(longer_search(state, longer, self._given.bounds), scouts=search))
         kept, scouts = searching.kept, searching.scouts
         return self._begin_stage(state, searching.held_lr(lr), code, search=search, scouts=scouts, kept=kept)
 

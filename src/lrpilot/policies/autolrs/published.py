@@ -45,7 +45,7 @@ from lrpilot.policies.autolrs.candidates import (
     with_surrogate,
 )
 from lrpilot.policies.autolrs.reasons import explain
-from lrpilot.policies.autolrs.settings import RULES, Ends, check_order, doubled, require_horizon, warmup_steps
+from lrpilot.policies.autolrs.settings import RULES, GivenInterval, check_order, doubled, require_horizon, warmup_steps
 from lrpilot.policies.autolrs.stage import LRCandidate, LRSearch, LRStage, StageCode
 from lrpilot.policies.autolrs.state import (
     AutoLRSState,
@@ -58,6 +58,7 @@ from lrpilot.policies.autolrs.state import (
     WarmingUp,
     gone_on,
     moved_on,
+    unknown_phase,
     with_first_loss,
 )
 from lrpilot.policies.finders.step_sampling import StepSampling
@@ -104,7 +105,7 @@ class PublishedAutoLRS(Policy):
 
     def __post_init__(self) -> None:
         require_each(self, {field.name: RULES[field.name] for field in fields(self)})
-        check_range(*self._ends.bounds)
+        check_range(*self._given.bounds)
         check_order(self.stage, self.max_stage)
 
     @property
@@ -113,8 +114,8 @@ class PublishedAutoLRS(Policy):
         return "autolrs_paper"
 
     @property
-    def _ends(self) -> Ends:
-        return Ends(self.min_lr, self.max_lr)
+    def _given(self) -> GivenInterval:
+        return GivenInterval(self.min_lr, self.max_lr)
 
     # ------------------------------------------------------------- the policy
 
@@ -126,7 +127,7 @@ class PublishedAutoLRS(Policy):
         finder = StepSampling.paper()
         phase = FindingInterval(finder, finder.init(context))
         state = AutoLRSState(phase, context.lr, here.step, here.remaining, continues=context.continues)
-        return self._warmed_up(state, self._ends.around(state.lr)) if self._ends.are_given else state
+        return self._warmed_up(state, self._given.around(state.lr)) if self._given.are_given else state
 
     def ask(self, state: AutoLRSState) -> Action:
         """A Trial of the next candidate, or the stage."""
@@ -141,7 +142,9 @@ class PublishedAutoLRS(Policy):
                 return Continue(kept.key)
             case TrainingStage(steps):
                 return Train(constant(state.lr), steps)
-        return Done(state.stages)
+            case StagesDone():
+                return Done(state.stages)
+        raise unknown_phase(self.name, state.phase)
 
     def tell(self, state: AutoLRSState, observation: Observation) -> AutoLRSState:
         """Note what was seen, and decide."""
@@ -151,7 +154,7 @@ class PublishedAutoLRS(Policy):
                 found = finding.after(observation)
                 if isinstance(found, FindingInterval):
                     return replace(here, phase=found)
-                return self._warmed_up(here, self._ends.within(found.window, here.lr))
+                return self._warmed_up(here, self._given.within(found.window, here.lr))
             case WarmingUp(), Trained():
                 return self._search(here) if observation.finished else here
             case Searching() as searching, TrialLosses():
@@ -285,7 +288,7 @@ class PublishedAutoLRS(Policy):
         if failed is not None:
             return failed
         lr = min(search.candidates, key=lambda one: one.score).lr
-        return lr, edge_code(lr, *self._ends.bounds)
+        return lr, edge_code(lr, *self._given.bounds)
 
     def _begin_stage(self, state: AutoLRSState, searched: Searching, lr: float, code: StageCode) -> AutoLRSState:
         """The stage that was searched for, from its beginning or from where the Trial of its lr has come to."""

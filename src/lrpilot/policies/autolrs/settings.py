@@ -85,8 +85,8 @@ def require_horizon(remaining: int | None, lengths: Mapping[str, Length | None],
 # -------------------------------------------------------------------- the interval
 
 
-class Ends(NamedTuple):
-    """The ends of the interval that are given, natural units; None for one that is not."""
+class GivenInterval(NamedTuple):
+    """What is given of the interval, natural units; None for what is not."""
 
     min_lr: float | None
     max_lr: float | None
@@ -98,7 +98,7 @@ class Ends(NamedTuple):
 
     @property
     def bounds(self) -> Lrs:
-        """The lrs that no search leaves: the ends that are given, and else those of step sampling, or a decade beyond.
+        """The lrs that no search leaves: those that are given, and else those of step sampling, or a decade beyond.
 
         They may be in the wrong order where the settings have not been checked.
         """
@@ -124,12 +124,12 @@ class Ends(NamedTuple):
         return self._put_in(window[0], window[1] * 10.0**room)
 
     def _put_in(self, low: float, high: float) -> Lrs:
-        """The interval within the allowed lrs, with the ends that are given in place of its own."""
+        """The interval within the allowed lrs, with what is given in place of its own."""
         lowest, highest = self.bounds
         low, high = self.min_lr or max(low, lowest), self.max_lr or min(high, highest)
         if low < high:
             return low, high
-        # One end is given, and the other lies beyond it.
+        # One lr is given, and the other lies beyond it.
         return (low, low * 10.0**AROUND) if self.min_lr else (high * 10.0**-AROUND, high)
 
 

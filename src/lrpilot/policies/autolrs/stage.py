@@ -151,7 +151,7 @@ class LRStage:
         return () if self.search is None else self.search.scores
 
     @property
-    def ends(self) -> tuple[float, ...]:
+    def train_losses(self) -> tuple[float, ...]:
         """Training losses that the Trials of that search came to; inf where they diverged."""
         return () if self.search is None else tuple(one.end for one in self.search.candidates)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from lrpilot.core.actions import Done, HeldOut, Observation, TrialLosses
 from lrpilot.core.codec import record
+from lrpilot.errors import PolicyError
 from lrpilot.found import FoundLR
 from lrpilot.policies.autolrs.stage import LRCandidate, LRSearch, LRStage
 from lrpilot.policies.finders.step_sampling import StepSampling, StepSamplingState
@@ -153,6 +154,12 @@ Phase = (
     | RewindingStage
     | StagesDone
 )
+
+
+def unknown_phase(name: str, phase: Phase) -> PolicyError:
+    """The error of the policy ``name`` in a phase that its flights do not have."""
+    return PolicyError(f"{name} must be in a phase of its own, got {type(phase).__name__}. Resume its own state.")
+
 
 # ---------------------------------------------------------- what outlives them
 

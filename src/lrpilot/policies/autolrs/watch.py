@@ -131,7 +131,7 @@ def _has_gained(state: AutoLRSState, look: Look) -> bool:
     trials = () if stage.search is None else tuple(one.tried for one in stage.search.candidates)
     if state.first_loss is not None and gained_nothing(trials, state.first_loss):
         return True
-    reached = stage.scores if look.held_out else stage.ends
+    reached = stage.scores if look.held_out else stage.train_losses
     best = min((loss for loss in reached if math.isfinite(loss)), default=math.inf)
     if start is None or best >= start:
         return True

@@ -14,7 +14,7 @@ from lrpilot.core.actions import Action, Done, Evaluate, HeldOut, Observation, T
 from lrpilot.core.codec import record
 from lrpilot.core.found import FindCode
 from lrpilot.core.policy import Context, Policy
-from lrpilot.core.settings import check_num_steps, check_range, check_whole, is_real
+from lrpilot.core.settings import Rule, check_num_steps, check_range, check_whole, is_bool, is_real, require_each
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import Stop
 from lrpilot.core.trials import (
@@ -105,6 +105,8 @@ class StepSampling(Policy):
             )
         if self.pick not in PICKS:
             raise unknown_name("pick", self.pick, PICKS)
+        flag = Rule("True or False", is_bool, "The default is True.")
+        require_each(self, {"fit_minimum": flag, "require_gain": flag})
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ from lrpilot.core.settings import (
     refuse_open_horizon,
     steps_of,
 )
-from lrpilot.errors import SettingError, unknown_name
+from lrpilot.errors import unknown_name
 from lrpilot.policies.lr_tuner.state import LRTunerState, OpeningWindow, PresentLR, WindowLayout, WindowsDone
 
 
@@ -72,9 +72,7 @@ def seed_lr(name: str, optimizer: str | None) -> float:
     """
     seeds = paper_row(name).seeds
     if optimizer is not None and optimizer not in seeds:
-        raise SettingError(
-            f"The papers train {name!r} with {', '.join(seeds)}, got optimizer={optimizer!r}. Choose one of these."
-        )
+        raise unknown_name(f"The optimizer of the papers' row {name!r}", optimizer, seeds)
     return seeds[optimizer or next(iter(seeds))]
 
 
