@@ -266,9 +266,10 @@ def test_any_part_of_the_records_makes_its_pages(records: list[Record]) -> None:
         assert not NO_NUMBER.search(re.sub(r"<style>.*?</style>", "", page_of(found).text, flags=re.DOTALL))
 
 
-def test_any_part_of_the_records_makes_its_figures(records: list[Record]) -> None:
+@pytest.mark.parametrize("share", range(4))  # so that two processes have as much to do
+def test_any_part_of_the_records_makes_its_figures(records: list[Record], share: int) -> None:
     parts = list(parts_of(records))
-    for i, some in enumerate([*parts[:60:6], *parts[60:]]):
+    for i, some in list(enumerate([*parts[:60:6], *parts[60:]]))[share::4]:
         with rc_context(RC):
             for name, drawn in figures(find(load(some, CATALOGUE))):
                 assert i % 3 or not NO_NUMBER.search(svg(drawn, name)), name  # to write them all takes too long
