@@ -1,5 +1,9 @@
-"""The plan of the benchmark, checked: which room may import which, and no circle."""
+"""The plan of the benchmark, checked: which room may import which, no circle, and nothing from outside undeclared."""
 
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -49,3 +53,32 @@ def test_no_circle() -> None:
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("__init__.py")), ids=lambda path: path.parent.name)
 def test_every_room_says_what_belongs_there(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith('"""')
+
+
+# ---------------------------------------------------------------------- what comes from outside
+
+OPTIONAL = {"ray"}  # extras that the code itself imports, each only where it was asked for
+
+
+def names(requirements: list[str]) -> list[str]:
+    """Distributions of requirements, as an index writes them."""
+    return [normal(re.split(r"[\[<>=!~; ]", each, maxsplit=1)[0]) for each in requirements]
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_import_from_outside_is_declared_and_every_declared_one_is_imported() -> None:
+    """What comes along with another distribution is not there for certain."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = names(project["dependencies"])
+    assert len(declared) == len(set(declared)), "each once"
+    imported = {i.split(".")[0] for path in MODULES for i in imports(path)}
+    outside = imported - {"lrpilot_bench"} - sys.stdlib_module_names
+    distributions = {"lrpilot": ["lrpilot"], **packages_distributions()}  # a clone need not be installed
+    assert outside <= distributions.keys(), "no distribution installs it"
+    needed = {normal(distributions[module][0]) for module in outside}
+    assert needed - OPTIONAL == set(declared)
+    for extra in OPTIONAL:
+        assert extra in names(project["optional-dependencies"][extra])

@@ -1,4 +1,4 @@
-"""Plugins: tasks and methods of a user's own, beside lrpilot's, without a change to lrpilot.
+"""Plugins: tasks and methods of a user's own in the benchmark, beside its own and without a change to it.
 
 A plugin is an importable module with a sequence ``TASKS`` or ``METHODS`` or both, of
 :class:`lrpilot_bench.tasks.task.Task` and :class:`lrpilot_bench.methods.method.Method`::
@@ -81,7 +81,8 @@ def load_plugin(name: str) -> ModuleType:
     """Import a plugin.
 
     Raises:
-        SettingError: there is no such module, or it raises an error; one of lrpilot's own kinds passes through.
+        SettingError: there is no such module, or it raises an error; one of lrpilot's own kinds passes through, and so
+            does any of the benchmark's own modules.
     """
     try:
         spec = find_spec(name)
@@ -97,7 +98,7 @@ def load_plugin(name: str) -> ModuleType:
     except LRPilotError:
         raise
     except Exception as error:
-        if name.startswith("lrpilot."):
+        if name.startswith(f"{__package__}."):
             raise  # no plugin: a defect of ours, to be seen in full
         raise SettingError(
             f"The plugin {name!r} cannot be imported: {type(error).__name__}: {error}{_where(error, spec.origin)}. "
@@ -142,7 +143,7 @@ def named(entries: Mapping[str, Entry], what: str, name: str, *, listing: str) -
 
 
 def collected(own: Iterable[str], part: str) -> dict[str, Any]:
-    """Every entry of ``TASKS`` or ``METHODS`` by name: of lrpilot's own modules, then of the plugins.
+    """Every entry of ``TASKS`` or ``METHODS`` by name: of the benchmark's own modules, then of the plugins.
 
     Raises:
         SettingError: two entries have one name.

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import fake_attempts
+import lrpilot_bench
 from lrpilot.cli.app import app
 from lrpilot.errors import SettingError
 from lrpilot_bench import data
@@ -18,7 +19,7 @@ from lrpilot_bench.analysis.recorded import LeftOut
 from lrpilot_bench.cli import commands as command
 from lrpilot_bench.cli.options import parse_seeds
 from lrpilot_bench.data.fetch import DATA_SETS
-from lrpilot_bench.plugins import PLUGINS_VARIABLE, plugins, use_plugins
+from lrpilot_bench.plugins import PLUGINS_VARIABLE, collected, plugins, use_plugins
 from lrpilot_bench.protocol.jobs import Job, plan
 from lrpilot_bench.protocol.wanted import SUITES
 from lrpilot_bench.run.pool import Outcome
@@ -564,6 +565,16 @@ def test_an_error_inside_a_plugin_is_one_line_with_its_place(
     result = call("list", "--plugin", name)
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
     assert f"The plugin '{name}' cannot be imported: " in result.stderr and said in result.stderr
+
+
+def test_an_error_inside_a_module_of_the_benchmarks_own_is_seen_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no plugin: a defect of ours is not put in a user's words."""
+    (tmp_path / "broken_of_this_test.py").write_text("TASKS = (no_such_name,)\n")
+    monkeypatch.setattr(lrpilot_bench, "__path__", [*lrpilot_bench.__path__, str(tmp_path)])
+    with pytest.raises(NameError, match="no_such_name"):
+        collected(["lrpilot_bench.broken_of_this_test"], "TASKS")
 
 
 def test_a_method_of_an_unknown_group_is_one_line_with_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_it_writes_both_pages(file: Path, tmp_path: Path, capsys: pytest.Capture
     report(records=file, out=out, markdown=folder)
     assert out.read_text().startswith("<!DOCTYPE html>")
     text = (folder / "benchmark.md").read_text()
-    assert text.startswith("# Learning rates at equal total compute\n\nWritten by `lrpilot bench report`")
+    assert text.startswith("# Learning rates at equal total compute\n\nMade from the records alone by `make docs`")
     assert "linear, default lr" in out.read_text() and "planned runs have no record" in out.read_text()
     assert "planned runs have no record" in text and len(text) < len(out.read_text()) / 4
     assert capsys.readouterr().out.count("Wrote ") == 2

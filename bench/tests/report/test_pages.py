@@ -31,37 +31,45 @@ def markdown_tables(text: str) -> dict[str, list[list[str]]]:
 
 def test_markdown_tables_are_whole(markdown: str) -> None:
     tables = markdown_tables(markdown)
-    assert len(tables) == 6
+    assert len(tables) == 4
     for caption, (columns, *rows) in tables.items():
         assert rows and {len(row) for row in rows} == {len(columns)}, caption
 
 
 def test_tables_say_the_same_in_both(page: Page, markdown: str) -> None:
     tables = markdown_tables(markdown)
-    start = next(rows for caption, rows in tables.items() if caption.startswith("Regret from other start lrs"))
+    start = next(rows for caption, rows in tables.items() if caption.startswith("Mean regret from multiples"))
     (shown,) = page.section("start-lr").tables
     assert 1 < len(start) - 1 <= len(shown.rows)
     for (head, group, *cells), row in zip(start[1:], shown.rows, strict=False):
         signs = {"fail": "✕ "}
         said = [f"{signs.get(c.mark or '', '')}{c.words}{f' ({c.small})' if c.small else ''}" for c in row.cells]
-        assert (head, group, cells) == (row.head, row.group, said)
-    over = next(rows for caption, rows in tables.items() if caption.startswith("Regret of the methods"))
+        assert (head, group, cells) == (row.head, row.group, said[: len(cells)]) and len(cells) == 3
+    over = next(rows for caption, rows in tables.items() if caption.startswith("Mean regret at equal"))
     everywhere = page.section("headline").tables[0]
-    for head, _, mean, *tasks in over[1:]:
-        assert mean == everywhere.cell(head, "regret, mean").words
-        assert tasks == [everywhere.cell(head, task).words for task in over[0][3:]]
+    assert len(over) > 10
+    for head, group, mean, worst, failed in over[1:]:
+        assert mean.removeprefix("✕ ").split(" ")[0] == everywhere.cell(head, "regret, mean").words
+        assert failed.replace("/", " of ") == everywhere.cell(head, "failed runs").words
+        assert group == everywhere.row(head).group
+        if mean.startswith("✕"):
+            assert [everywhere.cell(head, task).mark for task in worst.split(", ")] == ["fail"] * len(worst.split(", "))
+        else:
+            task, regret = worst.split(" ")
+            assert regret == everywhere.cell(head, task).words == everywhere.cell(head, "worst task").words
 
 
 def test_markdown_names_the_group_that_html_colours(page: Page, markdown: str) -> None:
-    groups = {row[0]: row[1] for rows in markdown_tables(markdown).values() for row in rows}
-    assert (groups["method"], groups["schedule-free"], groups["SGD 0.1, steps"]) == ("group", "peer", "default")
+    grouped = [rows for rows in markdown_tables(markdown).values() if rows[0][1] == "group"]
+    groups = {row[0]: row[1] for rows in grouped for row in rows}
+    assert (groups["method"], groups["schedule-free"], groups["linear, default lr"]) == ("group", "peer", "schedule")
     assert page.section("headline").tables[0].row("schedule-free").group == "peer"
 
 
 def test_what_is_said_of_the_page_fits_its_medium(page: Page, markdown: str) -> None:
     assert "The bar at the left" in page.words and "below each mean stands" in page.words
+    assert "comparisons on this page" in page.words and "on this page" not in markdown
     assert "bar at the left" not in markdown and "below each mean" not in markdown
-    assert "comparisons on this page" in page.words and "comparisons on the HTML page" in markdown
 
 
 def test_a_banner_stands_on_top_of_both(records: list[Record]) -> None:

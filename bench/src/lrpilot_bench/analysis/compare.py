@@ -79,7 +79,7 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Duel:
     """Two methods on one task.
 
     Attributes:
@@ -212,10 +212,10 @@ def _mean(values: Iterable[float]) -> float | None:
     return geometric_mean(numbers) if numbers else None
 
 
-def compare(row: MethodRow, other: MethodRow) -> Pair:
+def compare(row: MethodRow, other: MethodRow) -> Duel:
     """One method against another on the same task, over paired seeds."""
     log_ratios = tuple(log_regrets(row.losses, other.losses).values())
-    return Pair(
+    return Duel(
         row.task,
         row.method,
         other.method,

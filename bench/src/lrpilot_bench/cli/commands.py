@@ -231,11 +231,11 @@ def _pool(processes: int | None, ray: str | None, device: str) -> "Pool[Job]":
 
 
 def _watch(*, quiet: bool) -> "Watch":
-    from lrpilot_bench.run.progress import Bar, Lines, Silence
+    from lrpilot_bench.run.progress import Bar, ProgressLines, Silence
 
     if quiet:
         return Silence()
-    return Bar() if sys.stderr.isatty() else Lines()
+    return Bar() if sys.stderr.isatty() else ProgressLines()
 
 
 def _plain(summary: "Summary") -> dict[str, Any]:

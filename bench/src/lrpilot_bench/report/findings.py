@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from lrpilot_bench.analysis.compare import (
     DefaultLoss,
+    Duel,
     Headline,
-    Pair,
     ToBeat,
     all_rows,
     compare,
@@ -82,7 +82,7 @@ class Findings:
     horizons: Mapping[str, tuple[HorizonRow, ...]]
     to_beat: Mapping[str, ToBeat]
     defaults: Mapping[str, DefaultLoss]
-    duels: Mapping[str, Pair]
+    duels: Mapping[str, Duel]
     missing: tuple[NotRun, ...] | None
 
     @property
@@ -189,7 +189,7 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
     )
 
 
-def _duel(rows: Sequence[MethodRow], beat: ToBeat) -> Pair | None:
+def _duel(rows: Sequence[MethodRow], beat: ToBeat) -> Duel | None:
     ours = next((row for row in rows if row.method == ENTRY), None)
     peer = next((row for row in rows if row.method == beat.best), None)
     return None if ours is None or peer is None else compare(ours, peer)

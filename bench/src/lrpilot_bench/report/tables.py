@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from lrpilot_bench.analysis.catalogue import MethodFacts
-from lrpilot_bench.analysis.compare import Headline, Pair, ToBeat
+from lrpilot_bench.analysis.compare import Duel, Headline, ToBeat
 from lrpilot_bench.analysis.rows import MethodRow
 from lrpilot_bench.analysis.sensitivity import failed_runs
 from lrpilot_bench.analysis.sweeps import HorizonRow
@@ -118,7 +118,7 @@ def _peer_row(findings: Findings, task: str, beat: ToBeat) -> Row:
         ratio_cell(beat.regret, failed=f"{failed} failed" if failed else ""),
         _ties_cell(beat, findings.bench.catalogue.methods),
         findings.title(duel.method) if duel is not None else "not run",
-        _pair_cell(duel, failed=0 if duel is None else failures.get(duel.method, 0)),
+        _duel_cell(duel, failed=0 if duel is None else failures.get(duel.method, 0)),
         NOTHING if duel is None or duel.seeds_needed is None else f"{duel.seeds_needed:,}",
     )
     return Row(task, cells, code=True)
@@ -132,12 +132,12 @@ def _ties_cell(beat: ToBeat, known: Mapping[str, MethodFacts]) -> Cell:
     return Cell(ties or "none", small=f"1 seed: not judged ({many(lone, 'peer')})" if lone else "")
 
 
-def _pair_cell(pair: Pair | None, *, failed: int) -> Cell:
-    if pair is None or pair.ratio is None:
+def _duel_cell(duel: Duel | None, *, failed: int) -> Cell:
+    if duel is None or duel.ratio is None:
         return Cell(NOTHING)
     if failed:
         return Cell(INFINITE, small=f"{failed} failed", mark="fail")
-    return Cell(ratio_text(pair.ratio.mean), small=interval_text(pair.ratio), mark=pair.standing)
+    return Cell(ratio_text(duel.ratio.mean), small=interval_text(duel.ratio), mark=duel.standing)
 
 
 def nothing_rows(findings: Findings) -> list[Row]:

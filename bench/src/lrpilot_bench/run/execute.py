@@ -12,7 +12,7 @@ from lrpilot.errors import MissingDependencyError
 from lrpilot_bench.methods import method as method_module
 from lrpilot_bench.methods.registry import get_method
 from lrpilot_bench.protocol.jobs import Job, plan
-from lrpilot_bench.run.recording import Measured, record_of
+from lrpilot_bench.run.recording import MeasuredRun, record_of
 from lrpilot_bench.session import DivergedError, Session
 from lrpilot_bench.store.schema import CRASHED, DIVERGED, FINISHED
 from lrpilot_bench.tasks.registry import get_task
@@ -59,7 +59,7 @@ def execute(job: Job, *, device: str = "cpu", on_crash: Callable[[Exception], No
             on_crash(problem)
     seconds = session.seconds
     session.finish()
-    measured = Measured.of(session, planned)
+    measured = MeasuredRun.of(session, planned)
     session.counter.remove()
     first, last = session.curve.val_loss[0], session.curve.val_loss[-1]
     if status == FINISHED and not (math.isfinite(last) and last <= first):

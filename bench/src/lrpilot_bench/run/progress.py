@@ -78,7 +78,7 @@ class Silence:
         """Say nothing."""
 
 
-class Lines:
+class ProgressLines:
     """A line on stderr after every run: for logs."""
 
     def update(self, *, done: int, left: int, seconds: float | None, latest: str) -> None:

@@ -18,7 +18,7 @@ THINNED = 5  # of the points of a run whose course nobody looks at, one in so ma
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRun:
     """What a run has left behind; by default nothing.
 
     Attributes:
@@ -44,7 +44,7 @@ class Measured:
     weights: str | None = None
 
     @classmethod
-    def of(cls, session: Session, plan: Plan) -> "Measured":
+    def of(cls, session: Session, plan: Plan) -> "MeasuredRun":
         """What a session that has finished has measured; its test part is read here, once."""
         test_loss, test_score = session.test()
         return cls(
@@ -65,7 +65,7 @@ class Measured:
 
 
 def record_of(
-    plan: Plan, status: str, measured: Measured, *, error: str | None = None, seconds: float, device: str
+    plan: Plan, status: str, measured: MeasuredRun, *, error: str | None = None, seconds: float, device: str
 ) -> dict[str, Any]:
     """The record of a run that is over, plain data that JSON can hold.
 

@@ -24,7 +24,7 @@ from lrpilot_bench.protocol.ledger import (
 from lrpilot_bench.protocol.winners import Lookup
 from lrpilot_bench.run.pool import Outcome, Pool
 from lrpilot_bench.run.progress import Pace, Silence, Watch, crash_reason, latest_line
-from lrpilot_bench.run.recording import Measured, record_of
+from lrpilot_bench.run.recording import MeasuredRun, record_of
 from lrpilot_bench.run.resume import run_missing
 from lrpilot_bench.store.records import append_record
 from lrpilot_bench.store.schema import CRASHED
@@ -168,7 +168,7 @@ class Runner:
     def _death(self, plan: Plan, outcome: Outcome[Job]) -> dict[str, Any]:
         """The record of a run that took its worker with it, every time: a crash, with nothing measured."""
         error = f"Its worker died {TRIES} times: {outcome.death}."
-        return record_of(plan, CRASHED, Measured(), error=error, seconds=outcome.seconds, device=self._device)
+        return record_of(plan, CRASHED, MeasuredRun(), error=error, seconds=outcome.seconds, device=self._device)
 
     def _count_crash(self, job: Job, record: Mapping[str, Any], traceback: str | None) -> None:
         self._crashed[job.method] += 1

@@ -113,7 +113,7 @@ def decided_sign(explore: float, exploit: float) -> int:
 # ------------------------------------------------------------------------- recording
 
 
-class Recorder:
+class LineReader:
     """Reads the Lines of one training both ways.
 
     Args:
@@ -173,12 +173,12 @@ def record_training(job: Settings) -> Record:
     family = task.family(job["family"])
     lr = job["lr_share"] * family.oracle_lrs[len(family.oracle_lrs) // 2]
     session = Session(task, family, seed=0, steps=job["steps"])
-    recorder, every = Recorder(session, lr), job["steps"] // job["points"]
+    reader, every = LineReader(session, lr), job["steps"] // job["points"]
     lines: list[Record] = []
     for step, batch in enumerate(session.batches(), start=1):
         if step % every:
-            recorder.training.step(batch)
-        elif (line := recorder.step_and_read(batch, step, len(lines))) is not None:
+            reader.training.step(batch)
+        elif (line := reader.step_and_read(batch, step, len(lines))) is not None:
             lines.append(line)
         if step == every * job["points"]:
             break

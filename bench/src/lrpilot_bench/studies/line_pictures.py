@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DOCS = DOCS
 DPI = 110
-
 COLORS = 48  # of a picture: a third of the bytes, and nobody sees it
 
 

@@ -97,8 +97,8 @@ def repeat(records: Sequence[Record], pool: Any, *, out: Path | None = None) -> 
         pool: where; see :class:`lrpilot_bench.run.pool.Pool`.
         out: file that the records of today are added to; None for none.
 
-    Returns:
-        One each, in the order of ``records``.
+    Yields:
+        One each, in the order of ``records``, once all are made.
     """
     plans = {one["run"]: plan(job_of(one)) for one in records}
     ended: dict[str, Outcome[Job]] = {}

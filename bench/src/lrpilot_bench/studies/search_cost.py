@@ -85,7 +85,7 @@ def now() -> Time:
 
 
 @dataclass
-class Watch:
+class Stopwatch:
     """Takes the time of every Trial, decision included, and then of as many plain steps.
 
     Attributes:
@@ -157,7 +157,7 @@ def make_session(steps: int) -> Session:
 def measure(name: str, steps: int) -> dict[str, Any]:
     """The first search of a training of so many steps."""
     flown, plain = make_session(steps), make_session(steps)
-    watch = Watch(plain.training(plain.optimizer(LR)), plain.batches())
+    watch = Stopwatch(plain.training(plain.optimizer(LR)), plain.batches())
     pilot = Pilot(flown.training(flown.optimizer(LR)), POLICIES[name], total_steps=steps, on_event=watch)
     watch.step(WARM)
     with timed_parts() as parts:
