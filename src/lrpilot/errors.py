@@ -94,6 +94,7 @@ def closest(name: str, known: Iterable[str]) -> list[str]:
         name: what was given.
         known: the names there are.
     """
-    names = sorted(known)
-    longer = [other for other in names if name and other.startswith(name)]
-    return sorted(longer, key=len)[:MOST_OFFERED] or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    names = {other.lower(): other for other in sorted(known)}  # a class's own name is meant for its registered one
+    longer = [other for other in names if name and other.startswith(name.lower())]
+    close = sorted(longer, key=len)[:MOST_OFFERED] or difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    return [names[other] for other in close]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from importlib.metadata import EntryPoints
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,13 @@ def test_a_name_of_ours_stays_ours_and_the_clash_is_told(tmp_path: Path) -> None
     install(tmp_path, "other-lr", {}, {"lrpilot.commands": {"env": "hello_lr:app"}})
     with pytest.warns(UserWarning, match="'env' is lrpilot's own: the one that other-lr installs is left alone"):
         assert call("env").stdout == "own\n"
+
+
+@pytest.mark.parametrize("more", [[], ["list"], ["--smoke"]])
+def test_a_benchmark_that_is_not_installed_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr("lrpilot.cli.app.entry_points", lambda group: EntryPoints())
+    result = call("bench", *more)
+    assert result.exit_code == 2 and "lrpilot-bench" in result.stderr and "pip install ./bench" in result.stderr
+    assert "bench" not in call("--help").stdout

@@ -37,6 +37,7 @@ def test_a_method_may_be_a_preset_of_its_class(monkeypatch: pytest.MonkeyPatch) 
     [
         ("cosin", {}, "got 'cosin'. Did you mean 'cosine'?"),
         ("stepsampling", {}, "Did you mean 'step_sampling'?"),
+        ("AutoLRS", {}, "Did you mean 'autolrs' or 'autolrs_paper'?"),
         ("xyzzy", {}, "Choose one of these."),
         ("cosine", {"warm_up": 3}, "got 'warm_up'. Did you mean 'warmup'?"),
         ("cosine", {"kind": "linear"}, "got 'kind'."),

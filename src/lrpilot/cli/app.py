@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from lrpilot.cli import demo, env, find, simulate, train
 from lrpilot.cli.loading import guarded
 from lrpilot.cli.report import note
-from lrpilot.errors import LRPilotError
+from lrpilot.errors import LRPilotError, MissingDependencyError
 
 GROUP = "lrpilot.commands"
 # Whatever is asked of a command that cannot be loaded, --help too, is answered with why.
@@ -32,7 +32,14 @@ def add_extensions(app: typer.Typer, own: Container[str]) -> None:
     Warns:
         UserWarning: one has the name of a command of ours, which stays ours.
     """
-    for entry in entry_points(group=GROUP):
+    entries = entry_points(group=GROUP)
+    if "bench" not in entries.names:
+        missing = MissingDependencyError(
+            "The benchmark is a distribution of its own, lrpilot-bench, and is not installed. "
+            "Run 'pip install ./bench' in a clone of lrpilot."
+        )
+        app.command("bench", hidden=True, context_settings=ANYTHING)(_refusal(missing))
+    for entry in entries:
         owner = "another distribution" if entry.dist is None else entry.dist.name
         if entry.name in own:
             warnings.warn(
