@@ -100,7 +100,7 @@ def test_code_does(old: str, new: str) -> None:
     [
         (Job("digit", "linear"), "digits"),
         (Job("digits", "liner"), "linear"),
-        (replace(JOB, family="sgd"), "'adamw', got 'sgd'"),
+        (replace(JOB, family="sgd"), "one of adamw, got 'sgd'"),
     ],
 )
 def test_what_does_not_exist_is_named_with_what_does(job: Job, words: str) -> None:
