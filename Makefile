@@ -10,7 +10,7 @@ RECORDS := bench/records/bench.jsonl
 STUDY := $(BIN)/python -m lrpilot_bench.studies.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench docs data clean
+.PHONY: help install demo test pytest check format bench docs data clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
@@ -27,8 +27,11 @@ $(STAMP): pyproject.toml bench/pyproject.toml constraints.txt
 demo: $(STAMP) ## find an lr on real data and train with it, under a minute
 	$(BIN)/lrpilot demo
 
-test: check ## the checks, then every test
-	$(BIN)/python -m pytest -n $(JOBS)
+test: $(STAMP) ## the checks and every test, side by side: mypy keeps one core busy
+	$(MAKE) --no-print-directory -j2 check pytest
+
+pytest: $(STAMP)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(STAMP) ## lint, format, types, and what is longest
 	$(BIN)/ruff check
