@@ -31,7 +31,7 @@ test: $(STAMP) ## the checks and every test, side by side: mypy keeps one core b
 	$(MAKE) --no-print-directory -j2 check pytest
 
 pytest: $(STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(BIN)/python -m pytest -n $(JOBS)
 
 check: $(STAMP) ## lint, format, types, and what is longest
 	$(BIN)/ruff check
