@@ -19,6 +19,8 @@ answers with a :class:`Verdict`: one word for each thing that can be done. The e
   is a bad batch too: an lr that is too large takes several steps to get there.
 * *Bad batches come one by one,* whereas a training at too large an lr dies whenever it is tried. So the lr is to blame
   after all where the weights were lost four times without a mark after sound losses in between.
+* *A loss may rise by itself:* other data, another term in it. Where the lr was lowered eight times from one mark and
+  the loss is hardly less too high than it was, it was not the lr.
 """
 
 import math
@@ -30,6 +32,7 @@ from statistics import median
 from lrpilot.core.actions import Trained
 from lrpilot.core.codec import coded_enum, record
 from lrpilot.core.policy import Reason, lr_from_to
+from lrpilot.core.stop import StopReason
 from lrpilot.core.trials import standard_error
 from lrpilot.maths.peak import wrecked_above
 
@@ -49,6 +52,9 @@ FIRST_ALARM = 3
 BLOCK = 8
 # Of losses before one that is no number, so many tell whether the training was sound.
 TAIL = 5
+# Scatters of single losses, of both places together, by which the level of a block must rise: 7 times what it is wrong
+# by. At 2 a fine-tuning in batches of 16 at its best lr (minilm_movies) was called dying twice in 1,000 steps.
+SCATTERS = 3.0
 # The losses of a block may scatter by so many times more than those of sound ones did; the rest counts against it.
 SCATTER_ROOM = 3.0
 # An lr so many times larger than one that has had a block of sound losses is as sound, but for a slow rise.
@@ -58,6 +64,10 @@ LEAP = 30.0
 # Times in a row that weights may be lost for a bad batch, at an lr that has had sound losses, and at one that has not.
 MOST_SPOILED = 4
 MOST_UNPROVEN = 2
+# Times in a row that the lr may be lowered, each from the same mark, before the loss is taken to have risen by itself;
+# only those count that leave it above its limit by more than this part of what it was.
+MOST_FALLS = 8
+HARDLY_LESS = 0.5
 
 
 # ------------------------------------------------------------------ what is lost
@@ -252,6 +262,7 @@ class Verdict(Enum):
     BAD_BATCH = "a loss is no number, and no sign that the lr did it: go on for a step and see whether the weights are"
     SPOILED = "a bad batch took the weights with it: back to the last mark, at the same lr"
     DYING = "the lr is too large: back to the last mark, at a lower one"
+    CLEARED = "the loss is as high at a small part of the lr, which did not do it: go on, at the lr of before"
 
 
 @record
@@ -279,7 +290,7 @@ class Levels:
         Args:
             scatter: of the single losses that are judged. Not all of it counts: who dies scatters widely.
         """
-        room = NOISE_ROOM * math.hypot(self.scatter, min(scatter, SCATTER_ROOM * self.scatter))
+        room = SCATTERS * math.hypot(self.scatter, min(scatter, SCATTER_ROOM * self.scatter))
         limit = self.lowest + max(SHARE * self.gain, room)
         return limit + ROUNDING * abs(limit)
 
@@ -313,6 +324,9 @@ class LossWatch:
         excused: whether the first of these was that of sound weights, which no lr can be blamed for.
         leapt: whether a loss of this block leapt as only that of a bad batch does.
         spoiled: times that the weights were lost to a bad batch since the last mark that followed a sound block.
+        falls: times that the training was called dying since then, and a lower lr made it hardly better.
+        excess: by how much the level was above its limit, at the first of these; 0 for none.
+        fallen_lr: largest lr, natural units, at which it was; 0 for none. The lr to go on at where it is cleared.
         wary: whether there was a bad batch: the next may be near, and marks are worth their while.
     """
 
@@ -329,6 +343,9 @@ class LossWatch:
     excused: bool = False
     leapt: bool = False
     spoiled: int = 0
+    falls: int = 0
+    excess: float = 0.0
+    fallen_lr: float = 0.0
     wary: bool = False
 
     # ------------------------------------------------------- what it is told
@@ -361,10 +378,14 @@ class LossWatch:
                 return watch
         return watch
 
+    def lost(self, lr: float) -> "LossWatch":
+        """The weights are no numbers any more, and no loss has told of it: the step of a Line did it."""
+        return self._spoiled(lr) if self._tail_is_sound else self._dying(lr, math.inf)
+
     def marked(self) -> "LossWatch":
         """A mark was set here."""
-        spoiled = 0 if self.served else self.spoiled
-        return replace(self, safe=self.levels, served=False, fresh=True, spoiled=spoiled)
+        watch = replace(self, safe=self.levels, served=False, fresh=True)
+        return replace(watch, spoiled=0, falls=0, excess=0.0, fallen_lr=0.0) if self.served else watch
 
     def rewound(self) -> "LossWatch":
         """The weights went back to the last mark."""
@@ -372,6 +393,9 @@ class LossWatch:
             LossWatch(levels=self.safe, safe=self.safe, fresh=True),
             proven_lr=self.proven_lr,
             spoiled=self.spoiled,
+            falls=self.falls,
+            excess=self.excess,
+            fallen_lr=self.fallen_lr,
             wary=self.wary,
         )
 
@@ -385,7 +409,7 @@ class LossWatch:
     @property
     def has_gained(self) -> bool:
         """Whether the loss has fallen since the training began, by more than single losses scatter by."""
-        return self.levels is not None and self.levels.gain > NOISE_ROOM * self.levels.scatter
+        return self.levels is not None and self.levels.gain > SCATTERS * self.levels.scatter
 
     @property
     def _tail_is_sound(self) -> bool:
@@ -412,8 +436,8 @@ class LossWatch:
         """One bad batch, the second step on weights that are none, or an lr that is too large."""
         if self.bad:
             return replace(self, bad=self.bad + 1)._spoiled(lr)
-        verdict = Verdict.BAD_BATCH if self._tail_is_sound else Verdict.DYING
-        return replace(self, verdict=verdict, bad=1, excused=self.fresh, fresh=False, wary=True)
+        watch = replace(self, bad=1, excused=self.fresh, fresh=False, wary=True)
+        return replace(watch, verdict=Verdict.BAD_BATCH) if self._tail_is_sound else watch._dying(lr, math.inf)
 
     def _after_block(self, lr: float) -> "LossWatch":
         """As many losses as are judged together."""
@@ -421,16 +445,28 @@ class LossWatch:
         if self.levels is None:
             levels = Levels(max(level, self.block[0]), level, scatter)
             return replace(self, levels=levels, safe=levels, block=(), block_lr=math.inf)
-        if min(level, median(self.block[BLOCK // 2 :])) > self.levels.limit(scatter):
-            return self._spoiled(lr) if self.leapt else replace(self, verdict=Verdict.DYING)
+        excess = min(level, median(self.block[BLOCK // 2 :])) - self.levels.limit(scatter)
+        if excess > 0:
+            return self._spoiled(lr) if self.leapt else self._dying(lr, excess)
         levels, proven = self.levels.after(level, scatter), max(self.proven_lr, self.block_lr)
         return replace(self, levels=levels, block=(), block_lr=math.inf, leapt=False, served=True, proven_lr=proven)
 
     def _spoiled(self, lr: float) -> "LossWatch":
         """The weights are lost to a bad batch; the lr is to blame after all where that happens again and again."""
-        spoiled = self.spoiled + (not self.excused)
-        is_lr = spoiled >= (MOST_SPOILED if self._is_proven(lr) else MOST_UNPROVEN)
-        return replace(self, verdict=Verdict.DYING if is_lr else Verdict.SPOILED, spoiled=spoiled, wary=True)
+        watch = replace(self, spoiled=self.spoiled + (not self.excused), wary=True)
+        if watch.spoiled >= (MOST_SPOILED if self._is_proven(lr) else MOST_UNPROVEN):
+            return watch._dying(lr, math.inf)
+        return replace(watch, verdict=Verdict.SPOILED)
+
+    def _dying(self, lr: float, excess: float) -> "LossWatch":
+        """By so much is the level above its limit; inf where there is none."""
+        again = excess > HARDLY_LESS * self.excess
+        falls, highest = (self.falls + 1, self.excess) if again and self.falls else (1, excess)
+        watch = replace(self, verdict=Verdict.DYING, falls=falls, excess=highest, fallen_lr=max(self.fallen_lr, lr))
+        if falls <= MOST_FALLS or math.isinf(excess):
+            return watch
+        # What is called sound is read anew.
+        return replace(LossWatch(Verdict.CLEARED, wary=self.wary), fallen_lr=watch.fallen_lr)
 
     def _is_proven(self, lr: float) -> bool:
         return lr <= PROOF_ROOM * self.proven_lr
@@ -444,6 +480,12 @@ class LossWatch:
 def single_scatter(losses: Sequence[float]) -> float:
     """Standard deviation of single losses, but for their drift and for outliers; 0 for fewer than three."""
     return standard_error(losses) * math.sqrt(len(losses))
+
+
+def losses_of(seen: Trained) -> tuple[float, ...]:
+    """The losses of a Train for a watch: the last is no number where that has ended it."""
+    ended = seen.stop is StopReason.NON_FINITE and all(map(math.isfinite, seen.losses))
+    return (*seen.losses[:-1], math.nan) if ended else seen.losses
 
 
 def is_of_untouched_weights(seen: Trained) -> bool:
