@@ -78,8 +78,9 @@ def test_data_that_turns_bad_for_good_does_not_lower_the_lr(policy: Policy) -> N
     whole = flown(policy, lambda batch: False)
     result = flown(policy, lambda batch: batch is not None and batch > 3 * STEPS // 5)
     assert "bad_data" not in codes(whole) and codes(result).count("bad_data") > 20
-    # One failure in the middle of a window is the lr's, as far as anyone can tell.
-    assert min(result.history.lrs[2 * STEPS // 3 :]) >= 0.2 * min(whole.history.lrs[STEPS // 5 : 2 * STEPS // 3])
+    # One failure in the middle of a window is the lr's, as far as AutoLRS and the paper's LRTuner can tell.
+    pairs = zip(result.history.lrs[2 * STEPS // 3 :], whole.history.lrs[2 * STEPS // 3 :], strict=True)
+    assert all(lr >= 0.2 * of_whole for lr, of_whole in pairs)
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())

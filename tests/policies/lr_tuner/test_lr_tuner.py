@@ -583,6 +583,6 @@ def test_it_wants_to_be_told_of_what_it_asked_for() -> None:
 
 
 def test_the_published_setting_has_no_phase_of_the_default() -> None:
-    state = replace(PUBLISHED.init(Context(0.1, Progress(0, 100))), phase=Annealing())
+    state = replace(PUBLISHED.init(Context(0.1, Progress(0, 100))), phase=Annealing(0.1, 10))
     with pytest.raises(PolicyError, match="asked in a phase of its own, got Annealing"):
         PUBLISHED.ask(state)

@@ -15,13 +15,14 @@ from lrpilot.core.settings import Rule, among, is_between, is_positive, is_whole
 from lrpilot.core.shape import Shape, constant
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
-from lrpilot.policies.guard import Verdict
+from lrpilot.policies.guard import Verdict, half_way
 from lrpilot.policies.lr_tuner import in_flight, price, rules
 from lrpilot.policies.lr_tuner.published import PublishedLRTuner
 from lrpilot.policies.lr_tuner.reading import (
     FIRST_COST,
     MAX_ATTEMPTS,
     certain_rollback,
+    certainly_fell,
     full_rows,
     later_rate,
     next_block,
@@ -37,6 +38,8 @@ from lrpilot.policies.lr_tuner.state import (
     CheckingWindow,
     Cruising,
     DecisionCode,
+    LossDrop,
+    LRChange,
     LRTunerState,
     MarkingWindow,
     OpeningWindow,
@@ -56,6 +59,8 @@ from lrpilot.policies.lr_tuner.state import (
 FIRST_SHARE = 1e-3
 # So many losses in a row that are no number, before a sound one is known, and nothing can be measured.
 MOST_BEFORE_SOUND = 3
+# Windows in which the loss certainly fell, after which an lr is not suspected any more to be far too large.
+CERTAIN_FALLS = 2
 # Less room than this below an lr that failed is not worth a Line.
 ROOM = 1.05
 _RULES = {
@@ -231,7 +236,7 @@ class LRTuner(Policy):
         if not level.is_usable:
             return self._begun_without_loss(state)
         if state.guard.is_wreck(level.mean):
-            return rules.diverged(state)
+            return in_flight.wrecked(state, exploring=rules.is_exploring(self.explore, state))
         guard = state.guard.opened(level.losses).after_sound(level.losses)
         return replace(state, phase=MarkingWindow(), guard=guard, watch=state.watch.opened(level.losses))
 
@@ -247,7 +252,8 @@ class LRTuner(Policy):
 
     def _lost(self, state: LRTunerState) -> LRTunerState:
         """The weights are no numbers, although no loss of the loop was none: the step of a Line, which has none."""
-        return in_flight.taken_back(replace(state, watch=state.watch.lost(state.present.lr)))
+        state = replace(state, watch=state.watch.lost(state.present.lr))
+        return in_flight.taken_back(state, exploring=rules.is_exploring(self.explore, state))
 
     def _train_on(self, state: LRTunerState) -> LRTunerState:
         """The Train that comes next: a window, steps that no check follows, the way to zero, or nothing."""
@@ -291,18 +297,17 @@ class LRTuner(Policy):
         """After a Train, or a look in the middle of it."""
         if state.guard.health is None and seen.stop is not None:  # nothing is known that it could be judged by
             return rules.no_number(state, suspect=not rules.is_of_sound_weights(state, seen))
-        state = in_flight.watched(state, seen, self._shape(state, phase))
+        state = in_flight.watched(state, seen)
         match state.watch.verdict:
             case Verdict.FINE if not seen.finished:
                 return in_flight.looked_at(state, seen, phase)
+            case Verdict.SPOILED | Verdict.DYING:
+                return in_flight.taken_back(state, exploring=rules.is_exploring(self.explore, state))
             case Verdict.BAD_BATCH:
                 state = replace(state, guard=state.guard.lost_again())
-                if state.at_end and state.marked:  # nothing could tell whether the weights are left
-                    return rules.rewound(state, state.present)
-            case Verdict.SPOILED | Verdict.DYING:
-                return in_flight.taken_back(state)
             case Verdict.CLEARED:
                 state = in_flight.cleared(state)
+                return self._train_on(state)
         return self._after_train(state, phase, seen)
 
     def _shape(self, state: LRTunerState, phase: in_flight.TrainPhase) -> Shape:
@@ -314,6 +319,8 @@ class LRTuner(Policy):
 
     def _after_train(self, state: LRTunerState, phase: in_flight.TrainPhase, seen: Trained) -> LRTunerState:
         """Read the loss, or go on where nothing is to be read, or with what a loss that is no number has cut off."""
+        if in_flight.ends_lost(state):  # no step is left that could tell
+            return rules.rewound(state, state.present)
         if state.at_end:
             return replace(state, phase=WindowsDone())
         if isinstance(phase, OpeningWindow):
@@ -332,16 +339,42 @@ class LRTuner(Policy):
         if not new.is_usable:
             return self._lost(state)
         if state.guard.is_wreck(new.mean):
-            return rules.diverged(state)
+            return in_flight.wrecked(state, exploring=rules.is_exploring(self.explore, state))
         drop, change = old.drop_to(new), state.present.change
-        if change is not None and certain_rollback(
-            change.drops[-1], drop, old.losses, new.losses, confidence=self.confidence
-        ):
+        fell = certainly_fell(old.losses, new.losses, confidence=self.confidence)
+        if change is not None and self._fails(state, change, drop, old, new, fell=fell):
             return rules.undone(state)
+        if change is not None and rules.is_lowered(self.explore, state):
+            state = replace(state, guard=state.guard.capped(half_way(state.present.lr, change.lr)))
         guard = state.guard.after_sound(new.losses).calmed()
-        state = replace(state, present=state.present.kept(drop), level=new, guard=guard)
+        suspect = not fell and self._suspects(state)
+        state = replace(state, present=state.present.kept(drop), level=new, guard=guard, falls=state.falls + fell)
+        if suspect:
+            return rules.lowered(state)
         wanted, state = self._wants_line(state)
         return replace(state, phase=ReadingLine() if wanted else MarkingWindow())
+
+    def _fails(
+        self,
+        state: LRTunerState,
+        change: LRChange,
+        drop: LossDrop,
+        old: SuperbatchLevel,
+        new: SuperbatchLevel,
+        *,
+        fell: bool,
+    ) -> bool:
+        """Whether a change is not confirmed by the window after it."""
+        if rules.is_lowered(self.explore, state):
+            return not fell
+        return certain_rollback(change.drops[-1], drop, old.losses, new.losses, confidence=self.confidence)
+
+    def _suspects(self, state: LRTunerState) -> bool:
+        """Whether an lr at which the loss does not fall is suspected to be too large: in the beginning it must fall."""
+        if state.falls >= CERTAIN_FALLS or state.tally.lowered > state.falls:
+            return False
+        left = rules.explore_end(self.explore, state.total) - state.progress.step
+        return self.explore_lr == "tuned" and left > self._steps_to_check(state)
 
     def _wants_line(self, state: LRTunerState) -> tuple[bool, LRTunerState]:
         """Explore asks where there is room for a larger lr, exploit where this one is saturated; if it can be paid."""

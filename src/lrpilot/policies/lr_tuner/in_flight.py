@@ -26,8 +26,8 @@ from lrpilot.policies.lr_tuner.state import (
 LOOK = 2 * BLOCK
 # Marks of a training, at least: a wreck takes back a tenth of it at most.
 MARKS = 10
-# An lr that was lowered from the same mark before is divided by this.
-AGAIN = 4.0
+# An lr that was lowered from the same mark before is divided by this, and one that may rise again.
+LOWER = 4.0
 
 TrainPhase = OpeningWindow | TrainingWindow | Cruising | Annealing
 
@@ -45,13 +45,12 @@ def shape_of(phase: Annealing) -> Shape:
     return Shape((-float(phase.done), float(phase.steps - phase.done)), (phase.lr, 0.0), ("linear",))
 
 
-def watched(state: LRTunerState, seen: Trained, shape: Shape) -> LRTunerState:
-    """With what was seen of a Train of this shape."""
+def watched(state: LRTunerState, seen: Trained) -> LRTunerState:
+    """With what was seen of a Train. Its lr is that at which the way to zero begins: who bears that bears less."""
     losses = losses_of(seen)
     if not losses and seen.held_out is not None:
         return replace(state, blind=True)
-    first = max(0, seen.steps - len(losses))
-    return replace(state, watch=state.watch.after(losses, shape(first)))
+    return replace(state, watch=state.watch.after(losses, state.present.lr))
 
 
 def rest_of(phase: TrainPhase, steps: int) -> TrainingWindow | Cruising | Annealing | CheckingWindow | None:
@@ -64,6 +63,11 @@ def rest_of(phase: TrainPhase, steps: int) -> TrainingWindow | Cruising | Anneal
         case Annealing(lr, whole, done) if done + steps < whole:
             return Annealing(lr, whole, done + steps)
     return None
+
+
+def ends_lost(state: LRTunerState) -> bool:
+    """Whether the last losses of the training say that its weights may be lost."""
+    return state.at_end and state.marked and not state.blind and not state.watch.may_mark
 
 
 def mark_due(state: LRTunerState) -> bool:
@@ -84,14 +88,17 @@ def looked_at(state: LRTunerState, seen: Trained, phase: TrainPhase) -> LRTunerS
     return state
 
 
-def taken_back(state: LRTunerState) -> LRTunerState:
+def taken_back(state: LRTunerState, *, exploring: bool) -> LRTunerState:
     """The watch says that the weights are lost: back to the last mark, and to a lower lr where the lr did it."""
     if state.watch.verdict is Verdict.SPOILED:
         state = replace(state, guard=state.guard.lost_again(), tally=state.tally.plus(diverged=1))
         return rules.rewound(state, PresentLR(state.present.lr, state.present.drops))
-    if state.watch.bad:
-        return rules.no_number(state, suspect=True)
-    return rules.diverged(state, AGAIN if state.watch.falls > 1 else rules.HALVE)
+    return rules.no_number(state, suspect=True) if state.watch.bad else wrecked(state, exploring=exploring)
+
+
+def wrecked(state: LRTunerState, *, exploring: bool) -> LRTunerState:
+    """The lr is too large: back to the last mark, at a half of it; less where it may rise again, or was lowered before."""
+    return rules.diverged(state, LOWER if exploring or state.watch.falls > 1 else rules.HALVE)
 
 
 def cleared(state: LRTunerState) -> LRTunerState:

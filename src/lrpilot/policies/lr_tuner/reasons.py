@@ -39,6 +39,8 @@ def reason_for(
         return no_number_reason(lr, new, after.guard.lost, loss="the loss", back=back)
     if after.tally.diverged > before.tally.diverged:
         return wreck_reason(lr, new, back=back)
+    if after.tally.lowered > before.tally.lowered:
+        return Reason("stalled", f"{change}: the loss does not fall as it must in the beginning{back}")
     if after.tally.undone > before.tally.undone:
         return Reason("undone", f"{change}: {worse}{back}")
     if isinstance(after.phase, MarkingWindow) and after.phase.decided is not None:

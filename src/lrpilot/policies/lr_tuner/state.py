@@ -308,6 +308,7 @@ class LRTunerState:
         guard: what is known of losses that were lost. Published, no loss is too high, and no ceiling is looked at.
         watch: over the losses of the loop, between two measurements. Published, nobody watches.
         blind: whether the loop gives no losses.
+        falls: windows of the default in which the loss certainly fell.
         trust: how far the default believes a parabola.
         tally: what was done so far.
     """
@@ -323,6 +324,7 @@ class LRTunerState:
     guard: Guard = Guard()
     watch: LossWatch = LossWatch()
     blind: bool = False
+    falls: int = 0
     trust: TrustRegion = TrustRegion()
     tally: LRTunerTally = LRTunerTally()
 
