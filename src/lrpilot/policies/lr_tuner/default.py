@@ -8,7 +8,7 @@ import math
 from dataclasses import KW_ONLY, replace
 from typing import ClassVar, Literal, assert_never, final
 
-from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
+from lrpilot.core.actions import Action, Done, Drop, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, among, is_between, is_positive, is_whole, or_none, require_each
@@ -16,7 +16,7 @@ from lrpilot.core.shape import Shape, constant
 from lrpilot.errors import PolicyError, SettingError
 from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
 from lrpilot.policies.guard import Verdict, half_way
-from lrpilot.policies.lr_tuner import in_flight, price, rules
+from lrpilot.policies.lr_tuner import in_flight, price, restart, rules
 from lrpilot.policies.lr_tuner.published import PublishedLRTuner
 from lrpilot.policies.lr_tuner.reading import (
     FIRST_COST,
@@ -31,19 +31,21 @@ from lrpilot.policies.lr_tuner.reading import (
     weigh,
 )
 from lrpilot.policies.lr_tuner.reasons import reason_for
-from lrpilot.policies.lr_tuner.settings import PLACE, SHARED, first_state, refuse_without_end
+from lrpilot.policies.lr_tuner.settings import PLACE, SHARED, START, first_state, refuse_without_end
 from lrpilot.policies.lr_tuner.state import (
     Annealing,
     CheckingPrediction,
     CheckingWindow,
     Cruising,
     DecisionCode,
+    DroppingStart,
     LossDrop,
     LRChange,
     LRTunerState,
     MarkingWindow,
     OpeningWindow,
     Phase,
+    PresentLR,
     ReadingLine,
     ReadingSuperbatch,
     RewindingWindow,
@@ -118,7 +120,7 @@ class LRTuner(Policy):
         SettingError: a setting is out of range; from ``init``, when the horizon is open and a setting is a part of it.
     """
 
-    max_marks: ClassVar[int] = 1
+    max_marks: ClassVar[int] = 2
     needs_lines: ClassVar[bool] = True
 
     explore: float = 0.25
@@ -178,7 +180,7 @@ class LRTuner(Policy):
             case ReadingSuperbatch() | CheckingWindow():
                 return Line((1.0,), self.superbatch)
             case MarkingWindow():
-                return Mark(PLACE)
+                return Mark(PLACE if state.marked else START)
             case TrainingWindow(steps) | Cruising(steps):
                 return Train(constant(lr), steps, in_flight.observe_every(state, steps))
             case ReadingLine(rows):
@@ -187,8 +189,10 @@ class LRTuner(Policy):
                 return Line((low, high) if block.outer else (low, middle, high), block.size, block.first)
             case CheckingPrediction(read, target):
                 return Line((target,), len(read.rows))
-            case RewindingWindow():
-                return Rewind(PLACE)
+            case RewindingWindow(to_start):
+                return Rewind(START if to_start or not state.placed else PLACE)
+            case DroppingStart():
+                return Drop(START)
             case Annealing(_, steps, done) as annealing:
                 left = steps - done
                 return Train(in_flight.shape_of(annealing), left, in_flight.observe_every(state, left))
@@ -198,7 +202,11 @@ class LRTuner(Policy):
 
     def tell(self, state: LRTunerState, observation: Observation) -> LRTunerState:
         """Note what was seen and decide."""
-        state = replace(state, progress=observation.progress)
+        after = self._told(replace(state, progress=observation.progress), observation)
+        ends = after.restart is not None and after.phase == RewindingWindow()
+        return restart.failed(after) if ends else after
+
+    def _told(self, state: LRTunerState, observation: Observation) -> LRTunerState:
         match state.phase, observation:
             case (OpeningWindow() | TrainingWindow() | Cruising() | Annealing()) as phase, Trained():
                 return self._trained(state, phase, observation)
@@ -212,8 +220,10 @@ class LRTuner(Policy):
                 return self._read(state.charged(observation), line, observation)
             case CheckingPrediction() as check, LineLosses():
                 return self._predicted(state.charged(observation), check, observation)
-            case RewindingWindow(), _:
-                return self._went_back(state)
+            case RewindingWindow(to_start), _:
+                return self._went_back(restart.at_start(state) if to_start else state)
+            case DroppingStart(), _:
+                return self._train_on(replace(state, origin=None))
         raise wrong_observation(state.phase, observation)
 
     def explain(self, state: LRTunerState, observation: Observation, after: LRTunerState) -> Reason | None:
@@ -236,9 +246,11 @@ class LRTuner(Policy):
         if not level.is_usable:
             return self._begun_without_loss(state)
         if state.guard.is_wreck(level.mean):
-            return in_flight.wrecked(state, exploring=rules.is_exploring(self.explore, state))
+            return self._wrecked(state)
         guard = state.guard.opened(level.losses).after_sound(level.losses)
-        return replace(state, phase=MarkingWindow(), guard=guard, watch=state.watch.opened(level.losses))
+        state = replace(state, guard=guard, watch=state.watch.opened(level.losses))
+        # A fresh start has still to earn its mark.
+        return replace(state, phase=MarkingWindow()) if state.restart is None else self._train_on(state)
 
     def _begun_without_loss(self, state: LRTunerState) -> LRTunerState:
         """The loss of the superbatch is no number: whose fault is it?"""
@@ -252,11 +264,44 @@ class LRTuner(Policy):
 
     def _lost(self, state: LRTunerState) -> LRTunerState:
         """The weights are no numbers, although no loss of the loop was none: the step of a Line, which has none."""
-        state = replace(state, watch=state.watch.lost(state.present.lr))
-        return in_flight.taken_back(state, exploring=rules.is_exploring(self.explore, state))
+        return self._taken_back(replace(state, watch=state.watch.lost(state.present.lr)))
+
+    def _taken_back(self, state: LRTunerState) -> LRTunerState:
+        """The watch says that the weights are lost: back to a mark, and to a lower lr where the lr did it."""
+        if state.watch.verdict is Verdict.SPOILED:
+            state = replace(state, guard=state.guard.lost_again(), tally=state.tally.plus(diverged=1))
+            return rules.rewound(state, PresentLR(state.present.lr, state.present.drops))
+        return rules.no_number(state, suspect=True) if state.watch.bad else self._wrecked(state)
+
+    def _wrecked(self, state: LRTunerState) -> LRTunerState:
+        """The lr is too large: back, and to a half of it; to less where it may rise again, or was lowered before."""
+        may_rise = self._room(state) > 0
+        taken_back = rules.diverged(state, rules.LOWER if may_rise or state.watch.falls > 1 else rules.HALVE)
+        if not restart.is_possible(state, self._room(state)):
+            return taken_back
+        lower = taken_back.present
+        return restart.begun(replace(taken_back, present=state.present), lower.lr, lower)
+
+    def _stalled(self, state: LRTunerState) -> LRTunerState:
+        """The loss does not fall as it must in the beginning: back, and a much lower lr on trial."""
+        lower = rules.lowered(state.present)
+        state = replace(state, tally=state.tally.plus(lowered=1))
+        if restart.is_possible(state, self._room(state)):
+            return restart.begun(state, lower.lr, PresentLR(state.present.lr, state.present.drops))
+        return rules.rewound(state, lower)
+
+    def _room(self, state: LRTunerState) -> float:
+        """Steps left of explore after a rewind, a superbatch and another window."""
+        left = rules.explore_end(self.explore, state.total) - state.progress.step
+        later = replace(state, tally=state.tally.plus(forwards=self.superbatch))
+        return left - 2 - self._steps_to_check(later)
 
     def _train_on(self, state: LRTunerState) -> LRTunerState:
         """The Train that comes next: a window, steps that no check follows, the way to zero, or nothing."""
+        if not rules.is_exploring(self.explore, state):
+            state = state if state.restart is None else restart.adopted(state)
+            if state.origin is not None and state.placed:
+                return replace(state, phase=DroppingStart())
         step, remaining = state.progress.step, state.progress.remaining
         if remaining == 0:
             return replace(state, phase=WindowsDone())
@@ -281,7 +326,9 @@ class LRTuner(Policy):
 
     def _marked(self, state: LRTunerState, then: Phase | None) -> LRTunerState:
         """This place can be gone back to."""
-        state = replace(state, marked=True, marked_at=state.progress.step, watch=state.watch.marked())
+        first, watch = not state.marked, state.watch.marked()
+        state = replace(state, marked=True, placed=not first, marked_at=state.progress.step, watch=watch)
+        state = restart.with_origin(state) if first else state
         return self._train_on(state) if then is None else replace(state, phase=then)
 
     def _went_back(self, state: LRTunerState) -> LRTunerState:
@@ -302,7 +349,7 @@ class LRTuner(Policy):
             case Verdict.FINE if not seen.finished:
                 return in_flight.looked_at(state, seen, phase)
             case Verdict.SPOILED | Verdict.DYING:
-                return in_flight.taken_back(state, exploring=rules.is_exploring(self.explore, state))
+                return self._taken_back(state)
             case Verdict.BAD_BATCH:
                 state = replace(state, guard=state.guard.lost_again())
             case Verdict.CLEARED:
@@ -339,7 +386,11 @@ class LRTuner(Policy):
         if not new.is_usable:
             return self._lost(state)
         if state.guard.is_wreck(new.mean):
-            return in_flight.wrecked(state, exploring=rules.is_exploring(self.explore, state))
+            return self._wrecked(state)
+        if state.restart is not None:
+            if not restart.has_caught_up(state, new.mean):
+                return restart.failed(state)
+            state = restart.adopted(state)
         drop, change = old.drop_to(new), state.present.change
         fell = certainly_fell(old.losses, new.losses, confidence=self.confidence)
         if change is not None and self._fails(state, change, drop, old, new, fell=fell):
@@ -350,7 +401,7 @@ class LRTuner(Policy):
         suspect = not fell and self._suspects(state)
         state = replace(state, present=state.present.kept(drop), level=new, guard=guard, falls=state.falls + fell)
         if suspect:
-            return rules.lowered(state)
+            return self._stalled(state)
         wanted, state = self._wants_line(state)
         return replace(state, phase=ReadingLine() if wanted else MarkingWindow())
 
@@ -373,8 +424,7 @@ class LRTuner(Policy):
         """Whether an lr at which the loss does not fall is suspected to be too large: in the beginning it must fall."""
         if state.falls >= CERTAIN_FALLS or state.tally.lowered > state.falls:
             return False
-        left = rules.explore_end(self.explore, state.total) - state.progress.step
-        return self.explore_lr == "tuned" and left > self._steps_to_check(state)
+        return self.explore_lr == "tuned" and self._room(state) > 0
 
     def _wants_line(self, state: LRTunerState) -> tuple[bool, LRTunerState]:
         """Explore asks where there is room for a larger lr, exploit where this one is saturated; if it can be paid."""

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 from lrpilot.core.actions import Trained
 from lrpilot.core.shape import Shape, ramp
-from lrpilot.policies.guard import BLOCK, Verdict, losses_of
-from lrpilot.policies.lr_tuner import rules
+from lrpilot.policies.guard import BLOCK, losses_of
 from lrpilot.policies.lr_tuner.state import (
     Annealing,
     CheckingWindow,
@@ -26,8 +25,6 @@ from lrpilot.policies.lr_tuner.state import (
 LOOK = 2 * BLOCK
 # Marks of a training, at least: a wreck takes back a tenth of it at most.
 MARKS = 10
-# An lr that was lowered from the same mark before is divided by this, and one that may rise again.
-LOWER = 4.0
 
 TrainPhase = OpeningWindow | TrainingWindow | Cruising | Annealing
 
@@ -74,7 +71,9 @@ def mark_due(state: LRTunerState) -> bool:
     """Whether the place is sound, and the last mark so old that another is worth its while."""
     age = state.progress.step - state.marked_at
     due = LOOK * MARKS if state.total is None else max(LOOK, state.total // MARKS)
-    return state.marked and age >= (BLOCK if state.watch.wary else due) and state.watch.may_mark
+    return (
+        state.marked and state.restart is None and age >= (BLOCK if state.watch.wary else due) and state.watch.may_mark
+    )
 
 
 def looked_at(state: LRTunerState, seen: Trained, phase: TrainPhase) -> LRTunerState:
@@ -86,19 +85,6 @@ def looked_at(state: LRTunerState, seen: Trained, phase: TrainPhase) -> LRTunerS
     if mark_due(state) and isinstance(rest, TrainingWindow | Cruising | Annealing):
         return replace(state, phase=MarkingWindow(then=rest))
     return state
-
-
-def taken_back(state: LRTunerState, *, exploring: bool) -> LRTunerState:
-    """The watch says that the weights are lost: back to the last mark, and to a lower lr where the lr did it."""
-    if state.watch.verdict is Verdict.SPOILED:
-        state = replace(state, guard=state.guard.lost_again(), tally=state.tally.plus(diverged=1))
-        return rules.rewound(state, PresentLR(state.present.lr, state.present.drops))
-    return rules.no_number(state, suspect=True) if state.watch.bad else wrecked(state, exploring=exploring)
-
-
-def wrecked(state: LRTunerState, *, exploring: bool) -> LRTunerState:
-    """The lr is too large: back to the last mark, at a half of it; less where it may rise again, or was lowered before."""
-    return rules.diverged(state, LOWER if exploring or state.watch.falls > 1 else rules.HALVE)
 
 
 def cleared(state: LRTunerState) -> LRTunerState:

@@ -74,12 +74,9 @@ def is_lowered(explore: float, state: LRTunerState) -> bool:
     return change is not None and change.lr > state.present.lr and is_exploring(explore, state)
 
 
-def lowered(state: LRTunerState) -> LRTunerState:
-    """The loss has not fallen since the last mark: back to it, and a much lower lr on trial."""
-    present = state.present
-    change = LRChange(present.lr, present.drops)
-    state = replace(state, tally=state.tally.plus(lowered=1))
-    return rewound(state, PresentLR(present.lr / LOWER, (), change))
+def lowered(present: PresentLR) -> PresentLR:
+    """A much lower lr, on trial."""
+    return PresentLR(present.lr / LOWER, (), LRChange(present.lr, present.drops))
 
 
 # ---------------------------------------------------------------- saturation
