@@ -95,7 +95,7 @@ def test_a_bad_batch_every_so_often_does_not_end_at_an_lr_of_nothing(policy: Pol
 
 def test_where_nothing_can_be_measured_the_default_trains_on_at_its_lr() -> None:
     start = BadBatches(lambda batch: False)
-    for policy in (LRTuner(overhead=None), WeightedFactors()):
+    for policy in (LRTuner(overhead=None), WeightedFactors(decay=0.0)):
         result = flown(policy, lambda batch: batch is None)
         assert set(result.history.lrs[20:]) == {LR}, policy.name
         assert result.final_loss < 0.1 * start.held_out(start.start())

@@ -46,6 +46,7 @@ NOISE_ROOM = 2.0
 ROUNDING = 1e-12
 # A loss that is no number at this part of an lr at which it was none before is none at any lr: it is the data.
 NEARLY_ZERO = 1e-6
+AT_ANY_LR = "and would not be at any lr"
 # Losses in a row that are no number, before anybody is told.
 FIRST_ALARM = 3
 # Losses that are judged together.
@@ -422,6 +423,14 @@ class LossWatch:
         return self.verdict is Verdict.FINE and not self.bad and not self.leapt and self._tail_is_sound
 
     @property
+    def excuse(self) -> str:
+        """Why the lr is not lowered for a loss that was no number, for :func:`no_number_reason`."""
+        if self.excused or not self.wary:
+            return AT_ANY_LR
+        lost = self.verdict is Verdict.SPOILED
+        return "but those before it were sound" if lost else "once: the training goes on and sees"
+
+    @property
     def has_gained(self) -> bool:
         """Whether the loss has fallen since the training began, by more than single losses scatter by."""
         return self.levels is not None and self.levels.gain > SCATTERS * self.levels.scatter
@@ -546,7 +555,7 @@ def no_number_reason(
     lost: int,
     *,
     loss: str = "a loss",
-    excuse: str = "and would not be at any lr",
+    excuse: str = AT_ANY_LR,
     back: str = "",
 ) -> Reason:
     """What is said of a loss that was no number: the lr was lowered for it, or it is the data's fault.
@@ -564,6 +573,14 @@ def no_number_reason(
     return Reason(code, sentence, is_alarming(lost))
 
 
-def wreck_reason(before: float, after: float, *, back: str) -> Reason:
-    """What is said of a training that was lost; ``back`` as in :func:`no_number_reason`."""
-    return Reason("wrecked", f"{lr_from_to(before, after)}: most of what had been gained was lost{back}")
+def wreck_reason(before: float, after: float, *, back: str, gained: bool = True) -> Reason:
+    """What is said of a training that was lost; ``back`` as in :func:`no_number_reason`.
+
+    Args:
+        before: the lr until then.
+        after: the lr from then on.
+        back: where the weights go.
+        gained: whether there was anything to lose but the weights.
+    """
+    why = "most of what had been gained was lost" if gained else "the loss rose above that of the untrained weights"
+    return Reason("wrecked", f"{lr_from_to(before, after)}: {why}{back}")

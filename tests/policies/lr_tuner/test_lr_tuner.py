@@ -12,6 +12,7 @@ import pytest
 from lrpilot.core.actions import (
     Action,
     Done,
+    Drop,
     HeldOut,
     Line,
     LineLosses,
@@ -41,6 +42,7 @@ from lrpilot.policies.lr_tuner.state import (
     ReadingSuperbatch,
     RewindingWindow,
 )
+from lrpilot.policies.to_zero import ToZero
 
 NAN, INF = math.nan, math.inf
 # (kept steps, lr, factor, batch) -> loss
@@ -94,9 +96,10 @@ def fly(policy: Tuner, losses: Losses, *, lr: float = 0.1, total: int | None = 1
             elif fail is not None and fail(step, present) and (steps > 1 or step == 0):
                 stop, steps, spoiled = StopReason.NON_FINITE, min(2, steps), step > 0
             taken = action.shape.first(steps)
+            told = tuple(losses(step + i, at, 1.0, (step + i) % 4) for i, at in enumerate(taken))
             flown.lrs += taken
             step, present = step + steps, taken[-1]
-            seen: Any = Trained(_here(step, total), steps, (1.0,) * steps, None, True, stop)
+            seen: Any = Trained(_here(step, total), steps, told, None, True, stop)
         elif isinstance(action, Line):
             if not held:
                 step, held = step + 1, True
@@ -107,7 +110,7 @@ def fly(policy: Tuner, losses: Losses, *, lr: float = 0.1, total: int | None = 1
             seen = LineLosses(_here(step, total), action.factors, table)
         else:
             held, spoiled = held and not isinstance(action, Rewind), spoiled and not isinstance(action, Rewind)
-            assert isinstance(action, (Mark, Rewind))
+            assert isinstance(action, (Drop, Mark, Rewind))
             seen = Moved(_here(step, total), action.key)
         state = decode(json.loads(json.dumps(encode(policy.tell(state, seen)))))
     flown.state = state
@@ -583,6 +586,6 @@ def test_it_wants_to_be_told_of_what_it_asked_for() -> None:
 
 
 def test_the_published_setting_has_no_phase_of_the_default() -> None:
-    state = replace(PUBLISHED.init(Context(0.1, Progress(0, 100))), phase=Annealing(0.1, 10))
+    state = replace(PUBLISHED.init(Context(0.1, Progress(0, 100))), phase=Annealing(ToZero(0.1, 10)))
     with pytest.raises(PolicyError, match="asked in a phase of its own, got Annealing"):
         PUBLISHED.ask(state)

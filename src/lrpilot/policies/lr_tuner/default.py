@@ -55,6 +55,7 @@ from lrpilot.policies.lr_tuner.state import (
     forwards_of,
     wrong_observation,
 )
+from lrpilot.policies.to_zero import ToZero
 
 # The first two steps are taken at this part of the seed lr, to have a place to go back to from one that is far too
 # large. A Mark before the first step would do as well, but for a user's own loop, which has begun by then.
@@ -193,9 +194,8 @@ class LRTuner(Policy):
                 return Rewind(START if to_start or not state.placed else PLACE)
             case DroppingStart():
                 return Drop(START)
-            case Annealing(_, steps, done) as annealing:
-                left = steps - done
-                return Train(in_flight.shape_of(annealing), left, in_flight.observe_every(state, left))
+            case Annealing(line):
+                return Train(line.shape, line.left, in_flight.observe_every(state, line.left))
             case WindowsDone():
                 return Done()
         assert_never(state.phase)
@@ -322,7 +322,7 @@ class LRTuner(Policy):
         if remaining is None or total is None:
             raise PolicyError("A decay to zero must know its last step, got an open horizon. Give total_steps.")
         span = max(remaining, total - rules.explore_end(self.explore, total))
-        return Annealing(state.present.lr * remaining / span, remaining)
+        return Annealing(ToZero(state.present.lr * remaining / span, remaining))
 
     def _marked(self, state: LRTunerState, then: Phase | None) -> LRTunerState:
         """This place can be gone back to."""
@@ -360,7 +360,7 @@ class LRTuner(Policy):
     def _shape(self, state: LRTunerState, phase: in_flight.TrainPhase) -> Shape:
         """Of the Train of a phase."""
         if isinstance(phase, Annealing):
-            return in_flight.shape_of(phase)
+            return phase.line.shape
         opens = isinstance(phase, OpeningWindow) and state.guard.health is None
         return constant(FIRST_SHARE * state.present.lr if opens else state.present.lr)
 

@@ -8,7 +8,6 @@ import math
 from dataclasses import replace
 
 from lrpilot.core.actions import Trained
-from lrpilot.core.shape import Shape, ramp
 from lrpilot.policies.guard import BLOCK, losses_of
 from lrpilot.policies.lr_tuner.state import (
     Annealing,
@@ -35,19 +34,13 @@ def observe_every(state: LRTunerState, steps: int) -> int | None:
     return every if steps > every and not state.blind else None
 
 
-def shape_of(phase: Annealing) -> Shape:
-    """The line to zero from where it stands. Its lrs are bit for bit those of the whole line."""
-    if phase.done == 0:
-        return ramp(phase.lr, 0.0, phase.steps)
-    return Shape((-float(phase.done), float(phase.steps - phase.done)), (phase.lr, 0.0), ("linear",))
-
-
 def watched(state: LRTunerState, seen: Trained) -> LRTunerState:
     """With what was seen of a Train. Its lr is that at which the way to zero begins: who bears that bears less."""
     losses = losses_of(seen)
     if not losses and seen.held_out is not None:
         return replace(state, blind=True)
-    return replace(state, watch=state.watch.after(losses, state.present.lr))
+    watch = state.watch.after(losses, state.present.lr)
+    return replace(state, watch=watch, guard=state.guard.calmed() if watch.served else state.guard)
 
 
 def rest_of(phase: TrainPhase, steps: int) -> TrainingWindow | Cruising | Annealing | CheckingWindow | None:
@@ -57,8 +50,9 @@ def rest_of(phase: TrainPhase, steps: int) -> TrainingWindow | Cruising | Anneal
             return TrainingWindow(whole - steps) if steps < whole else CheckingWindow()
         case Cruising(whole) if steps < whole:
             return Cruising(whole - steps)
-        case Annealing(lr, whole, done) if done + steps < whole:
-            return Annealing(lr, whole, done + steps)
+        case Annealing(line):
+            rest = line.after(steps)
+            return None if rest is None else Annealing(rest)
     return None
 
 

@@ -26,6 +26,7 @@ from lrpilot.core.policy import not_asked_for
 from lrpilot.errors import PolicyError
 from lrpilot.maths.line_fit import TrustRegion, is_usable
 from lrpilot.policies.guard import Guard, Health, LossWatch
+from lrpilot.policies.to_zero import ToZero
 
 # Why a Line was decided as it was:
 #   minimiser   the lr goes to the minimum of the parabola
@@ -130,14 +131,10 @@ class Annealing:
     """Straight to zero, over all that remains.
 
     Attributes:
-        lr: where the line begins, natural units.
-        steps: of the whole line, >= 1.
-        done: of these, steps before this Train.
+        line: the way, and where on it the Train begins.
     """
 
-    lr: float
-    steps: int
-    done: int = 0
+    line: ToZero
 
 
 @record
