@@ -39,8 +39,9 @@ def watched(state: LRTunerState, seen: Trained) -> LRTunerState:
     losses = losses_of(seen)
     if not losses and seen.held_out is not None:
         return replace(state, blind=True)
-    watch = state.watch.after(losses, state.present.lr)
-    return replace(state, watch=watch, guard=state.guard.calmed() if watch.served else state.guard)
+    state = replace(state, watch=state.watch.after(losses, state.present.lr))
+    calms = state.watch.served and isinstance(state.phase, Annealing)  # else a superbatch says that all is well again
+    return replace(state, guard=state.guard.calmed()) if calms else state
 
 
 def rest_of(phase: TrainPhase, steps: int) -> TrainingWindow | Cruising | Annealing | CheckingWindow | None:

@@ -281,7 +281,8 @@ class WeightedFactors(Policy):
     def _after_train(self, state: WeightedFactorsState, seen: Trained) -> WeightedFactorsState:
         """After a Train, or a look in the middle of it."""
         now = replace(state.watched(seen), progress=seen.progress)
-        now = replace(now, guard=now.guard.calmed()) if now.watch.served else now
+        if now.watch.served and now.to_zero is not None:  # else a Line says when the losses are sound again
+            now = replace(now, guard=now.guard.calmed())
         match now.watch.verdict:
             case Verdict.FINE if not seen.finished:
                 # While the Train goes on, so does what is asked for.
