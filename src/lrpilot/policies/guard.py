@@ -509,9 +509,10 @@ class LossWatch:
         return lr <= PROOF_ROOM * self.proven_lr
 
     def _leaps(self, loss: float, lr: float) -> bool:
-        if self.levels is None or not (self.has_gained and self._is_proven(lr) and self._tail_is_sound):
+        if self.levels is None or not (self.tail and self.has_gained and self._is_proven(lr) and self._tail_is_sound):
             return False
-        return loss > self.levels.limit() + LEAP * self.levels.gain
+        limit, gain = self.levels.limit(), self.levels.gain
+        return self.tail[-1] <= limit + gain and loss > limit + LEAP * gain
 
 
 def single_scatter(losses: Sequence[float]) -> float:
