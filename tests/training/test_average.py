@@ -213,7 +213,7 @@ def test_a_group_added_on_the_way_is_averaged_too() -> None:
 
 
 def test_half_precision_is_averaged_in_single() -> None:
-    """x moves by 1/t of the distance, which bfloat16 does not show: 300 steps of 2^-8 from 1 end at the mean of them."""
+    """x moves by 1/t of the distance, which bfloat16 does not show: after 100 steps it is still their mean."""
     model = Scalar(torch.bfloat16)
     training = Training(model, torch.optim.SGD(model.parameters(), lr=2.0**-8), falling, make_batches())
     pilot = Pilot(training, Listed((averaged(1000, 2.0**-8, Average(0.0)),)))
@@ -343,7 +343,7 @@ def test_a_trial_without_an_average_begins_at_the_average_with_the_users_momentu
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_what_is_evaluated_is_the_average_under_statistics_of_its_own(batch_norm: bool) -> None:
     training = build(model=make_model(batch_norm=batch_norm))
-    substrate, pilot = in_flight(training)
+    substrate, _ = in_flight(training)
     before = substrate.cost.forwards
     with untouched(training.model, training.raw_optimizer):
         seen, price = substrate.evaluate(Evaluate()), substrate.price(Evaluate())
