@@ -525,7 +525,7 @@ def other_shapes() -> Training:
     [
         (make_training, Schedule("constant"), {}, "with its own policy"),
         (make_training, Listed(MEASURING.actions[:3]), {}, "with its own policy"),
-        (make_training, MEASURING, {"version": 99}, r"must have version 2, got 99\. Resume with"),
+        (make_training, MEASURING, {"version": 99}, r"must have version 3, got 99\. Resume with"),
         (make_training, MEASURING, {"version": None}, "got None"),
         (make_training, MEASURING, {"substrate.line": [torch.ones(2)]}, "got other parameter shapes"),
         (two_groups, MEASURING, {}, r"saved were\s+1, got 4"),
@@ -548,7 +548,7 @@ def test_a_foreign_state_is_refused_and_nothing_is_written(make: Any, policy: An
 PARTS = {
     "flight": ("policy", "state", "history", "cost"),
     "flight.state": ("policy_state", "action", "position", "window", "step", "lr", "marks", "ends", "continues"),
-    "substrate": ("proven", "ratios", "line", "marks", "ends"),
+    "substrate": ("proven", "ratios", "line", "marks", "ends", "average", "wish"),
 }
 
 
@@ -563,7 +563,7 @@ def test_a_damaged_state_is_refused_and_nothing_is_written(gone: str) -> None:
     with untouched(training.model, training.raw_optimizer):
         with pytest.raises(StateError, match=rf"must be whole, got one without {key}"):
             pilot.load_state_dict(saved)
-        with pytest.raises(StateError, match="must have version 2, got None"):
+        with pytest.raises(StateError, match="must have version 3, got None"):
             pilot.load_state_dict([])  # type: ignore[arg-type]
     assert_equal(pilot.state_dict(), before)
 

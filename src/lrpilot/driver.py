@@ -3,6 +3,7 @@
 import logging
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +15,7 @@ from lrpilot.errors import SettingError, StateError, StepError
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import Horizon
 from lrpilot.training.bound.checks import check_loss, require_lines_possible
-from lrpilot.training.bound.optimizers import was_skipped
+from lrpilot.training.bound.optimizers import put_back_momentum, was_skipped
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.training import Training
 
@@ -22,7 +23,7 @@ logger = logging.getLogger("lrpilot")
 
 # While a search is due and has not run, steps are taken at this share of the lr: they move nothing.
 NEGLIGIBLE = 1e-9
-STATE_VERSION = 2
+STATE_VERSION = 3
 # Accounts asked for without a first optimizer step after which something is wrong.
 IDLE_CALLS = 200
 
@@ -39,6 +40,7 @@ class Driver:
         substrate: the training as the flight sees it, with what its measurements have cost.
         horizon: how many steps are left.
         flight: the loop of ask, act and tell, with its history.
+        landed: whether the average of an averaged flight has been left in the model: it is over then.
 
     Args:
         training: see there. Its optimizer must be the one that the loop steps.
@@ -67,6 +69,12 @@ class Driver:
         self.policy = policy
         self.substrate = LiveSubstrate(training)
         self.horizon = horizon(self.substrate)
+        self.substrate.norm_batches = self.horizon.norm_batches
+        if training.average is not None:
+            # Of a pilot that was given up: this one begins with the weights that stand in the model.
+            training.average = None
+            put_back_momentum(training.raw_optimizer)
+        self.landed = False
         self.flight = Flight(
             policy,
             self.substrate,
@@ -110,6 +118,11 @@ class Driver:
         if self._taken == self._counted:
             self._note_idle_call()
             return False
+        if self.landed:
+            raise StepError(
+                "No optimizer step may follow when the flight has landed, got one: the model holds the weights to be "
+                "kept, and nobody steers any more. Stop the loop there, or construct a new pilot to train on."
+            )
         if isinstance(loss, Tensor):
             if loss.numel() != 1:
                 check_loss(loss, source="The loop", needs_grad=False)
@@ -138,14 +151,39 @@ class Driver:
             )
 
     def start(self) -> None:
-        """Run the measurements that are due now, if any; after Ctrl-C in one, or a resume into one, finish it."""
-        if not self.flight.searching:
-            return
-        try:
-            self.flight.start()
-        finally:
-            self.substrate.forget_snapshot()
-            self.write_lr()
+        """Run the measurements that are due now, if any; after Ctrl-C in one, or a resume into one, finish it.
+
+        An average lands where no step is left.
+        """
+        if self.flight.searching:
+            try:
+                self.flight.start()
+            finally:
+                self.substrate.forget_snapshot()
+                self.write_lr()
+        if self.substrate.average is not None and self.steps_left == 0:
+            self.land()
+
+    # --------------------------------------------------------------- the end
+
+    @property
+    def steps_left(self) -> int | None:
+        """Kept steps left; None when the end is open."""
+        return 0 if self.landed else self.horizon(self.flight.step)
+
+    def averaged(self, *, charged: bool = True) -> AbstractContextManager[None]:
+        """See :meth:`lrpilot.Pilot.averaged`.
+
+        Args:
+            charged: whether what it takes is counted in the cost.
+        """
+        return self.substrate.averaged(charged=charged)
+
+    def land(self) -> None:
+        """See :meth:`lrpilot.Pilot.land`."""
+        if not self.landed:
+            self.substrate.land()
+            self.landed = True
 
     def write_lr(self) -> None:
         """Set the lr of the next step, and its momentum where the policy moves that."""
@@ -154,7 +192,7 @@ class Driver:
         self._share = NEGLIGIBLE if unsearched else 1.0
         lrs.set(flight.lr, share=self._share)
         momentum = flight.momentum
-        if momentum is not None:
+        if momentum is not None and not self.landed:
             lrs.set_momentum(momentum)
 
     # ---------------------------------------------------------------- state
@@ -178,6 +216,7 @@ class Driver:
             "total_steps": self.horizon.total_steps,
             "flight": self.flight.state_dict(),
             "substrate": self.substrate.state_dict(),
+            "landed": self.landed,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -191,6 +230,7 @@ class Driver:
         self.flight.load_state_dict(saved["flight"])
         self.substrate.load_state_dict(saved["substrate"])
         self._counted = self._taken
+        self.landed = saved["landed"]
         self.write_lr()
 
     def _require_ours(self, saved: Any) -> None:

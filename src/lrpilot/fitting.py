@@ -140,11 +140,11 @@ def fit(
     if saved is not None:
         loop.load_state_dict(saved)
     probes = _ProbeWatch(driver)
-    total = loop.steps + (driver.horizon(loop.steps) or 0)
+    total = loop.steps + (driver.steps_left or 0)
     with progress_bar(f"training with {policy.name}", total=total, show=progress) as bar:
         try:
             driver.start()
-            while driver.horizon(loop.steps) != 0:
+            while driver.steps_left != 0:
                 probes.look()
                 loss = loop.advance(on_step)
                 if bar is not None and bar.due:  # reading a loss stalls an accelerator: not at every step

@@ -1,5 +1,6 @@
 """Pilot: flies a policy in the user's own training loop, as a torch learning rate scheduler."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
@@ -76,8 +77,8 @@ class Pilot(LRScheduler):
 
         Raises:
             LossError: ``loss`` is a tensor of several elements.
-            StepError: called between ``scaler.step`` and ``scaler.update``, or after several optimizer
-                steps at once.
+            StepError: called between ``scaler.step`` and ``scaler.update``, after several optimizer
+                steps at once, or after a step that was taken when the flight had landed.
             SchedulerConflictError: somebody else wrote the lr.
         """
         if not self._constructed:
@@ -92,6 +93,30 @@ class Pilot(LRScheduler):
         lr. After Ctrl-C in a search, or a resume into one, it finishes that search.
         """
         self.driver.start()
+
+    # ---------------------------------------------------------- the average
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Weights to judge or save, for a ``with`` block: the average, where one is flown; else the weights themselves.
+
+        BatchNorm statistics are estimated for it on a few training batches, which is counted in :attr:`cost`. After
+        the block parameters, buffers, modes and random generators are what they were before it, bit for bit. No
+        optimizer step may be taken inside.
+
+        Example:
+            >>> with pilot.averaged():  # doctest: +SKIP
+            ...     torch.save(model.state_dict(), "model.pt")
+        """
+        return self.driver.averaged()
+
+    def land(self) -> None:
+        """Leave the weights to be kept in the model: the average, where one is flown. The flight is over then.
+
+        BatchNorm statistics are estimated for it (counted in :attr:`cost`), the average is dropped, and the
+        optimizer's momentum is what you had it at. The last step of a known horizon does it by itself where an average
+        is flown. An optimizer step after it, told of to :meth:`step`, is an error.
+        """
+        self.driver.land()
 
     # -------------------------------------------------------------- reading
 

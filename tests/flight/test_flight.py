@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lrpilot.core.actions import (
     Action,
+    Average,
     Done,
     Drop,
     Evaluate,
@@ -30,7 +31,7 @@ from lrpilot.core.actions import (
 from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
-from lrpilot.core.policy import Context, Policy
+from lrpilot.core.policy import Context, Facts, Policy
 from lrpilot.core.shape import Shape, constant, ramp
 from lrpilot.core.stop import Stop, StopReason, StopState, check_stop
 from lrpilot.errors import PolicyError, StateError
@@ -58,6 +59,16 @@ class OneNumber:
         self.agreed: list[Action] = []
         self.reads: list[int] = []
         self.fail_next: BaseException | None = None
+        self.average: Average | None = None
+        self.landing_price = 0.0
+        self.flown: list[Average | None] = []
+
+    def facts(self) -> Facts:
+        return Facts(momentum=0.25)
+
+    def fly(self, average: Average | None) -> None:
+        self.flown.append(average)
+        self.average = average
 
     def step(self, lr: float) -> float:
         before = self.weight

@@ -67,10 +67,10 @@ OnEvent = Callable[[Event], None]
 def describe(action: Action) -> str:
     """One line that names an action and its learning rate."""
     match action:
-        case Train(shape, steps):
-            return f"train {steps} steps, lr {shape(0):.3g} to {shape(steps - 1):.3g}"
-        case Trial(shape, steps):
-            return f"trial of {steps} steps, lr {shape(0):.3g} to {shape(steps - 1):.3g}"
+        case Train(_, steps):
+            return f"train {steps} steps, {_describe_lrs(action)}"
+        case Trial(_, steps):
+            return f"trial of {steps} steps, {_describe_lrs(action)}"
         case Line(factors, batches):
             return f"line of {len(factors)} factors on {batches} batches"
         case Evaluate():
@@ -79,6 +79,15 @@ def describe(action: Action) -> str:
             return f"{type(action).__name__.lower()} {key!r}"
         case _:
             return type(action).__name__.lower()
+
+
+def _describe_lrs(action: Train | Trial) -> str:
+    lrs = f"lr {action.shape(0):.3g} to {action.shape(action.steps - 1):.3g}"
+    average = action.average
+    if average is None:
+        return lrs
+    power = f", power {average.power:g}" if average.power else ""
+    return f"{lrs}, averaged (mix {average.mix:g}{power})"
 
 
 def _describe_observation(observation: Observation) -> str:

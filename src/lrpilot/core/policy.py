@@ -1,7 +1,7 @@
 """The contract between a policy and the driver that flies it; its decisions carry a reason."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from lrpilot.core.actions import Action, Observation, Progress
 from lrpilot.core.codec import record
@@ -33,6 +33,31 @@ def lr_from_to(before: float, after: float) -> str:
 
 
 @record
+class Facts:
+    """What can be seen of a training without training it, and a policy cannot see for itself.
+
+    Attributes:
+        averages: whether averaged flight is possible here (:class:`~lrpilot.core.actions.Average`): the optimizer's
+            momentum, if it has one, can be set to 0, and it keeps no average of its own.
+        optimizer: "sgd" (plain, with momentum or Nesterov), "adam" (Adam and its kin), or "other".
+        momentum: SGD's momentum or Adam's beta1, of the first group, as the user has set it; None where there is none.
+        pretrained: whether the weights have been trained before: a norm layer's scale is not constant, as a fresh
+            one's is.
+        epoch_steps: optimizer steps of one pass over the training data; None where its length is not known.
+        trains_batchnorm: whether the model has BatchNorm layers that collect running statistics.
+        batch_size: samples of a training batch; None where that is not known without reading one.
+    """
+
+    averages: bool = False
+    optimizer: Literal["sgd", "adam", "other"] = "other"
+    momentum: float | None = None
+    pretrained: bool = False
+    epoch_steps: int | None = None
+    trains_batchnorm: bool = False
+    batch_size: int | None = None
+
+
+@record
 class Context:
     """What a policy knows before it is asked for the first time.
 
@@ -41,11 +66,13 @@ class Context:
         progress: steps taken (0) and left (None: open horizon).
         continues: whether Trials may be kept and continued (``Trial.keep``, ``Continue``). Only ``fit`` and
             ``simulate`` grant it, on request: in a user's own loop every Trial is rewound.
+        facts: what can be seen of the training.
     """
 
     lr: float
     progress: Progress
     continues: bool = False
+    facts: Facts = Facts()
 
 
 class Policy(ABC):

@@ -87,7 +87,7 @@ class Flight:
         self._affords = affords
         self.on_event = on_event
         left = horizon(0)
-        policy_state = policy.init(Context(lr, Progress(0, left), continues))
+        policy_state = policy.init(Context(lr, Progress(0, left), continues, substrate.facts()))
         action = policy.ask(policy_state)
         self._stand_at(FlightState(policy_state, action, lr, left, continues), History())
         self._begin(action)
@@ -227,6 +227,12 @@ class Flight:
         self.lr = self.state.next_lr
         if isinstance(action, Train):
             require_positive_lrs(action)
+            self.substrate.fly(action.average)
+        if isinstance(action, Line) and self.substrate.average is not None:
+            raise PolicyError(
+                f"A Line is read along the optimizer's own step, but {self.policy.name} asked for one in an averaged "
+                "flight, which moves the weights otherwise. Ask for a Train without average first."
+            )
         if self.state.end_taken:  # and the policy has been told of it
             self.holdings.ends.drop_all(self.substrate)
         self.holdings.make_ready(action, self.substrate)
@@ -292,7 +298,8 @@ class Flight:
     def _coast(self) -> None:
         """Leave out what cannot be paid for, and hold the lr to the end: a budget is a promise."""
         left_out, self.state.coasts_from = self.action, self.step
-        self._begin(Train(constant(self.state.lr), max(1, self.horizon(self.step) or 0)))
+        left = max(1, self.horizon(self.step) or 0)
+        self._begin(Train(constant(self.state.lr), left, average=self.substrate.average))
         self._put_down(Event("skip", self.step, left_out))
 
     # ---------------------------------------------------------------- events

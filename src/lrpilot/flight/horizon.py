@@ -12,6 +12,10 @@ from lrpilot.flight.substrate import STEP, Substrate
 
 # A training slower than its plan may take this many times its budget of seconds before it is cut short.
 OVERTIME = 1.25
+# Most batches over which BatchNorm statistics are estimated for an average that is to be kept, and the part of a short
+# run's forward-equivalents that they may take.
+NORM_BATCHES = 50
+NORM_SHARE = 0.1
 
 
 @record
@@ -88,6 +92,16 @@ class Horizon(ABC):
         """Part of the budget that measurements have taken so far; 0 where steps are counted, and probes are not."""
         return 0.0
 
+    @property
+    @abstractmethod
+    def work(self) -> float | None:
+        """Forward-equivalents of the whole training, as far as it is planned; None when the end is open."""
+
+    @property
+    def norm_batches(self) -> int:
+        """Batches over which BatchNorm statistics are estimated for an average that is to be kept."""
+        return NORM_BATCHES if self.work is None else max(1, min(NORM_BATCHES, int(NORM_SHARE * self.work)))
+
 
 class StepHorizon(Horizon):
     """So many kept steps, whatever the measurements cost.
@@ -108,9 +122,16 @@ class StepHorizon(Horizon):
         """Kept steps left after ``step`` of them; None when the end is open."""
         return None if self.total_steps is None else max(0, self.total_steps - step)
 
+    @property
+    def work(self) -> float | None:
+        """3 a step; None when the end is open."""
+        return None if self.total_steps is None else STEP * self.total_steps
+
 
 class WorkHorizon(Horizon):
     """A budget in forward-equivalents: a step costs 3, and no measurement is begun that what is left cannot pay for.
+
+    Where an average is flown, what leaving it in the model costs is held back.
 
     Args:
         forward_equivalents: of everything.
@@ -126,7 +147,8 @@ class WorkHorizon(Horizon):
         return max(0, int(self._left(step) // STEP))
 
     def _left(self, step: int) -> float:
-        return self._budget - self._substrate.cost.forward_equivalents - STEP * step
+        spent = self._substrate.cost.forward_equivalents + self._substrate.landing_price
+        return self._budget - spent - STEP * step
 
     def affords(self, action: Action, step: int) -> bool:
         """Whether a measurement can be paid for after ``step`` kept steps; what is free always can."""
@@ -136,6 +158,11 @@ class WorkHorizon(Horizon):
     def probe_share(self) -> float:
         """Part of the budget that measurements have taken so far."""
         return self._substrate.cost.forward_equivalents / self._budget
+
+    @property
+    def work(self) -> float:
+        """The budget."""
+        return self._budget
 
 
 Shared = Callable[[Sequence[float]], list[float]]
@@ -168,9 +195,15 @@ class TimeHorizon(Horizon):
         elapsed, spent, pace = self._shared([self._clock.seconds, self._substrate.cost.seconds, self.pace])
         if elapsed > OVERTIME * self._budget:
             return 0
-        return max(0, int((self._budget - spent) / pace) - step)
+        landing = pace * self._substrate.landing_price / STEP
+        return max(0, int((self._budget - spent - landing) / pace) - step)
 
     @property
     def probe_share(self) -> float:
         """Part of the budget that measurements have taken so far."""
         return self._substrate.cost.seconds / self._budget
+
+    @property
+    def work(self) -> float:
+        """3 a step, at the pace that it was planned at."""
+        return STEP * self._budget / self.pace

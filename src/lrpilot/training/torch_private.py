@@ -48,6 +48,16 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
     torch._foreach_copy_(targets, sources)
 
 
+def lerped_all(starts: list[Tensor], ends: list[Tensor], weight: float) -> list[Tensor]:
+    """New tensors, by ``weight`` of the way from each start to its end, by one call; exact where they are equal."""
+    return list(torch._foreach_lerp(starts, ends, weight))
+
+
+def moved_all(tensors: list[Tensor], to: list[Tensor], since: list[Tensor]) -> None:
+    """Add to every tensor the way between two others, in place, by two calls."""
+    torch._foreach_add_(tensors, torch._foreach_sub(to, since))
+
+
 def lerp_all(tensors: list[Tensor], ends: list[Tensor], weight: float) -> None:
     """Move every tensor by ``weight`` of the way to its end, in place, by one call."""
     torch._foreach_lerp_(tensors, ends, weight)

@@ -1,6 +1,7 @@
 """The two ways a method trains a session: with a policy of lrpilot, or with a plain torch loop."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -38,6 +39,8 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
         charged = cost
 
     def on_step(pilot: Pilot, loss: Tensor) -> None:
+        # What is judged of an averaged flight is the average; as the evaluations, its statistics are free.
+        session.evaluating = lambda: pilot.driver.averaged(charged=False)
         charge(pilot.cost)
         session.tick(float(loss), pilot.history.lrs[-1], samples=session.task.batch_size)
 
@@ -48,7 +51,10 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
         if free
         else {"budget": Budget(forward_equivalents=session.budget - session.compute)}
     )
-    result = fit(training, policy, progress=False, on_step=on_step, **length)
+    try:
+        result = fit(training, policy, progress=False, on_step=on_step, **length)
+    finally:
+        session.evaluating = nullcontext
     charge(result.cost)
     return result
 
