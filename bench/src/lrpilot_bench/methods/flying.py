@@ -14,7 +14,14 @@ from lrpilot.pilot import Pilot
 from lrpilot_bench.session import Session
 
 
-def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, free: bool = False) -> FitResult | None:
+def fly_policy(
+    session: Session,
+    policy: Policy,
+    *,
+    lr: float | None = None,
+    free: bool = False,
+    before_tick: Callable[[], None] | None = None,
+) -> FitResult | None:
     """Train with a policy until what is left of the session's budget is spent, its probes included.
 
     Args:
@@ -23,6 +30,7 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
         lr: that the optimizer is built with, and that a policy without an lr of its own starts from; None
             for the session's.
         free: whether its probes are not paid for; they are counted all the same.
+        before_tick: called after every kept step, before the session may evaluate.
 
     Returns:
         What the flight did; None where nothing was left to train with.
@@ -39,6 +47,8 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
 
     def on_step(pilot: Pilot, loss: Tensor) -> None:
         charge(pilot.cost)
+        if before_tick is not None:
+            before_tick()
         session.tick(float(loss), pilot.history.lrs[-1], samples=session.task.batch_size)
 
     if session.steps_left == 0:
