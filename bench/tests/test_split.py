@@ -74,7 +74,7 @@ def test_what_a_task_trains(name: str, expected: Stratum) -> None:
 
 
 def test_the_split_that_records_are_made_under() -> None:
-    """A further task may move others to the other side: then what was chosen on them no longer counts as development."""
+    """A further task may move others to the other side, and what was chosen by looking at them with them."""
     assert split_tasks(tasks().values()) == {
         "minilm_topics": "development",
         "minilm_movies": "judging",
