@@ -6,7 +6,7 @@ from typing import Literal
 from lrpilot.core.actions import Average
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Facts
-from lrpilot.policies.peak_search.pick import ANNEALED, AVERAGED, PRETRAINED, TrialError
+from lrpilot.policies.peak_search.pick import trial_error
 from lrpilot.policies.peak_search.prior import Prior, expected
 from lrpilot.policies.peak_search.search import FEWEST_STEPS, PeakSearch
 from lrpilot.policies.peak_search.trials import Way
@@ -16,7 +16,7 @@ Arm = Literal["averaged", "ordinary"]
 # Passes over the data beyond which a decay does what an average cannot: the averaged flight interpolates sooner and
 # grows overconfident after. Letters of 10,000 rows: averaged / ordinary 0.71 at 2 passes, 0.80 at 4, 0.85 at 8, 0.97
 # at 16, 1.28 at 36.
-MANY_PASSES = 12.0
+MANY_PASSES = 20.0
 MIX, POWER = 0.8, 1.0
 # Steps that the search may take of T: LAW · T^(1/4), which is 25 % of 350, 9 % of 1,400 and 2 % of 10,000 ...
 LAW = 20.0
@@ -90,7 +90,8 @@ def plan_search(plan: Plan, facts: Facts, total: int | None, *, min_lr: float, m
     steps = min(LONGEST, max(FEWEST_STEPS, round(allowance / USUAL_TRIALS)))
     if allowance < FEWEST_TRIALS * FEWEST_STEPS:
         allowance = 0.0
-    return PeakSearch(plan.way, prior, trial_error(plan, facts), steps, allowance, min_lr, max_lr)
+    error = trial_error(facts, averaged=plan.arm == "averaged")
+    return PeakSearch(plan.way, prior, error, steps, allowance, min_lr, max_lr)
 
 
 def search_allowance(total: int | None) -> float:
@@ -99,13 +100,6 @@ def search_allowance(total: int | None) -> float:
         return OPEN_SEARCH
     short = min(FEWEST_TRIALS * FEWEST_STEPS, PART_OF_SHORT * total)
     return max(min(LAW * math.pow(total, 0.25), PART * total), short)
-
-
-def trial_error(plan: Plan, facts: Facts) -> TrialError:
-    """How the best lr of a Trial differs from that of the training."""
-    if facts.pretrained:
-        return PRETRAINED
-    return AVERAGED if plan.arm == "averaged" else ANNEALED
 
 
 def warmup_steps(total: int | None) -> int:
