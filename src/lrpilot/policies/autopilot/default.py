@@ -101,8 +101,8 @@ class Autopilot(Policy):
         facts, total = context.facts, context.progress.remaining
         if self.arm == "averaged" and not facts.averages:
             raise SettingError(
-                "arm='averaged' needs an optimizer whose momentum can be set to 0 and that keeps no average of its own, "
-                "got another one. Leave arm None, or choose 'ordinary'."
+                "arm='averaged' needs an optimizer whose momentum can be set to 0 and that keeps no average of its "
+                "own, got another one. Leave arm None, or choose 'ordinary'."
             )
         plan = make_plan(facts, total, self.arm, self.average)
         search = plan_search(plan, facts, total, min_lr=self.min_lr, max_lr=self.max_lr)

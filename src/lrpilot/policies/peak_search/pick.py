@@ -17,6 +17,8 @@ from lrpilot.policies.peak_search.walk import SPACING
 INTERVAL = 1.645  # standard deviations to either side: nine in ten
 # Beyond an end that was not bracketed nothing was seen: half a spacing more of uncertainty.
 OPEN_END = 0.5 * SPACING
+# Where all losses are the same but for noise, any lr may be best: so many decades are as good as no knowledge.
+NOTHING_SEEN = 3.0
 
 
 @record
@@ -43,8 +45,7 @@ def trial_error(facts: Facts, *, averaged: bool) -> TrialError:
         averaged: whether the Trials are averaged ones.
     """
     if facts.pretrained:
-        # A plateau of large lrs pays at once there, a valley of small ones only after hundreds of steps.
-        return TrialError(0.4, 0.5)
+        return TrialError(0.2, 0.35)
     if facts.optimizer == "sgd":
         return TrialError(-0.2, 0.4) if averaged else TrialError(0.1, 0.3)
     return TrialError(0.3, 0.5) if averaged else TrialError(0.35, 0.35)
@@ -99,9 +100,9 @@ def _minimum(probed: Sequence[Probed], best: Probed) -> tuple[float, float]:
     left, right = (_rise(one, best) for one in (below, above))
     bend = left + right
     if bend <= 0:
-        return 0.0, OPEN_END
+        return 0.0, NOTHING_SEEN
     error = max(_error(one, best) for one in (below, above))
-    return 0.5 * SPACING * (left - right) / bend, min(OPEN_END, 0.5 * SPACING * error / bend)
+    return 0.5 * SPACING * (left - right) / bend, min(NOTHING_SEEN, 0.5 * SPACING * error / bend)
 
 
 def _rise(one: Probed, best: Probed) -> float:

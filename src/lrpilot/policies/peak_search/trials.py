@@ -20,9 +20,9 @@ AVERAGED_WARMUP = 0.4
 # Losses of the last quarter are read: fewer scatter more, earlier ones tell of the rise.
 READ = 0.25
 FEWEST_READ = 3
-# A Trial whose loss rose by so many times what it gained in the end, or scatters by, has wrecked the weights, even where
-# a dead net's loss is below that of the untrained one (unscaled inputs). Trials of 25 steps at the best lr rose by at
-# most 0.8 times their gain on twelve trainings, and by 4.8 times on one with unscaled inputs.
+# A Trial whose loss rose by so many times what it gained in the end, or scatters by, has wrecked the weights, even
+# where a dead net's loss is below that of the untrained one (unscaled inputs). Trials of 25 steps at the best lr rose
+# by at most 0.8 times their gain on twelve trainings, and by 4.8 times on one with unscaled inputs.
 BLOWN = 10.0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lrpilot.policies.peak_search.trials import Probed, best_of, difference
 
-# Decades between neighbours. A wrong lr by a factor c costs about (c + 1/c)/2 - 1 under a decay: 4 % at a quarter decade.
+# Decades between neighbours: an lr that is wrong by a quarter of a decade costs some 4 % under a linear decay.
 SPACING = 0.5
 ERRORS = 2.0  # standard errors beyond which a difference is none of chance
 LEAP = 2  # positions at once, where nothing has been gained yet
