@@ -82,7 +82,7 @@ class PeakSearch:
             return None
         low = math.ceil(math.log10(self.min_lr / self.prior.lr) / SPACING - 1e-9)
         high = math.floor(math.log10(self.max_lr / self.prior.lr) / SPACING + 1e-9)
-        return next_position(self.probed, low, high)
+        return next_position(self.probed, low, high, from_scratch=self.way.rises)
 
     def _hopeless(self) -> Stop:
         best = self.best

@@ -33,10 +33,12 @@ class Way:
     Attributes:
         average: flown averaged; None for the optimizer as it is, on a schedule that ends at zero.
         momentum: of the optimizer (beta1) in it; None leaves it alone.
+        rises: whether the lr rises first: it does at the beginning of a training.
     """
 
     average: Average | None = None
     momentum: float | None = None
+    rises: bool = True
 
     @property
     def momentum_shape(self) -> Shape | None:
@@ -49,7 +51,7 @@ class Way:
 
     def _shape(self, lr: float, steps: int) -> Shape:
         part = ANNEALED_WARMUP if self.average is None else AVERAGED_WARMUP
-        rise = max(1, round(part * steps))
+        rise = max(1, round(part * steps)) if self.rises else 1
         if self.average is None:
             return Shape((0.0, rise - 1.0, float(steps)), (lr / rise, lr, 0.0), ("linear", "linear"))
         return Shape((0.0, rise - 1.0), (lr / rise, lr), ("linear",))

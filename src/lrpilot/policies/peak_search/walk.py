@@ -14,27 +14,28 @@ ERRORS = 2.0  # standard errors beyond which a difference is none of chance
 LEAP = 2  # positions at once, where nothing has been gained yet
 
 
-def next_position(probed: Sequence[Probed], low: int, high: int) -> int | None:
+def next_position(probed: Sequence[Probed], low: int, high: int, *, from_scratch: bool) -> int | None:
     """The position to try next; None where the best is bracketed, or stands at an end of what is allowed.
 
     Args:
         probed: the Trials flown so far, at positions of their own.
         low: lowest position allowed.
         high: highest position allowed.
+        from_scratch: whether they begin with a training, so that a Trial that gains nothing tells nothing.
     """
     if not probed:
         return min(max(0, low), high)
     tried = {one.position for one in probed}
-    wanted = [at for at in _wanted(probed, tried) if low <= at <= high and at not in tried]
+    wanted = [at for at in _wanted(probed, tried, from_scratch) if low <= at <= high and at not in tried]
     return wanted[0] if wanted else None
 
 
-def _wanted(probed: Sequence[Probed], tried: set[int]) -> list[int]:
+def _wanted(probed: Sequence[Probed], tried: set[int], from_scratch: bool) -> list[int]:
     """Positions worth a Trial, the first one most."""
     best = best_of(probed)
     if best is None:
         return [min(tried) - LEAP, min(tried) - 1]
-    if not gained(best):
+    if from_scratch and not gained(best):
         return _out_of_nowhere(probed, best, tried)
     at = best.position
     return [at + 1, at - 1]
