@@ -2,14 +2,14 @@
 
 from lrpilot.core.actions import Observation, TrialLosses
 from lrpilot.core.policy import Reason, lr_from_to
-from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Rewinding, Searching
+from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Rewinding, SearchingPeak
 from lrpilot.policies.guard import Verdict, wreck_reason
 
 
 def reason_for(before: AutopilotState, observation: Observation, after: AutopilotState) -> Reason | None:
     """What was decided between two states, and why; None where nothing was."""
-    if isinstance(before.phase, Searching) and isinstance(observation, TrialLosses):
-        return _of_trial(after) if isinstance(after.phase, Searching) else _of_search(after)
+    if isinstance(before.phase, SearchingPeak) and isinstance(observation, TrialLosses):
+        return _of_trial(after) if isinstance(after.phase, SearchingPeak) else _of_search(after)
     if isinstance(before.phase, Branching):
         return None if isinstance(after.phase, Branching) else _of_branches(before, after)
     if isinstance(before.phase, Flying):
