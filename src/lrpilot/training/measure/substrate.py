@@ -58,6 +58,7 @@ class LiveSubstrate:
         self.ends = TrialEnds(training)
         self.norm_batches = NORM_BATCHES
         self._wish: Average | None = None  # an average that begins with the next kept step
+        self._landing_price: float | None = None
         self.reads_are_cheap = training.device.type == "cpu" and not is_distributed()
         self._probe = Probe(training, self.lrs, self.meter)
         self.proofs = Proofs(self._probe)
@@ -94,7 +95,11 @@ class LiveSubstrate:
     @property
     def landing_price(self) -> float:
         """Forward-equivalents that leaving the average in the model would cost now; 0 where none is flown."""
-        return 0.0 if self.average is None else self._evaluations.reestimation_price(self.norm_batches)
+        if self.average is None:
+            return 0.0
+        if self._landing_price is None:  # asked at every step of a budget, and every layer is looked at
+            self._landing_price = self._evaluations.reestimation_price(self.norm_batches)
+        return self._landing_price
 
     # ------------------------------------------------------ averaged flight
 
@@ -117,7 +122,7 @@ class LiveSubstrate:
             PolicyError: averaged flight is not possible here.
         """
         self._require_possible(average)
-        self._wish = average
+        self._wish, self._landing_price = average, None
         if self.training.average is not None:
             with deferred_interrupt():
                 self.forget_snapshot()
