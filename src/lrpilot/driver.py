@@ -81,6 +81,7 @@ class Driver:
                 continues=continues,
                 on_event=_logged(on_event),
             )
+        self.substrate.take_command()
         self._taken = 0  # kept optimizer steps seen by the hook
         self._counted = 0  # of these, accounted for
         self._idle_calls = 0

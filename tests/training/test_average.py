@@ -64,8 +64,8 @@ def state_of(training: Training) -> dict[str, Any]:
 def assert_same(mine: Training, theirs: Training) -> None:
     """Two trainings are equal in all, but for who they are."""
     own, other = state_of(mine), state_of(theirs)
-    for identity in ("grad_identity", "lr_identity"):
-        del own[identity], other[identity]
+    for identity in ("grad_identity", "lr_identity", "hooks"):
+        own.pop(identity), other.pop(identity)
     assert_equal(own, other)
 
 
@@ -529,6 +529,23 @@ def test_a_pilot_that_was_given_up_leaves_its_weights_to_the_next() -> None:
     assert same_tensors(weights(training.model), before) and training.average is None
     assert training.raw_optimizer.param_groups[0]["momentum"] == 0.9
     own_loop(training, pilot, 1)
+
+
+@pytest.mark.parametrize("first", [averaged(1000), Train(constant(0.1), 1000)])
+@pytest.mark.parametrize("begins", [(), (Trial(constant(0.1), 2),)])
+def test_a_step_is_averaged_once_whoever_else_watches_the_optimizer(first: Train, begins: tuple[Any, ...]) -> None:
+    ends = []
+    for kept_alive in (True, False):
+        training = build(model=make_model())
+        before = Pilot(training, Listed((first,)))
+        own_loop(training, before, 2)
+        if not kept_alive:
+            del before
+        pilot = Pilot(training, Listed((*begins, averaged(1000))))
+        own_loop(training, pilot, 5)
+        ends.append(training)
+        assert training.average.tree()["steps"] == 5 - len(begins)
+    assert_same(*ends)
 
 
 # ---------------------------------------------------------------- refusals
