@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from lrpilot.core.history import Event, OnEvent
 from lrpilot.core.policy import Policy
+from lrpilot.core.settings import is_whole
 from lrpilot.errors import SettingError, StateError, StepError
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import Horizon
@@ -23,7 +24,7 @@ logger = logging.getLogger("lrpilot")
 
 # While a search is due and has not run, steps are taken at this share of the lr: they move nothing.
 NEGLIGIBLE = 1e-9
-STATE_VERSION = 3
+STATE_VERSION = 4
 # Accounts asked for without a first optimizer step after which something is wrong.
 IDLE_CALLS = 200
 
@@ -69,7 +70,7 @@ class Driver:
         self.policy = policy
         self.substrate = LiveSubstrate(training)
         self.horizon = horizon(self.substrate)
-        self.substrate.norm_batches = self.horizon.norm_batches
+        self._end_at(None)
         if training.average is not None:
             # Of a pilot that was given up: this one begins with the weights that stand in the model.
             training.average = None
@@ -179,6 +180,40 @@ class Driver:
         """
         return self.substrate.averaged(charged=charged)
 
+    def cooldown(self, steps: int) -> None:
+        """See :meth:`lrpilot.Pilot.cooldown`."""
+        self._require_cooldown_possible(steps)
+        self.flight.cool(steps)
+        self._end_at(self.flight.step + steps)
+        self.write_lr()
+
+    def _require_cooldown_possible(self, steps: int) -> None:
+        if not is_whole(steps, 1):
+            raise SettingError(f"steps of a cooldown must be an int >= 1, got {steps!r}. A fifth of the run is usual.")
+        if self._taken != self._counted:
+            raise StepError(
+                "A cooldown begins after pilot.step(), got an optimizer step that it has not been told of. "
+                "Move pilot.cooldown() below pilot.step(loss)."
+            )
+        if self.steps_left == 0:
+            raise StepError(
+                f"A cooldown must begin before the training has ended, got one after its last step, "
+                f"{self.flight.step}. Give more total_steps, or none and call pilot.cooldown() where it is to end."
+            )
+        if self._unsearched:
+            raise StepError(
+                "A cooldown needs an lr to come down from, got one before the search that chooses the first. "
+                "Call pilot.start() before it."
+            )
+        left = self.horizon.planned(self.flight.step)
+        if self.horizon.total_steps is None and left is not None and steps > left:
+            raise SettingError(f"A cooldown must fit into the budget, got {steps} steps and {left} left. Shorten it.")
+
+    def _end_at(self, end: int | None) -> None:
+        """A cooldown ends after so many kept steps; None where there is none."""
+        self.horizon.end = end
+        self.substrate.norm_batches = self.horizon.norm_batches
+
     def land(self) -> None:
         """See :meth:`lrpilot.Pilot.land`."""
         if not self.landed:
@@ -188,12 +223,16 @@ class Driver:
     def write_lr(self) -> None:
         """Set the lr of the next step, and its momentum where the policy moves that."""
         flight, lrs = self.flight, self.substrate.lrs
-        unsearched = flight.step == 0 and flight.searching
-        self._share = NEGLIGIBLE if unsearched else 1.0
+        self._share = NEGLIGIBLE if self._unsearched else 1.0
         lrs.set(flight.lr, share=self._share)
         momentum = flight.momentum
         if momentum is not None and not self.landed:
             lrs.set_momentum(momentum)
+
+    @property
+    def _unsearched(self) -> bool:
+        """Whether the search that chooses the first lr is due."""
+        return self.flight.step == 0 and self.flight.searching
 
     # ---------------------------------------------------------------- state
 
@@ -231,6 +270,7 @@ class Driver:
         self.substrate.load_state_dict(saved["substrate"])
         self._counted = self._taken
         self.landed = saved["landed"]
+        self._end_at(self.flight.cooled_at)
         self.write_lr()
 
     def _require_ours(self, saved: Any) -> None:

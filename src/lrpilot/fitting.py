@@ -95,9 +95,9 @@ def fit(
         policy: decides the learning rates.
         total_steps: kept optimizer steps.
         budget: total compute instead, probes included: a number of forward-equivalents, or a
-            :class:`Budget`. The policy is told the steps that are left. Forward-equivalents are never exceeded (they
-            count batches of the first one's size: where a sampler's batches vary, so does the total): a
-            measurement that they cannot pay for is left out and the lr held from there on
+            :class:`Budget`, in epochs too. The policy is told the steps that are left. Forward-equivalents are never
+            exceeded (they count batches of the first one's size: where a sampler's batches vary, so does the total):
+            a measurement that they cannot pay for is left out and the lr held from there on
             (:attr:`FitResult.coasts_from`). An event of phase "warning" tells once of measurements that have taken
             more than a third of it.
         continue_trials: let the policy go on from a Trial instead of rewinding it and training the same steps anew,
@@ -117,7 +117,8 @@ def fit(
         resume: continue from ``checkpoint`` (bit for bit) where it exists.
 
     Raises:
-        SettingError: not exactly one of ``total_steps`` and ``budget``; or ``checkpoint`` exists and
+        SettingError: not exactly one of ``total_steps`` and ``budget``; a budget in epochs of data whose length is not
+            known; or ``checkpoint`` exists and
             ``resume`` is False.
         StateError: the checkpoint is damaged, or belongs to another policy or model, or to a fit with another
             ``continue_trials``.
@@ -184,9 +185,10 @@ class _Length:
         budget = self.budget
         if budget is None:
             return StepHorizon(self._total_steps)
-        if budget.forward_equivalents is not None:
-            return WorkHorizon(budget.forward_equivalents, substrate)
-        assert budget.seconds is not None  # Budget holds exactly one
+        work = budget.work(substrate.facts().epoch_steps)
+        if work is not None:
+            return WorkHorizon(work, substrate)
+        assert budget.seconds is not None  # a budget holds exactly one
         if pace is None:
             pace, spent = seconds_per_step(substrate.training)
             substrate.cost += spent
