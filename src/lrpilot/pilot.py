@@ -153,10 +153,11 @@ class Pilot(LRScheduler):
     def as_schedule(self) -> Schedule:
         """The kept steps so far as a plain schedule: the same lrs, value by value, without a measurement.
 
-        Also the momentum where the policy moved it, and the average where one was flown: on the same training, from the
-        same weights, with the same batches, it gives the same weights, bit for bit (but where the policy has rewound, or
-        continued a Trial: its steps are the steps as they were taken). After its last step it holds the lr; a shorter
-        training flies its beginning. ``dataclasses.replace(schedule, lr=0.1)`` is the same shape at another peak.
+        Also the momentum where the policy moved it, and the average where one was flown: on the same training, from
+        the same weights, with the same batches, it gives the same weights, bit for bit. Not where the policy has
+        rewound, or continued a Trial: its steps are the steps as they were taken. After its last step it holds the lr;
+        a shorter training flies its beginning. ``dataclasses.replace(schedule, lr=0.1)`` is the same shape at another
+        peak.
 
         Raises:
             StateError: no step has been taken yet.

@@ -328,13 +328,14 @@ class Flight:
     def cool(self, steps: int) -> None:
         """Go straight to zero from here, over ``steps`` kept steps.
 
-        What is due is dropped, and the policy not asked again. An average that is flown is carried on, a momentum that a policy has set is held; marks are dropped.
+        What is due is dropped, and the policy not asked again. An average that is flown is carried on, a
+        momentum that the policy has set is held; marks are dropped.
         """
         momentum = None if self.momentum is None else constant(self.momentum)
         ramped = Train(ramp(self.lr, 0.0, steps), steps, momentum=momentum, average=self.substrate.average)
         self._begin(ramped)
         self.holdings.drop_all(self.substrate)
-        self.state.coasts_from, self.state.cools_from = None, self.step
+        self.state.cools_from = self.step
         self._put_down(Event("cooldown", self.step, ramped))
 
     # ---------------------------------------------------------------- events

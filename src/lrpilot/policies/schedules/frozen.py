@@ -21,12 +21,12 @@ def frozen(history: History) -> Schedule:
     """
     if not history.legs or history.legs[0].first > 0:
         raise StateError(
-            f"A schedule is frozen from the steps of a flight, got {len(history.lrs)} steps whose shapes are not known. "
-            "Take at least one step first."
+            f"A schedule is frozen from the steps of a flight, got {len(history.lrs)} steps whose shapes are not "
+            "known. Take at least one step first."
         )
     ends = [*(leg.first for leg in history.legs[1:]), len(history.lrs)]
-    trains = (
+    pieces = (
         Train(leg.shape, end - leg.first, momentum=leg.momentum, average=leg.average)
         for leg, end in zip(history.legs, ends, strict=True)
     )
-    return Schedule(KNOTS, trains=tuple(trains))
+    return Schedule(KNOTS, pieces=tuple(pieces))

@@ -18,7 +18,7 @@ from lrpilot.policies.schedules.shapes import SCHEDULES, ScheduleKind, constant
 BLOCK = 1000
 # The kind whose lrs are given step by step instead of by name: no name alone makes one, so the table has none.
 KNOTS = "knots"
-_KINDS = {**SCHEDULES, KNOTS: ScheduleKind(constant, {"trains": ()})}
+_KINDS = {**SCHEDULES, KNOTS: ScheduleKind(constant, {"pieces": ()})}
 
 
 @record
@@ -56,7 +56,7 @@ class Schedule(Policy):
     | one_cycle | 0.1 to 1 (45 %), to 0.1 (45 %), 0.01 (10 %); momentum 0.95 to 0.85 to 0.95 | |
     | trapezoid | 0.1 to 1 (10 %), 1 (80 %), to min_factor (10 %) | min_factor=0.1 |
     | wsd | 1, then straight to min_factor over the last decay_fraction | decay_fraction=0.2, min_factor=0 |
-    | knots | whatever ``trains`` say, one after the other, then held: what ``Pilot.as_schedule()`` makes | trains |
+    | knots | whatever its ``pieces`` say, one after the other, then held: what ``Pilot.as_schedule()`` makes | pieces |
 
     Attributes:
         kind: name of the schedule.
@@ -72,7 +72,7 @@ class Schedule(Policy):
         t_mult: sgdr: each cycle is this many times as long as the last.
         decay_fraction: wsd: part of the training that decays, in (0, 1].
         min_factor: lowest lr ÷ peak, in [0, 1]; > 0 for exponential, time and clr.
-        trains: knots: lrs, momentum and average of so many steps each, whatever the horizon; no warmup comes before.
+        pieces: knots: lrs, momentum and average of so many steps each, whatever the horizon; no warmup comes before.
 
     Raises:
         SettingError: an option is out of range or belongs to another kind; from ``init``, when the kind
@@ -92,19 +92,19 @@ class Schedule(Policy):
     t_mult: int | None = None
     decay_fraction: float | None = None
     min_factor: float | None = None
-    trains: tuple[Train, ...] | None = None
+    pieces: tuple[Train, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
             raise unknown_name("A schedule kind", self.kind, SCHEDULES)
-        for name in ("milestones", "trains"):
+        for name in ("milestones", "pieces"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_ownership()
         require_each(self, _RULES)
-        if self.kind == KNOTS and (self.trains is None or self.warmup):
+        if self.kind == KNOTS and (self.pieces is None or self.warmup):
             raise SettingError(
-                f"A 'knots' schedule needs trains and has no warmup, got trains={self.trains} and "
+                f"A 'knots' schedule needs pieces and has no warmup, got pieces={self.pieces} and "
                 f"warmup={self.warmup}. pilot.as_schedule() makes one."
             )
         if _KINDS[self.kind].positive_min and self.min_factor == 0:
@@ -128,8 +128,8 @@ class Schedule(Policy):
     def init(self, context: Context) -> ScheduleState:
         """Start at the beginning, and check that the horizon fits."""
         lr = context.lr if self.lr is None else self.lr
-        if self.trains is not None:
-            lr = 1.0 if self.lr is None else self.lr / max(max(t.shape.first(t.steps)) for t in self.trains)
+        if self.pieces is not None:
+            lr = 1.0 if self.lr is None else self.lr / max(max(t.shape.first(t.steps)) for t in self.pieces)
         state = ScheduleState(lr, context.progress.remaining)
         self.ask(state)  # raises what the horizon does not allow
         return state
@@ -138,8 +138,8 @@ class Schedule(Policy):
         """One Train to the end; blocks where the end is open, the rest after a loss that was not finite."""
         if state.steps is not None and state.taken >= state.steps:
             return Done()
-        if self.trains is not None:
-            return self._next_of(self.trains, state)
+        if self.pieces is not None:
+            return self._next_of(self.pieces, state)
         stop = state.taken + BLOCK if state.steps is None else state.steps
         span = span_of(state.steps, self.warmup)
         made = SCHEDULES[self.kind]
@@ -156,21 +156,21 @@ class Schedule(Policy):
         if not observation.finished:
             return state
         taken, left = state.taken + observation.steps, observation.progress.remaining
-        if self.trains is not None:  # Train after Train: each fits into what is left then
+        if self.pieces is not None:  # Train after Train: each fits into what is left then
             return replace(state, taken=taken, steps=None if left is None else taken + left)
         return replace(state, taken=taken)
 
     @cached_property
     def _ends(self) -> list[int]:
         """Of knots: kept steps after which each Train is over."""
-        return list(accumulate(train.steps for train in self.trains or ()))
+        return list(accumulate(train.steps for train in self.pieces or ()))
 
-    def _next_of(self, trains: tuple[Train, ...], state: ScheduleState) -> Train | Done:
+    def _next_of(self, pieces: tuple[Train, ...], state: ScheduleState) -> Train | Done:
         """The Train that the next step belongs to, or what is left of it."""
         at = bisect_right(self._ends, state.taken)
-        if at == len(trains):
+        if at == len(pieces):
             return Done()
-        train, end = trains[at], self._ends[at]
+        train, end = pieces[at], self._ends[at]
         begun = state.taken - (end - train.steps)
         return replace(
             train,
@@ -194,7 +194,7 @@ def _are_milestones(values: tuple[Any, ...]) -> bool:
     return bool(values) and of_one_sort and all(a < b for a, b in pairwise(values))
 
 
-def _are_trains(values: Any) -> bool:
+def _are_pieces(values: Any) -> bool:
     return len(values) > 0 and all(isinstance(one, Train) for one in values)
 
 
@@ -215,7 +215,7 @@ _RULES = {
     "t_0": _STEPS,
     "t_mult": _COUNT,
     "decay_fraction": Rule("in (0, 1]", or_none(is_share), "Use for example 0.2."),
-    "trains": Rule("Trains, at least one", or_none(_are_trains), "pilot.as_schedule() makes them."),
+    "pieces": Rule("Trains, at least one", or_none(_are_pieces), "pilot.as_schedule() makes them."),
     "min_factor": Rule("in [0, 1]", or_none(lambda value: value == 0 or is_share(value)), "Use for example 0."),
 }
 _OPTIONS = tuple(name for name in _RULES if name not in ("lr", "warmup"))
