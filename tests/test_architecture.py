@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "progress": set(),
     "training": LOOP,
     "checkpoint": LOOP | {"training"},
-    "driver": LOOP | {"training"},
+    "driver": LOOP | {"training", "report"},
     "report": WORDS | {"pictures"},
     "pilot": LOOP | {"policies", "training", "driver", "report"},
     "find": DRIVERS,

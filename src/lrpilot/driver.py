@@ -15,6 +15,7 @@ from lrpilot.core.settings import is_whole
 from lrpilot.errors import SettingError, StateError, StepError
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import Horizon
+from lrpilot.report import FlightReport
 from lrpilot.training.bound.checks import check_loss, require_lines_possible
 from lrpilot.training.bound.optimizers import put_back_momentum, was_skipped
 from lrpilot.training.measure.substrate import LiveSubstrate
@@ -219,6 +220,11 @@ class Driver:
         if not self.landed:
             self.substrate.land()
             self.landed = True
+
+    def report(self) -> FlightReport:
+        """See :meth:`lrpilot.Pilot.report`."""
+        account = self.policy.account(self.flight.state.policy_state)
+        return FlightReport(self.policy, self.flight.history.copy(), self.substrate.cost, self.steps_left, account)
 
     def write_lr(self) -> None:
         """Set the lr of the next step, and its momentum where the policy moves that."""

@@ -18,6 +18,7 @@ from lrpilot.flight.horizon import Budget, Clock, Horizon, StepHorizon, TimeHori
 from lrpilot.flight.substrate import STEP
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
+from lrpilot.report import FlightReport
 from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
@@ -57,6 +58,10 @@ class FitResult:
     def cost(self) -> Cost:
         """What the measurements cost, beyond the kept steps."""
         return self.pilot.cost
+
+    def report(self) -> FlightReport:
+        """See :meth:`lrpilot.Pilot.report`."""
+        return self.pilot.report()
 
     @property
     def coasts_from(self) -> int | None:

@@ -14,6 +14,7 @@ from lrpilot.errors import StateError
 from lrpilot.flight.horizon import StepHorizon
 from lrpilot.policies.schedules.frozen import frozen
 from lrpilot.policies.schedules.schedule import Schedule
+from lrpilot.report import FlightReport
 from lrpilot.training.training import Training
 
 
@@ -149,6 +150,13 @@ class Pilot(LRScheduler):
             ...         break
         """
         self.driver.cooldown(steps)
+
+    def report(self) -> FlightReport:
+        """What was tried, what was chosen and why, what was done against harm, and what it cost; at any time.
+
+        ``print(pilot.report())`` says it, ``.to_dict()`` has it as plain data, ``.plot()`` draws it.
+        """
+        return self.driver.report()
 
     def as_schedule(self) -> Schedule:
         """The kept steps so far as a plain schedule: the same lrs, value by value, without a measurement.

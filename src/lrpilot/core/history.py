@@ -151,6 +151,10 @@ class History:
         last = f", last lr {self.lrs[-1]:.3g}, last loss {self.losses[-1]:.4g}" if self.lrs else ""
         return f"History({len(self.lrs)} steps, {len(self.events)} events{last})"
 
+    def copy(self) -> "History":
+        """As it is now: what is added to this one later is not in it."""
+        return History(list(self.lrs), list(self.losses), list(self.events), list(self.legs))
+
     def follow(self, leg: Leg) -> None:
         """The kept steps from ``leg.first`` on follow this leg: whatever was said of them before is forgotten."""
         while self.legs and self.legs[-1].first >= leg.first:

@@ -1,6 +1,7 @@
 """The contract between a policy and the driver that flies it; its decisions carry a reason."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from lrpilot.core.actions import Action, Observation, Progress
@@ -124,6 +125,17 @@ class Policy(ABC):
             after: the state it made of them.
         """
         return None
+
+    def account(self, state: Any) -> Mapping[str, Any]:
+        """What only the policy knows of its flight, for :meth:`lrpilot.Pilot.report`: by name, and plain data.
+
+        Values are numbers, words, None, or tuples and mappings of them; floats in natural units. They are shown in this
+        order: a name is a few words ("lr as left by the user").
+
+        Args:
+            state: where the flight stands.
+        """
+        return {}
 
 
 def not_asked_for(name: str, observation: Observation, *, asked_for: str | None = None) -> PolicyError:

@@ -90,8 +90,10 @@ def _different_keys(key: str) -> PolicyError:
     return PolicyError(f"A mark and an end need different keys, got {key!r} for both. Rename one of them.")
 
 
-def _keeps(action: Action, key: str) -> bool:
-    return isinstance(action, Trial) and action.keep == key
+def _kept_as(key: str, history: History) -> Trial:
+    """The last Trial that was to be kept under a key."""
+    actions = (event.action for event in reversed(history.events))
+    return next(action for action in actions if isinstance(action, Trial) and action.keep == key)
 
 
 class HeldEnds:
@@ -175,7 +177,7 @@ class HeldEnds:
         end = substrate.continue_trial(key)
         history.lrs[state.step :] = end.lrs  # not +=: an interruption may have left a part of it
         history.losses[state.step :] = end.losses
-        trial = next(event.action for event in reversed(history.events) if _keeps(event.action, key))
+        trial = _kept_as(key, history)
         history.follow(Leg(state.step, trial.shape, trial.momentum, trial.average))
         substrate.cost -= end.cost
         state.end_taken = True
