@@ -200,7 +200,8 @@ def _search_line(search: Search) -> str:
 
 def _tried_text(tried: TriedLR, best: TriedLR | None) -> str:
     came_to = (tried.stop or "no number").lower().replace("_", " ") if tried.loss is None else f"{tried.loss:.4g}"
-    return f"{tried.lr:.3g} -> {came_to}{' (lowest)' if tried is best else ''}"
+    lr = f"{tried.lr:.3g}" if tried.lr else "no step"
+    return f"{lr} -> {came_to}{' (lowest)' if tried is best else ''}"
 
 
 def _part(title: str, lines: Sequence[str], *, most: int | None = MOST_LINES) -> Iterator[str]:

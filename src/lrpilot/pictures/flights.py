@@ -52,7 +52,8 @@ def draw_lrs(ax: "Axes", history: History, color: str, name: str) -> None:
     ax.plot(np.arange(len(lrs)), lrs, color=color, lw=1.6, label=name)
     rewinds = [e.step for e in history.events if isinstance(e.action, Rewind) and 0 < e.step <= len(lrs)]
     if rewinds:
-        ax.plot(rewinds, lrs[np.array(rewinds) - 1], ls="", marker="v", ms=6, color=color, mec="white", mew=0.6)
+        at = lrs[np.array(rewinds) - 1]
+        ax.plot(rewinds, at, ls="", marker="v", ms=6, color=color, mec="white", mew=0.6, label="rewind")
 
 
 def _draw_losses(ax: "Axes", history: History, color: str, name: str, *, faint: bool) -> Any:
