@@ -71,3 +71,24 @@ def test_tasks_of_the_comparison_take_part_and_no_others() -> None:
 )
 def test_what_a_task_trains(name: str, expected: Stratum) -> None:
     assert stratum(get_task(name)) == expected
+
+
+def test_the_split_that_records_are_made_under() -> None:
+    """A further task may move others to the other side, and what was chosen by looking at them with them."""
+    assert split_tasks(tasks().values()) == {
+        "minilm_topics": "development",
+        "minilm_movies": "judging",
+        "fashion_bn": "development",
+        "satellite_conv": "judging",
+        "fashion_plain": "development",
+        "verses_bag": "judging",
+        "satellite_raw": "development",
+        "diamonds_batch": "judging",
+        "papers_net": "development",
+        "letters_epochs": "judging",
+        "translation": "development",
+        "kjv_gru": "judging",
+        "reuters_bag": "development",
+        "char_kjv": "judging",
+        "diamonds": "development",
+    }

@@ -24,6 +24,7 @@ from lrpilot.policies.schedules.shapes import SCHEDULES
 # "module:attribute"; the attribute may be dotted, for a class's own presets ("module:Class.preset").
 METHODS: dict[str, str] = {
     "annealed_search": "lrpilot.policies.finders.annealed_search:AnnealedSearch",
+    "autopilot": "lrpilot.policies.autopilot:Autopilot",
     "autolrs": "lrpilot.policies.autolrs:AutoLRS",
     "autolrs_paper": "lrpilot.policies.autolrs:AutoLRS.paper",
     "beam_search": "lrpilot.policies.beam_search:BeamSearch",

@@ -12,7 +12,7 @@ from lrpilot.core.actions import Average
 from lrpilot.errors import StateError, StepError
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.restore.step_state import stepped_parameters
-from lrpilot.training.torch_private import copy_all, lerp_all, lerped_all, moved_all
+from lrpilot.training.torch_private import copy_all, lerp_all, lerped_all, local_of, moved_all
 
 # Elements of the parameters that are moved by one call. What is computed on the way is no larger, so that beside
 # the average and the base nothing grows with the model.
@@ -74,7 +74,7 @@ class FlownAverage:
         with torch.no_grad():
             for i in self._average.keys() - trainable.keys():
                 # test_average.py::test_a_parameter_frozen_on_the_way_stays_at_its_average
-                stepped_parameters(self._optimizer)[i].copy_(self._average.pop(i))
+                _own(stepped_parameters(self._optimizer)[i]).copy_(self._average.pop(i))
                 del self._base[i]
             for i in trainable.keys() - self._average.keys():
                 self._average[i], self._base[i] = _wide(trainable[i], copy=True), _wide(trainable[i], copy=True)
@@ -134,7 +134,8 @@ class FlownAverage:
         parameters, copies = stepped_parameters(self._optimizer), {}
         with torch.no_grad():
             for i, average in self._average.items():
-                parameter, now = parameters[i].detach(), parameters[i].detach().clone()
+                parameter = _own(parameters[i])
+                now = parameter.clone()
                 parameter.copy_(kept.get(i, average))
                 if average.dtype == now.dtype:
                     average.copy_(now)
@@ -149,7 +150,7 @@ class FlownAverage:
             if part.parameters and average.numel() > room:
                 yield part
                 part, room = _Part([], [], []), TOGETHER
-            part.parameters.append(parameters[i].detach())
+            part.parameters.append(_own(parameters[i]))
             part.average.append(average)
             part.base.append(self._base[i])
             room -= average.numel()
@@ -202,7 +203,7 @@ def require_average_fits(optimizer: Optimizer, tree: Mapping[str, Any] | None) -
     Raises:
         StateError: it is not.
     """
-    shapes = {i: tuple(p.shape) for i, p in enumerate(stepped_parameters(optimizer))}
+    shapes = {i: tuple(_own(p).shape) for i, p in enumerate(stepped_parameters(optimizer))}
     for i, average in ({} if tree is None else tree["average"]).items():
         if shapes.get(i) != tuple(average.shape):
             raise StateError(
@@ -217,10 +218,15 @@ def _trainable(optimizer: Optimizer) -> dict[int, Tensor]:
     return dict(sorted(once.values(), key=lambda numbered: numbered[0]))
 
 
+def _own(parameter: Tensor) -> Tensor:
+    """The values of a parameter that this rank has, live."""
+    return local_of(parameter.detach())
+
+
 def _wide(parameter: Tensor, *, copy: bool = False) -> Tensor:
-    """A parameter in at least single precision."""
+    """The values of a parameter that this rank has, in at least single precision."""
     half = parameter.dtype in (torch.float16, torch.bfloat16)
-    return parameter.detach().to(torch.float32 if half else parameter.dtype, copy=copy)
+    return _own(parameter).to(torch.float32 if half else parameter.dtype, copy=copy)
 
 
 def _rounded(tensors: list[Tensor], parameters: list[Tensor]) -> list[Tensor]:
