@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lrpilot.core.actions import Progress
 from lrpilot.core.history import Event, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.core.settings import is_whole
@@ -268,15 +269,19 @@ class Driver:
         """Continue a saved flight; model and optimizer must be loaded too. May write an lr, never probes.
 
         Raises:
-            StateError: the state is damaged, or of another version, policy, model or optimizer. Nothing is
-                written then.
+            StateError: the state is damaged, of another version, policy, model or optimizer, or of another horizon
+                that the policy cannot plan anew for. Nothing is written then.
         """
         self._require_ours(saved)
+        changed = self._has_other_horizon(saved)
+        replanned = self._replanned(saved) if changed else None
         self.flight.load_state_dict(saved["flight"])
         self.substrate.load_state_dict(saved["substrate"])
         self._counted = self._taken
         self.landed = saved["landed"]
         self._end_at(self.flight.cooled_at)
+        if changed:
+            self.flight.go_by(replanned)
         self.write_lr()
 
     def _require_ours(self, saved: Any) -> None:
@@ -289,12 +294,38 @@ class Driver:
         missing = next(_missing(saved, self._state()), None)
         if missing is not None:
             raise StateError(f"A pilot state must be whole, got one without {', '.join(sorted(missing))}.")
-        if saved["total_steps"] != self.horizon.total_steps:
+        self.substrate.require_fits(saved["substrate"])
+
+    def _has_other_horizon(self, saved: dict[str, Any]) -> bool:
+        """Whether there is something to be planned anew: a cooldown goes on to its own end."""
+        flight, total = saved["flight"]["state"], self.horizon.total_steps
+        if flight["cools_from"] is not None and total == flight["cools_from"] + flight["action"]["steps"]:
+            return False
+        return bool(total != saved["total_steps"])
+
+    def _replanned(self, saved: dict[str, Any]) -> Any:
+        """What the policy makes of this horizon.
+
+        Raises:
+            StateError: there is no step left under it, the flight is over or on its way down, or the policy refuses.
+        """
+        step, total = saved["flight"]["state"]["step"], self.horizon.total_steps
+        if total is not None and total <= step:
+            raise StateError(
+                f"A pilot state must be resumed with more total_steps than have been taken, got {total} after {step}. "
+                "Give more."
+            )
+        try:
+            if saved["landed"]:
+                raise StateError("The average has been left in the model, and the flight is over.")
+            if saved["flight"]["state"]["cools_from"] is not None:
+                raise StateError("Its cooldown has begun, which ends where it was to end.")
+            return self.flight.replanned(saved["flight"], Progress(step, None if total is None else total - step))
+        except StateError as error:
             raise StateError(
                 f"A pilot state must be resumed with its own total_steps, saved was {saved['total_steps']}, got "
-                f"{self.horizon.total_steps}: its schedule was planned for that length. Construct the pilot with it."
-            )
-        self.substrate.require_fits(saved["substrate"])
+                f"{total}, or be one that can be planned anew. {error} Construct the pilot with the saved total_steps."
+            ) from error
 
 
 def _missing(saved: dict[str, Any], mine: dict[str, Any]) -> Iterator[set[str]]:

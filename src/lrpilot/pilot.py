@@ -258,9 +258,13 @@ class Pilot(LRScheduler):
 
         If a search was due when the state was saved, :meth:`start` (or the next :meth:`step`) runs it.
 
+        A pilot with other ``total_steps`` than the saved one had goes on to those, where its policy can plan anew for
+        them: a schedule whose lrs until here are the same under both ("constant"; "wsd" while it holds), ``AutoLRS``
+        and ``LRTuner`` before they are on their way to zero, and policies that say how (``Policy.replan``).
+
         Raises:
-            StateError: the state is damaged, or of another version, policy, model or optimizer. Nothing is
-                written then.
+            StateError: the state is damaged, of another version, policy, model or optimizer, or of another horizon
+                that the policy cannot plan anew for. Nothing is written then.
         """
         self.driver.load_state_dict(state_dict)
 

@@ -67,7 +67,7 @@ class FlightReport:
 
     @property
     def interventions(self) -> tuple[Event, ...]:
-        """What was done against harm, and what somebody should look at: rewinds, stopped Trains, alarms, left out."""
+        """Rewinds, stopped Trains, alarms, what was left out, and what the owner of the flight has done to it."""
         return tuple(event for event in self.history.events if _intervenes(event))
 
     @property
@@ -125,7 +125,7 @@ class FlightReport:
 
 
 def _intervenes(event: Event) -> bool:
-    if event.phase in ("skip", "cooldown"):
+    if event.phase in ("skip", "cooldown", "replan"):
         return True
     if event.phase == "begin":
         return False

@@ -23,7 +23,14 @@ from lrpilot.core.codec import decode, encode, record
 from lrpilot.core.policy import Reason
 from lrpilot.core.shape import Shape
 
-Phase = Literal["begin", "end", "skip", "warning", "cooldown"]
+Phase = Literal["begin", "end", "skip", "warning", "cooldown", "replan"]
+
+
+# What the owner of a flight has done to it, in words.
+_OF_THE_OWNER = {
+    "cooldown": "straight to zero from here, as asked for",
+    "replan": "resumed under another horizon, goes on with",
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class Event:
     Attributes:
         phase: "begin" before a measurement (it may take a while), "end" after it, with its observation; "skip" for
             one that the budget cannot pay for: it is left out, and the lr is held from there on; "warning" for what
-            somebody should look at; "cooldown" where the owner has asked for one, which is its action.
+            somebody should look at; "cooldown" where the owner has asked for one, which is its action; "replan" where
+            a flight was resumed under another horizon, with what it goes on with.
         step: kept optimizer steps taken so far.
         action: what is being done.
         observation: what was seen; None at "begin".
@@ -59,8 +67,8 @@ class Event:
         why = "" if self.reason is None else str(self.reason)
         if self.phase == "warning":
             return f"step {self.step}: {why}"
-        if self.phase == "cooldown":
-            return f"step {self.step}: straight to zero from here, as asked for: {describe(self.action)}"
+        if self.phase in _OF_THE_OWNER:
+            return f"step {self.step}: {_OF_THE_OWNER[self.phase]}: {describe(self.action)}"
         seen = f" -> {_describe_observation(self.observation)}" if self.observation is not None else ""
         return f"step {self.step}: {describe(self.action)}{seen}" + (f"; {why}" if why else "")
 

@@ -381,6 +381,23 @@ class Flight:
         self.holdings.make_ready(state.action, self.substrate)
         self.substrate.cost = cost
 
+    def replanned(self, saved: dict[str, Any], progress: Progress) -> Any:
+        """What the policy makes of a saved flight under another horizon; nothing is changed here.
+
+        Raises:
+            StateError: nothing, or the flight is another policy's.
+        """
+        self._require_own(decode(saved["policy"]), continues=saved["state"]["continues"])
+        return self.policy.replan(decode(saved["state"]["policy_state"]), progress)
+
+    def go_by(self, policy_state: Any) -> None:
+        """Go on from a state that was planned anew: with the action that is being done, where it asks for the same."""
+        asked = self.policy.ask(policy_state)
+        self.state.policy_state, self.state.told_left = policy_state, self.progress.remaining
+        if asked != self.action:
+            self._begin(asked)
+        self._put_down(Event("replan", self.step, asked))
+
     def _require_own(self, policy: Any, *, continues: bool) -> None:
         if policy != self.policy:
             raise StateError(

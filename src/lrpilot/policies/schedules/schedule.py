@@ -1,16 +1,18 @@
 """Hand-made schedules, as a policy that never measures."""
 
+import math
 from bisect import bisect_right
 from dataclasses import KW_ONLY, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
-from lrpilot.core.actions import Done, Observation, Train, Trained
+from lrpilot.core.actions import Done, Observation, Progress, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import Rule, is_part, is_positive, is_share, is_warmup, is_whole, or_none, require_each
-from lrpilot.errors import PolicyError, SettingError, unknown_name
+from lrpilot.core.shape import Shape
+from lrpilot.errors import PolicyError, SettingError, StateError, unknown_name
 from lrpilot.policies.schedules.segments import held_before, join, span_of, warmed_up
 from lrpilot.policies.schedules.shapes import SCHEDULES, ScheduleKind, constant
 
@@ -141,13 +143,16 @@ class Schedule(Policy):
         if self.pieces is not None:
             return self._next_of(self.pieces, state)
         stop = state.taken + BLOCK if state.steps is None else state.steps
-        span = span_of(state.steps, self.warmup)
-        made = SCHEDULES[self.kind]
-        lrs = join(warmed_up(made.segments(span, **self._options()), span.warmup), state.taken, stop)
-        momentum = None
+        span, made, momentum = span_of(state.steps, self.warmup), SCHEDULES[self.kind], None
         if made.momentum is not None:
             momentum = join(held_before(made.momentum(span), span.warmup), state.taken, stop)
-        return Train(lrs.scaled(state.lr), stop - state.taken, momentum=momentum)
+        lrs = self._lrs(state.steps, state.taken, stop).scaled(state.lr)
+        return Train(lrs, stop - state.taken, momentum=momentum)
+
+    def _lrs(self, steps: int | None, start: int, stop: int) -> Shape:
+        """Lrs ÷ peak of steps ``start`` to ``stop`` - 1 in a training of ``steps``."""
+        span = span_of(steps, self.warmup)
+        return join(warmed_up(SCHEDULES[self.kind].segments(span, **self._options()), span.warmup), start, stop)
 
     def tell(self, state: ScheduleState, observation: Observation) -> ScheduleState:
         """Count the steps. A schedule goes on whatever the losses were."""
@@ -159,6 +164,16 @@ class Schedule(Policy):
         if self.pieces is not None:  # Train after Train: each fits into what is left then
             return replace(state, taken=taken, steps=None if left is None else taken + left)
         return replace(state, taken=taken)
+
+    def replan(self, state: ScheduleState, progress: Progress) -> ScheduleState:
+        """Goes on where every step taken would have had the same lr under the new horizon; knots always do."""
+        step, left = progress.step, progress.remaining
+        after = replace(state, taken=step, steps=None if left is None else step + left)
+        if self.pieces is None and step > 0:
+            before, now = (self._lrs(steps, 0, step).first(step) for steps in (state.steps, after.steps))
+            if not all(map(_same, before, now)):
+                raise StateError(f"{self.name} would have had other lrs in the {step} steps that have been taken.")
+        return after
 
     @cached_property
     def _ends(self) -> list[int]:
@@ -183,6 +198,11 @@ class Schedule(Policy):
         defaults = SCHEDULES[self.kind].options
         given = {name: getattr(self, name) for name in defaults}
         return {name: default if given[name] is None else given[name] for name, default in defaults.items()}
+
+
+def _same(one: float, other: float) -> bool:
+    """Whether two lrs are equal but for rounding."""
+    return math.isclose(one, other, rel_tol=1e-9)
 
 
 def _is_steps(value: Any) -> bool:
