@@ -19,14 +19,24 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, Reason, not_asked_for
-from lrpilot.core.settings import Rule, among, is_positive, or_none, require_each
+from lrpilot.core.settings import Rule, among, is_bool, is_positive, or_none, require_each
 from lrpilot.core.shape import Shape
 from lrpilot.errors import SettingError
 from lrpilot.policies.autopilot.course import course, from_step
-from lrpilot.policies.autopilot.plan import MIX, POWER, Arm, make_plan, plan_search, warmup_steps
+from lrpilot.policies.autopilot.plan import (
+    BRANCH_AT,
+    MIX,
+    POWER,
+    Arm,
+    make_plan,
+    plan_branches,
+    plan_search,
+    warmup_steps,
+)
 from lrpilot.policies.autopilot.reasons import reason_for
 from lrpilot.policies.autopilot.state import (
     AutopilotState,
+    Branching,
     Flying,
     Landed,
     Marking,
@@ -34,6 +44,7 @@ from lrpilot.policies.autopilot.state import (
     Searching,
 )
 from lrpilot.policies.guard import BLOCK, Verdict, losses_of
+from lrpilot.policies.peak_search.search import PeakSearch
 
 PLACE = "sound"  # the one mark
 WATCH_EVERY = 2 * BLOCK  # steps after which the losses are looked at: a training dies in some dozens
@@ -41,6 +52,7 @@ MARKS = 20  # in a training of known length, while nothing goes wrong
 MARK_EVERY = 4 * BLOCK  # steps between marks, at least; and where a bad batch has been seen, or the end is open
 _RULES = {
     "arm": Rule("'averaged', 'ordinary' or None", or_none(among("averaged", "ordinary")), "Leave it None to decide."),
+    "branch": Rule("True or False", is_bool, "The default is True."),
     "min_lr": Rule("finite and > 0", is_positive, "The default is 1e-8."),
     "max_lr": Rule("finite and > 0", is_positive, "The default is 1000."),
 }
@@ -54,12 +66,14 @@ class Autopilot(Policy):
     * *Search.* Paired Trials half a decade apart, from what is customary for such an optimizer (never from the lr the
       optimizer was built with), until the best stands between two worse ones; a parabola, and what is known of the
       error of Trials and of lrs of such trainings (:mod:`lrpilot.policies.peak_search`). They cost 20 T^¼ training
-      steps at most: a quarter of 350, 9 % of 1,400, 2 % of 10,000.
+      steps at most, and a sixth of T: 17 % of 350, 9 % of 1,400, 2 % of 10,000.
     * *Averaged flight* (schedule-free dynamics, Defazio et al. 2024): the lr rises and holds, and the average of the
       weights is kept. No horizon is needed. Flown where the data is seen a few times.
     * *Ordinary flight*: the optimizer as it is; the lr rises, holds, and goes straight to zero over the last 30 %.
       Flown where the data is seen many times, where the weights were trained before, and where the optimizer allows no
       other.
+    * *Branches.* After a tenth of the way the same question is asked again from there, where the search has left enough
+      of what it may cost (from some 3,000 steps on).
     * *Guard.* The loop's own losses are watched (:class:`~lrpilot.policies.guard.LossWatch`): where the training dies
       the weights go back to the last mark and the lr is halved; where a single bad batch spoils them they go back, and
       the lr stays.
@@ -67,6 +81,7 @@ class Autopilot(Policy):
     Attributes:
         arm: "averaged" or "ordinary" forces one way to fly.
         average: of an averaged flight.
+        branch: whether to look again after a tenth of the way, where the search has left enough to pay for it.
         min_lr: smallest lr tried, natural units.
         max_lr: largest lr tried.
 
@@ -79,6 +94,7 @@ class Autopilot(Policy):
     _: KW_ONLY
     arm: Arm | None = None
     average: Average = Average(MIX, POWER)
+    branch: bool = True
     min_lr: float = 1e-8
     max_lr: float = 1e3
 
@@ -101,8 +117,8 @@ class Autopilot(Policy):
         facts, total = context.facts, context.progress.remaining
         if self.arm == "averaged" and not facts.averages:
             raise SettingError(
-                "arm='averaged' needs an optimizer whose momentum can be set to 0 and that keeps no average of its own, "
-                "got another one. Leave arm None, or choose 'ordinary'."
+                "arm='averaged' needs an optimizer whose momentum can be set to 0 and that keeps no average of its "
+                "own, got another one. Leave arm None, or choose 'ordinary'."
             )
         plan = make_plan(facts, total, self.arm, self.average)
         search = plan_search(plan, facts, total, min_lr=self.min_lr, max_lr=self.max_lr)
@@ -120,6 +136,10 @@ class Autopilot(Policy):
                 return Mark(PLACE)
             case Flying(since):
                 return self._train(state, since)
+            case Branching(search):
+                branch = search.next_trial()
+                assert branch is not None, "the search has ended in tell"
+                return branch
             case Rewinding():
                 return Rewind(PLACE)
             case Landed():
@@ -140,6 +160,8 @@ class Autopilot(Policy):
                 return _fly_on(replace(state, watch=state.watch.rewound()))
             case Flying(), Trained():
                 return self._flown(state, observation)
+            case Branching(search), TrialLosses():
+                return self._branched(state, search.told(observation))
         raise not_asked_for(self.name, observation)
 
     def explain(self, state: AutopilotState, observation: Observation, after: AutopilotState) -> Reason | None:
@@ -158,6 +180,7 @@ class Autopilot(Policy):
             "interval": None if pick is None else list(pick.interval),
             "best_trial_lr": None if pick is None else pick.trial_lr,
             "trials": [{"lr": one.lr, "loss": one.score} for one in sorted(search.probed, key=lambda one: one.lr)],
+            "branches": [{"lr": one.lr, "loss": one.score} for one in sorted(state.branches, key=lambda one: one.lr)],
             "trial_steps": search.steps,
             "search_steps": search.spent,
         }
@@ -207,9 +230,25 @@ class Autopilot(Policy):
                 state = replace(state, peak=min(max(watch.fallen_lr, state.peak), self.max_lr))
         if state.total is not None and state.step >= state.total:
             return replace(state, phase=Landed())
+        if watch.may_mark and _branch_is_due(state):
+            return self._branch(state)
         if watch.may_mark and not state.blind and _mark_is_due(state):
             return replace(state, phase=Marking())
         return _fly_on(state) if seen.finished else state
+
+    def _branch(self, state: AutopilotState) -> AutopilotState:
+        """Ask again whether the lr is right, where that can be paid for."""
+        state = replace(state, branched=True)
+        search = plan_branches(state.search, state.peak, state.total) if self.branch else None
+        return _fly_on(state) if search is None else replace(state, phase=Branching(search))
+
+    def _branched(self, state: AutopilotState, search: PeakSearch) -> AutopilotState:
+        """With what was seen of one more branch."""
+        if search.next_trial() is not None:
+            return replace(state, phase=Branching(search))
+        pick = search.pick
+        peak = state.peak if pick is None else min(max(pick.lr, search.min_lr), search.max_lr)
+        return _fly_on(replace(state, peak=min(max(peak, self.min_lr), self.max_lr), branches=search.probed))
 
 
 def _fly_on(state: AutopilotState) -> AutopilotState:
@@ -225,6 +264,10 @@ def _progressed(state: AutopilotState, progress: Progress) -> AutopilotState:
     changed = total != state.total and isinstance(state.phase, Flying)
     state = replace(state, step=progress.step, total=total)
     return replace(state, phase=Flying(progress.step)) if changed else state
+
+
+def _branch_is_due(state: AutopilotState) -> bool:
+    return state.total is not None and not state.branched and state.step >= BRANCH_AT * state.total
 
 
 def _mark_is_due(state: AutopilotState) -> bool:

@@ -1,12 +1,13 @@
 """What Autopilot decides before it has measured anything: how to fly, and what the search may cost."""
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 from lrpilot.core.actions import Average
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Facts
-from lrpilot.policies.peak_search.pick import ANNEALED, AVERAGED, PRETRAINED, TrialError
+from lrpilot.policies.peak_search.pick import TrialError, trial_error
 from lrpilot.policies.peak_search.prior import Prior, expected
 from lrpilot.policies.peak_search.search import FEWEST_STEPS, PeakSearch
 from lrpilot.policies.peak_search.trials import Way
@@ -16,15 +17,19 @@ Arm = Literal["averaged", "ordinary"]
 # Passes over the data beyond which a decay does what an average cannot: the averaged flight interpolates sooner and
 # grows overconfident after. Letters of 10,000 rows: averaged / ordinary 0.71 at 2 passes, 0.80 at 4, 0.85 at 8, 0.97
 # at 16, 1.28 at 36.
-MANY_PASSES = 12.0
+MANY_PASSES = 20.0
 MIX, POWER = 0.8, 1.0
-# Steps that the search may take of T: LAW · T^(1/4), which is 25 % of 350, 9 % of 1,400 and 2 % of 10,000 ...
+# Steps that the search may take of T: LAW · T^(1/4), which is 9 % of 1,400 and 2 % of 10,000 ...
 LAW = 20.0
-# ... never more than these parts of T: a quarter, or a third where the fewest Trials would not fit.
-PART, PART_OF_SHORT = 1 / 4, 1 / 3
+# ... never more than these parts of T: a sixth, or a third where the fewest Trials would not fit.
+PART, PART_OF_SHORT = 1 / 6, 1 / 3
 FEWEST_TRIALS = 3
 # Trials that a search takes on the whole, and the longest there are.
-USUAL_TRIALS, LONGEST = 4.5, 30
+USUAL_TRIALS, LONGEST = 5, 30
+# Trials on the way: at the lr, and half a decade to either side; after a tenth of it. Fewer steps only show noise.
+BRANCHES, BRANCH_AT, BRANCH_REACH = 3, 0.1, 10.0**0.5
+FEWEST_BRANCH_STEPS = 15
+BRANCH_ERROR = TrialError(0.0, 0.4)
 OPEN_SEARCH = 120.0  # steps, where the end is open
 WARMUP = 0.05
 OPEN_WARMUP = 50
@@ -90,7 +95,25 @@ def plan_search(plan: Plan, facts: Facts, total: int | None, *, min_lr: float, m
     steps = min(LONGEST, max(FEWEST_STEPS, round(allowance / USUAL_TRIALS)))
     if allowance < FEWEST_TRIALS * FEWEST_STEPS:
         allowance = 0.0
-    return PeakSearch(plan.way, prior, trial_error(plan, facts), steps, allowance, min_lr, max_lr)
+    error = trial_error(facts, averaged=plan.arm == "averaged")
+    return PeakSearch(plan.way, prior, error, steps, allowance, min_lr, max_lr)
+
+
+def plan_branches(search: PeakSearch, peak: float, total: int | None) -> PeakSearch | None:
+    """The same question again on the way, where what the first search has left pays for it; None where it does not.
+
+    Args:
+        search: before the flight, ended.
+        peak: lr now, natural units.
+        total: kept steps of the training.
+    """
+    allowance = search_allowance(total) - search.spent
+    steps = min(LONGEST, math.floor(allowance / BRANCHES))
+    if total is None or steps < FEWEST_BRANCH_STEPS or search.pick is None:
+        return None
+    prior = Prior(peak, search.pick.spread)
+    way = replace(search.way, rises=False)
+    return PeakSearch(way, prior, BRANCH_ERROR, steps, allowance, peak / BRANCH_REACH, peak * BRANCH_REACH)
 
 
 def search_allowance(total: int | None) -> float:
@@ -99,13 +122,6 @@ def search_allowance(total: int | None) -> float:
         return OPEN_SEARCH
     short = min(FEWEST_TRIALS * FEWEST_STEPS, PART_OF_SHORT * total)
     return max(min(LAW * math.pow(total, 0.25), PART * total), short)
-
-
-def trial_error(plan: Plan, facts: Facts) -> TrialError:
-    """How the best lr of a Trial differs from that of the training."""
-    if facts.pretrained:
-        return PRETRAINED
-    return AVERAGED if plan.arm == "averaged" else ANNEALED
 
 
 def warmup_steps(total: int | None) -> int:

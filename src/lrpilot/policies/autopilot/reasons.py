@@ -2,7 +2,7 @@
 
 from lrpilot.core.actions import Observation, TrialLosses
 from lrpilot.core.policy import Reason, lr_from_to
-from lrpilot.policies.autopilot.state import AutopilotState, Flying, Rewinding, Searching
+from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Rewinding, Searching
 from lrpilot.policies.guard import Verdict, wreck_reason
 from lrpilot.policies.peak_search.words import tried_words
 
@@ -12,6 +12,8 @@ def reason_for(before: AutopilotState, observation: Observation, after: Autopilo
     if isinstance(before.phase, Searching) and isinstance(observation, TrialLosses):
         searching = isinstance(after.phase, Searching)
         return Reason("tried", tried_words(after.search)) if searching else _of_search(after)
+    if isinstance(before.phase, Branching):
+        return None if isinstance(after.phase, Branching) else _of_branches(before, after)
     if isinstance(before.phase, Flying):
         return _of_flight(before, after)
     return None
@@ -25,6 +27,14 @@ def _of_search(after: AutopilotState) -> Reason:
     how = "averaged" if after.plan.arm == "averaged" else "ordinary, to zero at the end"
     edge = "" if search.bracketed else ", the best of them at an edge of what could be tried"
     return Reason("picked", f"lr {after.peak:.3g} ({_interval(after)}) by {cost}{edge}; {how}: {after.plan.why}")
+
+
+def _of_branches(before: AutopilotState, after: AutopilotState) -> Reason:
+    seen = ", ".join(
+        f"{one.score:.4g} at {one.lr:.2g}" if one.tail else f"diverged at {one.lr:.2g}"
+        for one in sorted(after.branches, key=lambda one: one.lr)
+    )
+    return Reason("branched", f"{lr_from_to(before.peak, after.peak)}: from here the loss goes to {seen}")
 
 
 def _interval(state: AutopilotState) -> str:

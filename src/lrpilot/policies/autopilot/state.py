@@ -11,6 +11,7 @@ from lrpilot.core.codec import record
 from lrpilot.policies.autopilot.plan import Plan
 from lrpilot.policies.guard import LossWatch
 from lrpilot.policies.peak_search.search import PeakSearch
+from lrpilot.policies.peak_search.trials import Probed
 
 
 @record
@@ -35,6 +36,17 @@ class Flying:
 
 
 @record
+class Branching:
+    """Trials on the way, whether the lr is still right.
+
+    Attributes:
+        search: the search from where the flight stands.
+    """
+
+    search: PeakSearch
+
+
+@record
 class Rewinding:
     """Back to the last mark."""
 
@@ -44,7 +56,7 @@ class Landed:
     """No step is left."""
 
 
-Phase = Searching | Marking | Flying | Rewinding | Landed
+Phase = Searching | Marking | Flying | Branching | Rewinding | Landed
 
 
 @record
@@ -62,6 +74,8 @@ class AutopilotState:
         watch: over the loop's own losses.
         blind: whether the loop gives no losses.
         marked_at: kept steps taken at the last mark; None before the first.
+        branched: whether it has looked on the way whether the lr is still right, or cannot pay for it.
+        branches: what it saw there; empty before.
     """
 
     plan: Plan
@@ -74,3 +88,5 @@ class AutopilotState:
     watch: LossWatch = LossWatch()
     blind: bool = False
     marked_at: int | None = None
+    branched: bool = False
+    branches: tuple[Probed, ...] = ()

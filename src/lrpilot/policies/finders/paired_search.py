@@ -18,7 +18,7 @@ from lrpilot.core.trials import expect_trial
 from lrpilot.errors import SettingError
 from lrpilot.found import FoundLR
 from lrpilot.policies.peak_search.outcome import interval_of, outcome_of
-from lrpilot.policies.peak_search.pick import ANNEALED, PRETRAINED
+from lrpilot.policies.peak_search.pick import trial_error
 from lrpilot.policies.peak_search.prior import Prior, expected
 from lrpilot.policies.peak_search.search import FEWEST_STEPS, PeakSearch
 from lrpilot.policies.peak_search.trials import Way
@@ -87,7 +87,7 @@ class PairedSearch(Policy):
         return PeakSearch(
             way=Way(),
             prior=Prior(min(max(prior.lr, self.min_lr), self.max_lr), prior.spread),
-            error=PRETRAINED if facts.pretrained else ANNEALED,
+            error=trial_error(facts, averaged=False),
             steps=self.trial_steps,
             allowance=self.budget - CHECK,
             min_lr=self.min_lr,

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 
 from lrpilot.core.codec import record
+from lrpilot.core.policy import Facts
 from lrpilot.policies.peak_search.prior import Prior
 from lrpilot.policies.peak_search.trials import Probed, best_of, difference
 from lrpilot.policies.peak_search.walk import SPACING
@@ -16,6 +17,8 @@ from lrpilot.policies.peak_search.walk import SPACING
 INTERVAL = 1.645  # standard deviations to either side: nine in ten
 # Beyond an end that was not bracketed nothing was seen: half a spacing more of uncertainty.
 OPEN_END = 0.5 * SPACING
+# Where all losses are the same but for noise, any lr may be best: so many decades are as good as no knowledge.
+NOTHING_SEEN = 3.0
 
 
 @record
@@ -31,11 +34,21 @@ class TrialError:
     scatter: float
 
 
-# Measured with Trials of 25 steps on development tasks: lrpilot_bench.studies.peak_prior.
-ANNEALED = TrialError(0.2, 0.33)
-AVERAGED = TrialError(0.0, 0.45)
-# In fine-tuning a plateau of large lrs pays at once, a valley of small ones only after hundreds of steps.
-PRETRAINED = TrialError(0.5, 0.6)
+def trial_error(facts: Facts, *, averaged: bool) -> TrialError:
+    """The error of Trials of some 25 steps, measured on development tasks (``lrpilot_bench.studies.peak_prior``).
+
+    Adam's first steps move every weight by the lr, however small its gradient is: what that gains at once asks for
+    larger lrs than a training bears. SGD without momentum is in no such hurry.
+
+    Args:
+        facts: of the training.
+        averaged: whether the Trials are averaged ones.
+    """
+    if facts.pretrained:
+        return TrialError(0.2, 0.35)
+    if facts.optimizer == "sgd":
+        return TrialError(-0.1, 0.4) if averaged else TrialError(0.1, 0.3)
+    return TrialError(0.3, 0.5) if averaged else TrialError(0.35, 0.35)
 
 
 @record
@@ -84,18 +97,24 @@ def _minimum(probed: Sequence[Probed], best: Probed) -> tuple[float, float]:
     below, above = at.get(best.position - 1), at.get(best.position + 1)
     if below is None or above is None:
         return 0.0, OPEN_END
-    left, right = (_rise(one, best) for one in (below, above))
+    left, right = _rises(below, above, best)
     bend = left + right
     if bend <= 0:
-        return 0.0, OPEN_END
+        return 0.0, NOTHING_SEEN
     error = max(_error(one, best) for one in (below, above))
-    return 0.5 * SPACING * (left - right) / bend, min(OPEN_END, 0.5 * SPACING * error / bend)
+    return 0.5 * SPACING * (left - right) / bend, min(NOTHING_SEEN, 0.5 * SPACING * error / bend)
 
 
-def _rise(one: Probed, best: Probed) -> float:
-    """How much worse than the best; as bad as no training at all is as bad as it gets, divergence included."""
-    wrecked = max(best.first - best.score, 0.0)
-    return min(difference(one, best)[0], wrecked) if one.tail else wrecked
+def _rises(below: Probed, above: Probed, best: Probed) -> tuple[float, float]:
+    """By how much its neighbours are worse than the best.
+
+    As bad as no training at all is as bad as it gets; one that diverged is so bad, and at least as bad as the other.
+    """
+    worst = max(best.first - best.score, 0.0)
+    rises = [difference(one, best)[0] if one.tail else math.inf for one in (below, above)]
+    known = max((rise for rise in rises if math.isfinite(rise)), default=worst)
+    limit = max(worst, known)
+    return min(rises[0], limit), min(rises[1], limit)
 
 
 def _error(one: Probed, best: Probed) -> float:

@@ -86,7 +86,7 @@ class PeakSearch:
     def _next(self) -> int | None:
         if self.spent + self.steps > self.allowance * (1 + 1e-9):
             return None
-        return next_position(self.probed, *self.ends)
+        return next_position(self.probed, *self.ends, from_scratch=self.way.rises)
 
     def _hopeless(self) -> Stop:
         best = self.best

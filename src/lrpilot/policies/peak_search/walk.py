@@ -8,34 +8,35 @@ from collections.abc import Sequence
 
 from lrpilot.policies.peak_search.trials import Probed, best_of, difference
 
-# Decades between neighbours. A wrong lr by a factor c costs about (c + 1/c)/2 - 1 under a decay: 4 % at a quarter decade.
+# Decades between neighbours: an lr that is wrong by a quarter of a decade costs some 4 % under a linear decay.
 SPACING = 0.5
 ERRORS = 2.0  # standard errors beyond which a difference is none of chance
 SINGLE = 1e-6  # a smaller part of the first loss is rounding
 LEAP = 2  # positions at once, where nothing has been gained yet
 
 
-def next_position(probed: Sequence[Probed], low: int, high: int) -> int | None:
+def next_position(probed: Sequence[Probed], low: int, high: int, *, from_scratch: bool) -> int | None:
     """The position to try next; None where the best is bracketed, or stands at an end of what is allowed.
 
     Args:
         probed: the Trials flown so far, at positions of their own.
         low: lowest position allowed.
         high: highest position allowed.
+        from_scratch: whether they begin with a training, so that a Trial that gains nothing tells nothing.
     """
     if not probed:
         return min(max(0, low), high)
     tried = {one.position for one in probed}
-    wanted = [at for at in _wanted(probed, tried) if low <= at <= high and at not in tried]
+    wanted = [at for at in _wanted(probed, tried, from_scratch) if low <= at <= high and at not in tried]
     return wanted[0] if wanted else None
 
 
-def _wanted(probed: Sequence[Probed], tried: set[int]) -> list[int]:
+def _wanted(probed: Sequence[Probed], tried: set[int], from_scratch: bool) -> list[int]:
     """Positions worth a Trial, the first one most."""
     best = best_of(probed)
     if best is None:
         return [min(tried) - LEAP, min(tried) - 1]
-    if not gained(best) and not beats_smaller(best, probed):
+    if from_scratch and not gained(best) and not beats_smaller(best, probed):
         return _out_of_nowhere(probed, best, tried)
     at = best.position
     return [at + 1, at - 1]
