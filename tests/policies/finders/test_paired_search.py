@@ -173,7 +173,7 @@ def test_scale_and_shift_of_the_loss_change_nothing(log_best: float, scale: floa
         while isinstance(action := policy.ask(state), Trial):
             # Every third batch is a hard one, so that nothing is read off a straight line.
             end, batches = valley(10.0**log_best)(peak_of(action)), np.tile([0.0, 0.1, 0.4], 50)
-            state = policy.tell(state, observe(action, end, batches, lambda loss: scale * loss + shift))
+            state = policy.tell(state, observe(action, end, batches, lambda loss: scale * (loss + shift)))
         result = action.result  # type: ignore[union-attr]
         assert isinstance(result, FoundLR)
         return result
@@ -231,8 +231,8 @@ def test_a_budget_that_ends_too_soon_gives_an_lr_a_wider_interval_and_the_remedy
     assert found.code.has_lr and short.reasons[-1].code == "not_bracketed" and short.reasons[-1].alarms
     whole = fly(PairedSearch(budget=250, num_steps=8), valley(1.0, cliff=3.0)).found
     assert whole.code is FindCode.OK
-    (low, high), (whole_low, whole_high) = found.interval, whole.interval  # type: ignore[misc]
-    assert high / found.lr > 1.5 * whole_high / whole.lr  # type: ignore[operator]
+    low, high = found.interval  # type: ignore[misc]
+    assert high / found.lr > 1.5 * whole.interval[1] / whole.lr  # type: ignore[operator]
     assert high / found.lr > 1.5 * found.lr / low, "wider on the side that was not seen"  # type: ignore[operator]
 
 
@@ -242,7 +242,7 @@ def test_a_budget_that_ends_too_soon_gives_an_lr_a_wider_interval_and_the_remedy
         (lambda lr: math.inf, 0.0, FindCode.ALL_DIVERGED),
         (lambda lr: START, 0.0, FindCode.FLAT),
         (lambda lr: START, 0.3, FindCode.FLAT),
-        (lambda lr: START + lr, 0.0, FindCode.RISING),
+        (lambda lr: START + 0.4, 0.1, FindCode.RISING),
     ],
     ids=["diverged", "flat", "flat_noisy", "rising"],
 )
