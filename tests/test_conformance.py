@@ -17,6 +17,7 @@ from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot.policies.finders.annealed_search import AnnealedSearch
+from lrpilot.policies.finders.paired_search import PairedSearch
 from lrpilot.policies.finders.range_test import RangeTest
 from lrpilot.policies.finders.step_sampling import StepSampling
 from lrpilot.policies.lr_tuner import LRTuner
@@ -115,6 +116,8 @@ POLICIES: dict[str, Policy] = {
     "step_sampling": StepSampling(),
     "step_sampling_minimum": StepSampling(pick="minimum"),
     "annealed_search": AnnealedSearch(),
+    "paired_search": PairedSearch(),
+    "paired_search_small": PairedSearch(budget=25, min_lr=1e-3, max_lr=1e-2),
     "range_test": RangeTest(),
     "lr_tuner": LRTuner(0.5, overhead=None, window=5),
     "lr_tuner_within_its_share": LRTuner(),

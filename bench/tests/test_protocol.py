@@ -235,6 +235,8 @@ def test_an_experiment_is_of_the_family_that_is_asked_for(name: str) -> None:
 
 def test_what_belongs_to_experiments_is_in_no_other_suite() -> None:
     own = {job.method for name in EXPERIMENTS for job in jobs_of(name)}
+    for kind in ORACLE_KINDS:  # whichever schedule wins, its averages are flown
+        own |= {job.method for job in jobs_of("readouts", lambda job, best=kind: record(float(job.method != best)))}
     alone = {method.name for method in methods().values() if method.group == "ablation"}
     assert alone <= own, "each of them is flown somewhere"
     jobs = [job for name in ALL_OF for job in jobs_of(name, lambda job: record(1.0) | {"notes": {}})]
@@ -324,7 +326,7 @@ def test_all_is_everything_but_the_smoke_run_and_experiments_in_the_order_of_the
         "sanity",
         *(name for name in ALL_OF if name != "sanity"),
     )
-    assert set(ALL_OF) == SUITES.keys() - {"smoke", *EXPERIMENTS}
+    assert set(ALL_OF) == SUITES.keys() - {"smoke", "readouts", *EXPERIMENTS}
 
 
 def test_filters_narrow_every_suite() -> None:

@@ -109,6 +109,9 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["find", "task.py:bug"], "raised ZeroDivisionError: division by zero (task.py, line "),
         (["find", "task.py:hopeless"], "The loss must be finite at the start, got nan."),
         (["find", "task.py:make_training", "--method", "wittmann"], "Pass target='constant'"),
+        (["find", "task.py:make_training", "--budget", "20"], "budget must be >= 25 for 3 trials of 8 steps"),
+        (["find", "task.py:make_training", "--effort", "thorogh"], "Did you mean 'thorough'?"),
+        (["find", "task.py:make_training", "--target", "constant", "--budget", "90"], "are for target='decay'"),
         (["train", "task.py:make_training"], "one of --steps and --budget"),
         (["train", "task.py:make_training", "--steps", "9", "--budget", "9"], "exactly one of --steps"),
         (["train", "task.py:make_training", "--budget", "2"], "enough for a step, 3 forward-equivalents, got 2."),
@@ -229,6 +232,13 @@ def test_find_as_json_is_what_the_folder_keeps(method: str, num_steps: int) -> N
     assert document["picture"] is None
 
 
+def test_find_takes_a_budget_or_an_effort() -> None:
+    quick = call_json("find", "task.py:make_training", "--budget", "60", "--no-plot")
+    assert quick["method"] == "paired_search" and quick["cost"]["steps"] <= 60
+    thorough = call_json("find", "task.py:make_training", "--effort", "thorough", "--num-steps", "5", "--no-plot")
+    assert thorough["method"] == "annealed_search" and [one["num_steps"] for one in thorough["lengths"]][0] == 5
+
+
 def test_a_search_without_an_answer_is_status_1() -> None:
     range_without_effect = ("--target", "constant", "--min-lr", "1e-12", "--max-lr", "1e-10")
     document = call_json("find", "task.py:make_training", *range_without_effect, "--no-plot", status=1)
@@ -254,7 +264,10 @@ def test_a_used_folder_is_not_overwritten() -> None:
 def test_train_leaves_a_whole_run() -> None:
     document = call_json("train", "task.py:make_training", "--policy", "linear", "--lr", "0.1", "--steps", "40")
     folder = Path(document["folder"])
-    assert {p.name for p in folder.iterdir()} == {"result.json", "history.jsonl", "picture.png", "checkpoint.pt"}
+    files = {"result.json", "history.jsonl", "picture.png", "checkpoint.pt", "report.txt", "report.json"}
+    assert {p.name for p in folder.iterdir()} == files
+    assert (folder / "report.txt").read_text().startswith("Schedule('linear'): 40 steps, 0 left\nlr    0.1, ")
+    assert json.loads((folder / "report.json").read_text())["cost"]["share"] == 0
     assert document["steps"] == 40
     assert document["peak_lr"] == 0.1
     assert document["total_compute"] == 120
@@ -262,6 +275,15 @@ def test_train_leaves_a_whole_run() -> None:
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     lrs = [line["lr"] for line in lines if "lr" in line]
     assert lrs == pytest.approx([0.1 * (1 - t / 40) for t in range(40)])
+
+
+def test_train_prints_what_was_tried_and_decided() -> None:
+    result = call("train", "task.py:make_training", "--policy", "autolrs", "--steps", "120", "--out", "here")
+    assert result.exit_code == 0, result.output
+    report = Path("here/report.txt").read_text()
+    assert (
+        report in result.stdout and "\ntried:\n  step 0, trials of " in report and "\ndecided:\n  step 0: lr" in report
+    )
 
 
 def test_train_prints_one_bill_with_its_search_in_it() -> None:
@@ -284,7 +306,10 @@ def test_the_loss_is_called_what_it_is() -> None:
     assert "validation loss  " in said and "seen" not in said
     said = call("train", "task.py:without_val_data", "--steps", "20").stdout
     assert "loss on 8 reserved training batches  " in said and "(training has seen them)" in said
-    assert "compared  loss on 8 reserved training batches" in call("find", "task.py:without_val_data").stdout
+    assert (
+        "compared  loss on 8 reserved training batches"
+        in call("find", "task.py:without_val_data", "--effort", "thorough").stdout
+    )
 
 
 @pytest.mark.parametrize("lr", ["5", "1e38"])

@@ -31,10 +31,11 @@ from lrpilot.core.settings import (
 )
 from lrpilot.errors import SettingError
 from lrpilot.policies.finders.annealed_search import AnnealedSearch
+from lrpilot.policies.finders.paired_search import PairedSearch
 from lrpilot.policies.finders.range_test import RangeTest
 from lrpilot.policies.finders.step_sampling import StepSampling
 
-FINDERS = (AnnealedSearch, StepSampling, RangeTest)
+FINDERS = (AnnealedSearch, PairedSearch, StepSampling, RangeTest)
 
 
 @pytest.mark.parametrize("finder", FINDERS)

@@ -2,15 +2,38 @@
 
 Every method that comes back from a bad lr keeps one :class:`Guard` in its state. What the methods differ in (by how
 much they lower an lr, where the ceiling then is, which losses cannot be the lr's fault) they say in arguments.
+
+Between two measurements a :class:`LossWatch` follows the losses that the loop has anyway. It is told of them, and
+answers with a :class:`Verdict`: one word for each thing that can be done. The evidence it goes by:
+
+* *Is the training lost?* Single losses scatter, and one may be anything. So they are judged by blocks of eight, by
+  their median, and only where the later half is as high. The limit is a quarter of the gain above the best block, or
+  more than single losses scatter by; before anything was gained, that much above the loss of the untrained weights. How
+  widely the losses of a block scatter counts for little in its own favour: a training that dies scatters widely.
+* *Is the lr to blame for a loss that is no number?* A training that an lr drives apart rises first, unless the lr is so
+  large that a step or two do it. So it is not to blame where the losses before were sound, and the lr has had a block
+  of sound losses before. An lr that has not gets a second try; after it was lowered, none.
+* *Are the weights lost with it?* A step on a gradient that is no number leaves none, but a loop may leave that step
+  out. So the training goes on for a step, and is taken back only where the next loss is no number either.
+* *A finite loss that leaps* by 30 times all that was gained, out of sound ones and at an lr that has had sound ones,
+  is a bad batch too: an lr that is too large takes several steps to get there.
+* *Bad batches come one by one,* whereas a training at too large an lr dies whenever it is tried. So the lr is to blame
+  after all where the weights were lost four times without a mark after sound losses in between.
+* *A loss may rise by itself:* other data, another term in it. Where the lr was lowered eight times from one mark and
+  the loss is hardly less too high than it was, it was not the lr.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum
+from statistics import median
 
 from lrpilot.core.actions import Trained
-from lrpilot.core.codec import record
+from lrpilot.core.codec import coded_enum, record
 from lrpilot.core.policy import Reason, lr_from_to
+from lrpilot.core.stop import StopReason
+from lrpilot.core.trials import standard_error
 from lrpilot.maths.peak import wrecked_above
 
 # Share of the gain whose loss is a wreck. At a half networks died in instalments, a window at a time (digits, SGD with
@@ -25,6 +48,26 @@ ROUNDING = 1e-12
 NEARLY_ZERO = 1e-6
 # Losses in a row that are no number, before anybody is told.
 FIRST_ALARM = 3
+# Losses that are judged together, and that an lr must have had to be known to be sound.
+BLOCK = 8
+# Of losses before one that is no number, so many tell whether the training was sound.
+TAIL = 5
+# Scatters of single losses, of both places together, by which the level of a block must rise: 7 times what it is wrong
+# by. At 2 a fine-tuning in batches of 16 at its best lr (minilm_movies) was called dying twice in 1,000 steps.
+SCATTERS = 3.0
+# The losses of a block may scatter by so many times more than those of sound ones did; the rest counts against it.
+SCATTER_ROOM = 3.0
+# An lr so many times larger than one that has had a block of sound losses is as sound, but for a slow rise.
+PROOF_ROOM = 2.0
+# Times all that was gained, or the scatter where that is more, by which the loss of a bad batch leaps.
+LEAP = 30.0
+# Times in a row that weights may be lost for a bad batch, at an lr that has had sound losses, and at one that has not.
+MOST_SPOILED = 4
+MOST_UNPROVEN = 2
+# Times in a row that the lr may be lowered, each from the same mark, before the loss is taken to have risen by itself;
+# only those count that leave it above its limit by more than this part of what it was.
+MOST_FALLS = 8
+HARDLY_LESS = 0.5
 
 
 # ------------------------------------------------------------------ what is lost
@@ -206,6 +249,243 @@ class Guard:
     def lifted(self, factor: float, *, top: float) -> "Guard":
         """The ceiling times ``factor``, at most ``top``: what was too much once may be right later."""
         return replace(self, ceiling=min(top, factor * self.ceiling))
+
+
+# --------------------------------------------------------------- between two measurements
+
+
+@coded_enum
+class Verdict(Enum):
+    """What a watch says of the latest losses; the value is what to do."""
+
+    FINE = "go on"
+    BAD_BATCH = "a loss is no number, and no sign that the lr did it: go on for a step and see whether the weights are"
+    SPOILED = "a bad batch took the weights with it: back to the last mark, at the same lr"
+    DYING = "the lr is too large: back to the last mark, at a lower one"
+    CLEARED = "the loss is as high at a small part of the lr, which did not do it: go on, at the lr of before"
+
+
+@record
+class Levels:
+    """Levels of single-batch losses while the training was sound, in the unit of the loss.
+
+    Attributes:
+        start: of the untrained weights.
+        lowest: of the best block so far.
+        scatter: of single losses there; of the untrained weights before anything was gained.
+    """
+
+    start: float
+    lowest: float
+    scatter: float
+
+    @property
+    def gain(self) -> float:
+        """What the training has gained, >= 0."""
+        return max(0.0, self.start - self.lowest)
+
+    def limit(self, scatter: float = 0.0) -> float:
+        """The highest level of a sound training.
+
+        Args:
+            scatter: of the single losses that are judged. Not all of it counts: who dies scatters widely.
+        """
+        room = SCATTERS * math.hypot(self.scatter, min(scatter, SCATTER_ROOM * self.scatter))
+        limit = self.lowest + max(SHARE * self.gain, room)
+        return limit + ROUNDING * abs(limit)
+
+    def after(self, level: float, scatter: float) -> "Levels":
+        """With one more sound block."""
+        if level >= self.lowest:
+            return self
+        # The scatter of eight losses is a poor estimate: the mean of the logarithms, in bounds.
+        near = min(max(scatter, self.scatter / SCATTER_ROOM), self.scatter * SCATTER_ROOM)
+        return Levels(self.start, level, math.sqrt(self.scatter) * math.sqrt(near))
+
+
+@record
+class LossWatch:
+    """Follows the losses of kept steps, as the loop has them. Free of the unit and the zero of the loss.
+
+    A policy tells it of the losses of each Train (:meth:`after`), of each Mark (:meth:`marked`) and of each Rewind
+    (:meth:`rewound`), and does what its :attr:`verdict` says.
+
+    Attributes:
+        verdict: on the losses that it was told of last.
+        levels: of the sound training; None before the first block.
+        safe: the same where the last mark was set.
+        block: losses since the last block, fewer than :data:`BLOCK`, the oldest first.
+        block_lr: smallest of the lrs at which these were; inf for none.
+        tail: the last finite losses, at most :data:`TAIL`, the oldest first.
+        proven_lr: largest lr, natural units, that has had a block of sound losses; 0 for none.
+        served: whether there was a sound block since the last mark or rewind.
+        fresh: whether no step has been trained since then: the next loss is that of sound weights.
+        bad: losses in a row that are no number, up to the last.
+        excused: whether the first of these was that of sound weights, which no lr can be blamed for.
+        leapt: whether a loss of this block leapt as only that of a bad batch does.
+        spoiled: times that the weights were lost to a bad batch since the last mark that followed a sound block.
+        falls: times that the training was called dying since then, and a lower lr made it hardly better.
+        excess: by how much the level was above its limit, at the first of these; 0 for none.
+        fallen_lr: largest lr, natural units, at which it was; 0 for none. The lr to go on at where it is cleared.
+        wary: whether there was a bad batch: the next may be near, and marks are worth their while.
+    """
+
+    verdict: Verdict = Verdict.FINE
+    levels: Levels | None = None
+    safe: Levels | None = None
+    block: tuple[float, ...] = ()
+    block_lr: float = math.inf
+    tail: tuple[float, ...] = ()
+    proven_lr: float = 0.0
+    served: bool = False
+    fresh: bool = False
+    bad: int = 0
+    excused: bool = False
+    leapt: bool = False
+    spoiled: int = 0
+    falls: int = 0
+    excess: float = 0.0
+    fallen_lr: float = 0.0
+    wary: bool = False
+
+    # ------------------------------------------------------- what it is told
+
+    def opened(self, losses: Sequence[float]) -> "LossWatch":
+        """With the losses of the untrained weights, one per batch: from now on a rise above them is seen.
+
+        Without it the first block of losses opens the watch, and is not judged.
+
+        Args:
+            losses: n >= 2, all finite; as it is where they are fewer, or known.
+        """
+        if self.levels is not None or len(losses) < 2 or not all(map(math.isfinite, losses)):
+            return self
+        mean, spread = mean_and_spread(losses)
+        levels = Levels(mean, mean, spread)
+        return replace(self, levels=levels, safe=levels)
+
+    def after(self, losses: Sequence[float], lr: float) -> "LossWatch":
+        """With the losses of kept steps, each read before its step; what comes after a verdict is not looked at.
+
+        Args:
+            losses: in their order; ``Trained.losses``. May be empty.
+            lr: largest of the lrs at which they were, natural units.
+        """
+        watch = replace(self, verdict=Verdict.FINE)
+        for loss in losses:
+            watch = watch._after_one(loss, lr)
+            if watch.verdict is not Verdict.FINE:
+                return watch
+        return watch
+
+    def lost(self, lr: float) -> "LossWatch":
+        """The weights are no numbers any more, and no loss has told of it: the step of a Line did it."""
+        return self._spoiled(lr) if self._tail_is_sound else self._dying(lr, math.inf)
+
+    def marked(self) -> "LossWatch":
+        """A mark was set here."""
+        watch = replace(self, safe=self.levels, served=False, fresh=True)
+        return replace(watch, spoiled=0, falls=0, excess=0.0, fallen_lr=0.0) if self.served else watch
+
+    def rewound(self) -> "LossWatch":
+        """The weights went back to the last mark."""
+        return replace(
+            LossWatch(levels=self.safe, safe=self.safe, fresh=True),
+            proven_lr=self.proven_lr,
+            spoiled=self.spoiled,
+            falls=self.falls,
+            excess=self.excess,
+            fallen_lr=self.fallen_lr,
+            wary=self.wary,
+        )
+
+    # ---------------------------------------------------------- what it says
+
+    @property
+    def may_mark(self) -> bool:
+        """Whether the weights are sound as far as is known, so that a mark may be set here."""
+        return self.verdict is Verdict.FINE and not self.bad and not self.leapt and self._tail_is_sound
+
+    @property
+    def has_gained(self) -> bool:
+        """Whether the loss has fallen since the training began, by more than single losses scatter by."""
+        return self.levels is not None and self.levels.gain > SCATTERS * self.levels.scatter
+
+    @property
+    def _tail_is_sound(self) -> bool:
+        return not self.tail or self.levels is None or median(self.tail) <= self.levels.limit(single_scatter(self.tail))
+
+    # ----------------------------------------------------------- one by one
+
+    def _after_one(self, loss: float, lr: float) -> "LossWatch":
+        if not math.isfinite(loss):
+            return self._after_no_number(lr)
+        watch = replace(
+            self,
+            block=(*self.block, loss),
+            block_lr=min(self.block_lr, lr),
+            tail=(*self.tail, loss)[-TAIL:],
+            fresh=False,
+            bad=0,
+            excused=False,
+            leapt=self.leapt or self._leaps(loss, lr),
+        )
+        return watch._after_block(lr) if len(watch.block) == BLOCK else watch
+
+    def _after_no_number(self, lr: float) -> "LossWatch":
+        """One bad batch, the second step on weights that are none, or an lr that is too large."""
+        if self.bad:
+            return replace(self, bad=self.bad + 1)._spoiled(lr)
+        watch = replace(self, bad=1, excused=self.fresh, fresh=False, wary=True)
+        return replace(watch, verdict=Verdict.BAD_BATCH) if self._tail_is_sound else watch._dying(lr, math.inf)
+
+    def _after_block(self, lr: float) -> "LossWatch":
+        """As many losses as are judged together."""
+        level, scatter = median(self.block), single_scatter(self.block)
+        if self.levels is None:
+            levels = Levels(max(level, self.block[0]), level, scatter)
+            return replace(self, levels=levels, safe=levels, block=(), block_lr=math.inf)
+        excess = min(level, median(self.block[BLOCK // 2 :])) - self.levels.limit(scatter)
+        if excess > 0:
+            return self._spoiled(lr) if self.leapt else self._dying(lr, excess)
+        levels, proven = self.levels.after(level, scatter), max(self.proven_lr, self.block_lr)
+        return replace(self, levels=levels, block=(), block_lr=math.inf, leapt=False, served=True, proven_lr=proven)
+
+    def _spoiled(self, lr: float) -> "LossWatch":
+        """The weights are lost to a bad batch; the lr is to blame after all where that happens again and again."""
+        watch = replace(self, spoiled=self.spoiled + (not self.excused), wary=True)
+        if watch.spoiled >= (MOST_SPOILED if self._is_proven(lr) else MOST_UNPROVEN):
+            return watch._dying(lr, math.inf)
+        return replace(watch, verdict=Verdict.SPOILED)
+
+    def _dying(self, lr: float, excess: float) -> "LossWatch":
+        """By so much is the level above its limit; inf where there is none."""
+        again = excess > HARDLY_LESS * self.excess
+        falls, highest = (self.falls + 1, self.excess) if again and self.falls else (1, excess)
+        watch = replace(self, verdict=Verdict.DYING, falls=falls, excess=highest, fallen_lr=max(self.fallen_lr, lr))
+        if falls <= MOST_FALLS or math.isinf(excess):
+            return watch
+        # What is called sound is read anew.
+        return replace(LossWatch(Verdict.CLEARED, wary=self.wary), fallen_lr=watch.fallen_lr)
+
+    def _is_proven(self, lr: float) -> bool:
+        return lr <= PROOF_ROOM * self.proven_lr
+
+    def _leaps(self, loss: float, lr: float) -> bool:
+        if self.levels is None or not (self.has_gained and self._is_proven(lr) and self._tail_is_sound):
+            return False
+        return loss > self.levels.limit() + LEAP * self.levels.gain
+
+
+def single_scatter(losses: Sequence[float]) -> float:
+    """Standard deviation of single losses, but for their drift and for outliers; 0 for fewer than three."""
+    return standard_error(losses) * math.sqrt(len(losses))
+
+
+def losses_of(seen: Trained) -> tuple[float, ...]:
+    """The losses of a Train for a watch: the last is no number where that has ended it."""
+    ended = seen.stop is StopReason.NON_FINITE and all(map(math.isfinite, seen.losses))
+    return (*seen.losses[:-1], math.nan) if ended else seen.losses
 
 
 def is_of_untouched_weights(seen: Trained) -> bool:

@@ -74,9 +74,10 @@ class Flown:
 def fly(policy: Tuner, losses: Losses, *, lr: float = 0.1, total: int | None = 100, fail: Any = None) -> Flown:
     """Ask and tell to the end (200 steps of an open horizon).
 
-    ``fail(step, lr)`` ends a Train with a NaN in its second step: the first loss is that of the weights before it.
+    ``fail(step, lr)`` ends a Train with a NaN in its second step: the first loss is that of the weights before it. No
+    weights are left then, until a Rewind.
     """
-    flown, step, held = Flown(), 0, False
+    flown, step, held, spoiled = Flown(), 0, False, False
     state = policy.init(Context(lr, Progress(0, total)))
     present = lr
     while step < (200 if total is None else total):
@@ -88,8 +89,10 @@ def fly(policy: Tuner, losses: Losses, *, lr: float = 0.1, total: int | None = 1
         if isinstance(action, Train):
             held, stop, steps = False, None, action.steps
             present = action.shape(0)
-            if fail is not None and fail(step, present) and (steps > 1 or step == 0):
-                stop, steps = StopReason.NON_FINITE, min(2, steps)
+            if spoiled:
+                stop, steps = StopReason.NON_FINITE, 1
+            elif fail is not None and fail(step, present) and (steps > 1 or step == 0):
+                stop, steps, spoiled = StopReason.NON_FINITE, min(2, steps), step > 0
             taken = action.shape.first(steps)
             flown.lrs += taken
             step, present = step + steps, taken[-1]
@@ -100,9 +103,10 @@ def fly(policy: Tuner, losses: Losses, *, lr: float = 0.1, total: int | None = 1
                 flown.lrs.append(present)
             batches = range(action.first, action.first + action.batches)
             table = tuple(tuple(losses(step, present, s, b) for s in action.factors) for b in batches)
+            table = ((NAN,) * len(action.factors),) * action.batches if spoiled else table
             seen = LineLosses(_here(step, total), action.factors, table)
         else:
-            held = held and not isinstance(action, Rewind)
+            held, spoiled = held and not isinstance(action, Rewind), spoiled and not isinstance(action, Rewind)
             assert isinstance(action, (Mark, Rewind))
             seen = Moved(_here(step, total), action.key)
         state = decode(json.loads(json.dumps(encode(policy.tell(state, seen)))))

@@ -8,6 +8,7 @@ FILES = (
     "schedules",
     "defaults",
     "schedule_free",
+    "nadamw",
     "distance",
     "gen",
     "greedy",
@@ -20,6 +21,7 @@ FILES = (
     "finders",
     "one_cycle",
     "autowu",
+    "readouts",
 )
 
 

@@ -6,14 +6,10 @@ package's README demands.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from itertools import islice
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
-from torch import nn
-
+from lrpilot_bench.methods.averaging import lent, renew_statistics, statistics_batches
 from lrpilot_bench.methods.method import Method
 from lrpilot_bench.methods.packages import require
 from lrpilot_bench.session import Session
@@ -29,8 +25,7 @@ def fly_schedule_free(session: Session, *, warmup: float, norm_batches: int) -> 
             of the benchmark's own evaluations are free, as the evaluations are.
     """
     optimizer = _optimizer(session, round(warmup * session.steps))
-    # Not more than a tenth of a short run.
-    batches = min(norm_batches, math.ceil(session.budget / 10)) if _is_normalised(session.model) else 0
+    batches = statistics_batches(session, norm_batches)
     reserved = math.ceil(batches / 3)  # steps
     session.evaluating = lambda: _averaged(session, optimizer, batches)
     optimizer.train()
@@ -42,7 +37,7 @@ def fly_schedule_free(session: Session, *, warmup: float, norm_batches: int) -> 
         session.tick(float(loss), optimizer.param_groups[0]["scheduled_lr"], samples=len(batch[0]))
     session.evaluating = nullcontext
     optimizer.eval()
-    session.charge(_renew_statistics(session, batches), forwards=1)
+    session.charge(renew_statistics(session, batches), forwards=1)
 
 
 def _optimizer(session: Session, warmup_steps: int) -> Any:
@@ -53,37 +48,10 @@ def _optimizer(session: Session, warmup_steps: int) -> Any:
     return package.AdamWScheduleFree(session.model.parameters(), **options)
 
 
-@contextmanager
-def _averaged(session: Session, optimizer: Any, batches: int) -> Iterator[None]:
-    """Inside, the model holds the average; after, its weights and buffers are what they were, bit for bit."""
+def _averaged(session: Session, optimizer: Any, batches: int) -> AbstractContextManager[None]:
+    """Inside, the model holds the average; after, all is as it was."""
     # The package's own way back (train()) interpolates, which rounds: evaluating would change the training.
-    tensors = [*session.model.parameters(), *session.model.buffers()]
-    kept = [tensor.detach().clone() for tensor in tensors]
-    optimizer.eval()
-    try:
-        _renew_statistics(session, batches)
-        yield
-    finally:
-        optimizer.train()
-        with torch.no_grad():
-            for tensor, value in zip(tensors, kept, strict=True):
-                tensor.copy_(value)
-
-
-def _renew_statistics(session: Session, batches: int) -> int:
-    """Pass training batches through the model in train mode; how many samples there were."""
-    samples = 0
-    session.model.train()
-    with torch.no_grad():
-        for inputs, _ in islice(session.probe_batches(), batches):
-            session.model(inputs)
-            samples += len(inputs)
-    return samples
-
-
-def _is_normalised(model: nn.Module) -> bool:
-    """Whether the model keeps running statistics of its activations."""
-    return any(getattr(module, "running_mean", None) is not None for module in model.modules())
+    return lent(session, optimizer.eval, optimizer.train, batches)
 
 
 METHODS = (

@@ -14,6 +14,7 @@ from typing import Any
 
 from lrpilot.errors import unknown_name
 from lrpilot_bench.methods.method import Method
+from lrpilot_bench.methods.readouts import READOUTS
 from lrpilot_bench.methods.registry import get_method, methods
 from lrpilot_bench.protocol.experiments import autolrs_jobs, lr_tuner_jobs, weighted_factors_jobs
 from lrpilot_bench.protocol.jobs import Job
@@ -177,6 +178,15 @@ def _interpolable(swept: Sequence[Job], lr: float, lookup: Lookup) -> bool:
 # ---------------------------------------------------------------------- the other suites
 
 
+def readouts(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """The oracle's own runs, judged by averages of their weights: what an average gives to one who knows the lr."""
+    for task in within.judged:
+        best = best_of(oracle_sweep(task, family=within.family), lookup)
+        if best is not None:
+            for seed in within.seeds or ORACLE_SEEDS:
+                yield from (replace(best, method=f"{best.method}_{name}", seed=seed) for name in READOUTS)
+
+
 def every_method(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """Every method on every task, one seed of all before the next; hand-made schedules after everything else."""
     schedules = [method for method in within.methods if method.group == "schedule"]
@@ -286,6 +296,12 @@ _SUITES = (
         "references",
         "the schedules that finders of other lrs are meant for, over the same grid",
         references,
+        grows=True,
+    ),
+    Suite(
+        "readouts",
+        "the oracle's runs again, judged by three averages of their weights, on five seeds",
+        readouts,
         grows=True,
     ),
     Suite("sanity", "a plain run twice, which must agree bit for bit", sanity),

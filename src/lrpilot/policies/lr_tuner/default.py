@@ -8,14 +8,15 @@ import math
 from dataclasses import KW_ONLY, replace
 from typing import ClassVar, Literal, assert_never, final
 
-from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
+from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Progress, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, among, is_between, is_positive, is_whole, or_none, require_each
-from lrpilot.core.shape import constant, ramp
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.core.shape import Shape, constant
+from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
-from lrpilot.policies.lr_tuner import price, rules
+from lrpilot.policies.guard import Verdict
+from lrpilot.policies.lr_tuner import in_flight, price, rules
 from lrpilot.policies.lr_tuner.published import PublishedLRTuner
 from lrpilot.policies.lr_tuner.reading import (
     FIRST_COST,
@@ -39,6 +40,7 @@ from lrpilot.policies.lr_tuner.state import (
     LRTunerState,
     MarkingWindow,
     OpeningWindow,
+    Phase,
     ReadingLine,
     ReadingSuperbatch,
     RewindingWindow,
@@ -166,14 +168,14 @@ class LRTuner(Policy):
         """Train, then read a Line along the last step of the window."""
         lr = state.present.lr
         match state.phase:
-            case OpeningWindow():
-                return Train(constant(FIRST_SHARE * lr if state.guard.health is None else lr), 1)
+            case OpeningWindow() as opening:
+                return Train(self._shape(state, opening), 1)
             case ReadingSuperbatch() | CheckingWindow():
                 return Line((1.0,), self.superbatch)
             case MarkingWindow():
                 return Mark(PLACE)
             case TrainingWindow(steps) | Cruising(steps):
-                return Train(constant(lr), steps)
+                return Train(constant(lr), steps, in_flight.observe_every(state, steps))
             case ReadingLine(rows):
                 low, middle, high = three_factors(state.trust.radius)
                 block = next_block(len(rows), self.superbatch)
@@ -182,8 +184,9 @@ class LRTuner(Policy):
                 return Line((target,), len(read.rows))
             case RewindingWindow():
                 return Rewind(PLACE)
-            case Annealing():
-                return self._to_zero(state)
+            case Annealing(_, steps, done) as annealing:
+                left = steps - done
+                return Train(in_flight.shape_of(annealing), left, in_flight.observe_every(state, left))
             case WindowsDone():
                 return Done()
         assert_never(state.phase)
@@ -192,12 +195,12 @@ class LRTuner(Policy):
         """Note what was seen and decide."""
         state = replace(state, progress=observation.progress)
         match state.phase, observation:
-            case ((OpeningWindow() | TrainingWindow() | Cruising() | Annealing()), Trained()):
-                return self._trained(state, observation)
+            case (OpeningWindow() | TrainingWindow() | Cruising() | Annealing()) as phase, Trained():
+                return self._trained(state, phase, observation)
             case ReadingSuperbatch(), LineLosses():
                 return self._begun(state.charged(observation), observation)
-            case MarkingWindow(), _:
-                return self._train_on(replace(state, marked=True))
+            case MarkingWindow(_, then), _:
+                return self._marked(state, then)
             case CheckingWindow(), LineLosses():
                 return self._checked(state.charged(observation), observation)
             case ReadingLine() as line, LineLosses():
@@ -205,8 +208,22 @@ class LRTuner(Policy):
             case CheckingPrediction() as check, LineLosses():
                 return self._predicted(state.charged(observation), check, observation)
             case RewindingWindow(), _:
-                return replace(state, phase=WindowsDone() if state.at_end else OpeningWindow())
+                return self._went_back(state)
         raise wrong_observation(state.phase, observation)
+
+    def replan(self, state: LRTunerState, progress: Progress) -> LRTunerState:
+        """While it explores under both horizons, its window is trained to the end; what follows goes by the new.
+
+        ``exploit="saturation"`` lays nothing out that depends on the horizon, but for the last steps.
+        """
+        after = replace(state, progress=progress)
+        if self.exploit == "linear":
+            ends, end = in_flight.window_end(state), rules.explore_end(self.explore, after.total)
+            if not rules.is_exploring(self.explore, state) or max(ends, progress.step + 1) > end:
+                raise StateError("LRTuner has begun its way to zero, or would have begun it under the new horizon.")
+        if in_flight.is_last(state):
+            raise StateError("LRTuner has begun steps that no measurement follows.")
+        return after
 
     def explain(self, state: LRTunerState, observation: Observation, after: LRTunerState) -> Reason | None:
         """From which lr to which, and why."""
@@ -230,17 +247,21 @@ class LRTuner(Policy):
         if state.guard.is_wreck(level.mean):
             return rules.diverged(state)
         guard = state.guard.opened(level.losses).after_sound(level.losses)
-        return replace(state, phase=MarkingWindow(), guard=guard)
+        return replace(state, phase=MarkingWindow(), guard=guard, watch=state.watch.opened(level.losses))
 
     def _begun_without_loss(self, state: LRTunerState) -> LRTunerState:
         """The loss of the superbatch is no number: whose fault is it?"""
         if state.guard.health is not None:
-            return rules.no_number(state, suspect=True)
+            return self._lost(state)
         # The first steps are all but none: what is no number after them was none before.
         state = rules.no_number(state, suspect=False)
         if state.progress.remaining and state.guard.lost >= MOST_BEFORE_SOUND:
             return replace(state, phase=Cruising(state.progress.remaining))
         return state
+
+    def _lost(self, state: LRTunerState) -> LRTunerState:
+        """The weights are no numbers, although no loss of the loop was none: the step of a Line, which has none."""
+        return in_flight.taken_back(replace(state, watch=state.watch.lost(state.present.lr)))
 
     def _train_on(self, state: LRTunerState) -> LRTunerState:
         """The Train that comes next: a window, steps that no check follows, the way to zero, or nothing."""
@@ -250,7 +271,7 @@ class LRTuner(Policy):
         end, window = rules.explore_end(self.explore, state.total), self._steps_to_check(state)
         if self.exploit == "linear":
             if step >= end:
-                return replace(state, phase=Annealing())
+                return replace(state, phase=self._to_zero(state))
             if window >= end - step:
                 return replace(state, phase=Cruising(end - step))
         # A check after the last step would tell nobody anything.
@@ -258,26 +279,62 @@ class LRTuner(Policy):
             return replace(state, phase=Cruising(remaining))
         return replace(state, phase=TrainingWindow(int(window) - 1))
 
-    def _to_zero(self, state: LRTunerState) -> Train:
+    def _to_zero(self, state: LRTunerState) -> Annealing:
         """The rest of the straight line from the lr at the end of explore to zero."""
         remaining, total = state.progress.remaining, state.total
         if remaining is None or total is None:
             raise PolicyError("A decay to zero must know its last step, got an open horizon. Give total_steps.")
         span = max(remaining, total - rules.explore_end(self.explore, total))
-        return Train(ramp(state.present.lr * remaining / span, 0.0, remaining), remaining)
+        return Annealing(state.present.lr * remaining / span, remaining)
 
-    def _trained(self, state: LRTunerState, seen: Trained) -> LRTunerState:
-        """After a Train: read the loss, or go on where nothing is to be read."""
-        if seen.stop is not None:
+    def _marked(self, state: LRTunerState, then: Phase | None) -> LRTunerState:
+        """This place can be gone back to."""
+        state = replace(state, marked=True, marked_at=state.progress.step, watch=state.watch.marked())
+        return self._train_on(state) if then is None else replace(state, phase=then)
+
+    def _went_back(self, state: LRTunerState) -> LRTunerState:
+        """At the last mark again. No window is measured on the way to zero, and so none is opened."""
+        state = replace(state, watch=state.watch.rewound())
+        if state.at_end or (self.exploit == "linear" and not rules.is_exploring(self.explore, state)):
+            return self._train_on(state)
+        return replace(state, phase=OpeningWindow())
+
+    # ------------------------------------------------------ after a Train
+
+    def _trained(self, state: LRTunerState, phase: in_flight.TrainPhase, seen: Trained) -> LRTunerState:
+        """After a Train, or a look in the middle of it."""
+        if state.guard.health is None and seen.stop is not None:  # nothing is known that it could be judged by
             return rules.no_number(state, suspect=not rules.is_of_sound_weights(state, seen))
+        state = in_flight.watched(state, seen, self._shape(state, phase))
+        match state.watch.verdict:
+            case Verdict.FINE if not seen.finished:
+                return in_flight.looked_at(state, seen, phase)
+            case Verdict.BAD_BATCH:
+                state = replace(state, guard=state.guard.lost_again())
+                if state.at_end and state.marked:  # nothing could tell whether the weights are left
+                    return rules.rewound(state, state.present)
+            case Verdict.SPOILED | Verdict.DYING:
+                return in_flight.taken_back(state)
+            case Verdict.CLEARED:
+                state = in_flight.cleared(state)
+        return self._after_train(state, phase, seen)
+
+    def _shape(self, state: LRTunerState, phase: in_flight.TrainPhase) -> Shape:
+        """Of the Train of a phase."""
+        if isinstance(phase, Annealing):
+            return in_flight.shape_of(phase)
+        opens = isinstance(phase, OpeningWindow) and state.guard.health is None
+        return constant(FIRST_SHARE * state.present.lr if opens else state.present.lr)
+
+    def _after_train(self, state: LRTunerState, phase: in_flight.TrainPhase, seen: Trained) -> LRTunerState:
+        """Read the loss, or go on where nothing is to be read, or with what a loss that is no number has cut off."""
         if state.at_end:
             return replace(state, phase=WindowsDone())
-        match state.phase:
-            case OpeningWindow() if state.tally.forwards + self.superbatch <= self._allowance(state):
-                return replace(state, phase=ReadingSuperbatch())
-            case TrainingWindow():
-                return replace(state, phase=CheckingWindow())
-        return self._train_on(state)
+        if isinstance(phase, OpeningWindow):
+            affordable = state.tally.forwards + self.superbatch <= self._allowance(state)
+            return replace(state, phase=ReadingSuperbatch()) if affordable else self._train_on(state)
+        rest = in_flight.rest_of(phase, seen.steps)
+        return self._train_on(state) if rest is None else replace(state, phase=rest)
 
     # -------------------------------- the drop rate: saturation and rollback
 
@@ -287,7 +344,7 @@ class LRTuner(Policy):
         assert old is not None  # a window begins with it
         new = SuperbatchLevel(tuple(row[0] for row in seen.losses), state.progress.step)
         if not new.is_usable:
-            return rules.no_number(state, suspect=True)
+            return self._lost(state)
         if state.guard.is_wreck(new.mean):
             return rules.diverged(state)
         drop, change = old.drop_to(new), state.present.change

@@ -120,17 +120,17 @@ def undone(state: LRTunerState) -> LRTunerState:
     assert change is not None
     state = _below(state, change.lr)
     state = replace(state, trust=state.trust.shrunk(), tally=state.tally.plus(undone=1))
-    return _rewound(state, PresentLR(change.lr, change.drops))
+    return rewound(state, PresentLR(change.lr, change.drops))
 
 
-def diverged(state: LRTunerState) -> LRTunerState:
-    """The model is lost: rewind, and undo the increase that led here, or halve the lr."""
+def diverged(state: LRTunerState, divisor: float = HALVE) -> LRTunerState:
+    """The model is lost: rewind, and undo the increase that led here, or divide the lr."""
     state = replace(state, tally=state.tally.plus(diverged=1))
     change, lr = state.present.change, state.present.lr
     if change is not None and change.lr < lr:
         return undone(state)
-    lower = max(lr / HALVE, LEAST * state.layout.seed_lr)
-    return _rewound(_below(state, lower), PresentLR(lower))
+    lower = max(lr / divisor, LEAST * state.layout.seed_lr)
+    return rewound(_below(state, lower), PresentLR(lower))
 
 
 def no_number(state: LRTunerState, *, suspect: bool) -> LRTunerState:
@@ -145,7 +145,7 @@ def no_number(state: LRTunerState, *, suspect: bool) -> LRTunerState:
     state = replace(state, guard=guard)
     if lr is None:
         return diverged(state)
-    return _rewound(replace(state, tally=state.tally.plus(diverged=1)), PresentLR(lr, present.drops))
+    return rewound(replace(state, tally=state.tally.plus(diverged=1)), PresentLR(lr, present.drops))
 
 
 def is_of_sound_weights(state: LRTunerState, seen: Trained) -> bool:
@@ -163,5 +163,6 @@ def _below(state: LRTunerState, lr: float) -> LRTunerState:
     return replace(state, guard=state.guard.capped(half_way(lr, failed))) if failed > lr else state
 
 
-def _rewound(state: LRTunerState, present: PresentLR) -> LRTunerState:
+def rewound(state: LRTunerState, present: PresentLR) -> LRTunerState:
+    """Back to the last mark, where there is one, to go on at this lr."""
     return replace(state, phase=RewindingWindow() if state.marked else OpeningWindow(), present=present)

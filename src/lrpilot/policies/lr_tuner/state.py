@@ -24,7 +24,7 @@ from lrpilot.core.codec import record
 from lrpilot.core.policy import not_asked_for
 from lrpilot.errors import PolicyError
 from lrpilot.maths.line_fit import TrustRegion, is_usable
-from lrpilot.policies.guard import Guard
+from lrpilot.policies.guard import Guard, LossWatch
 
 # Why a Line was decided as it was:
 #   minimiser   the lr goes to the minimum of the parabola
@@ -32,7 +32,8 @@ from lrpilot.policies.guard import Guard
 #   other_way   the line asks for a change that this phase does not accept, or for none
 #   uncertain   not even the sign of the change is certain on the batches that may be read
 #   unforeseen  the parabola did not foretell the loss where it wanted to go
-DecisionCode = Literal["minimiser", "limited", "other_way", "uncertain", "unforeseen"]
+#   stalled     the first windows gained nothing: a lower lr is tried
+DecisionCode = Literal["minimiser", "limited", "other_way", "uncertain", "unforeseen", "stalled"]
 # Explore raises the lr and never lowers it; exploit lowers it and never raises it.
 Direction = Literal["up", "down"]
 
@@ -48,17 +49,6 @@ class OpeningWindow:
 @record
 class ReadingSuperbatch:
     """The loss of the superbatch where a window begins."""
-
-
-@record
-class MarkingWindow:
-    """Remember where the window begins.
-
-    Attributes:
-        decided: code of the decision on a Line that has just been taken; None where there was none.
-    """
-
-    decided: DecisionCode | None = None
 
 
 @record
@@ -125,7 +115,30 @@ class Cruising:
 
 @record
 class Annealing:
-    """Straight to zero, over all that remains."""
+    """Straight to zero, over all that remains.
+
+    Attributes:
+        lr: where the line begins, natural units.
+        steps: of the whole line, >= 1.
+        done: of these, steps before this Train.
+    """
+
+    lr: float
+    steps: int
+    done: int = 0
+
+
+@record
+class MarkingWindow:
+    """Remember this place.
+
+    Attributes:
+        decided: code of the decision on a Line that has just been taken; None where there was none.
+        then: what goes on afterwards; None for what the training is up to next.
+    """
+
+    decided: DecisionCode | None = None
+    then: TrainingWindow | Cruising | Annealing | None = None
 
 
 @record
@@ -260,6 +273,7 @@ class LRTunerTally:
         clipped: decisions that the published clip, or the trust region, limited.
         bounded: decisions that the bound on the change of lr limited, after the clip.
         undone: changes that were rolled back.
+        lowered: decreases that were tried in explore.
         diverged: times the loss was no number.
         forwards: batches read.
     """
@@ -269,6 +283,7 @@ class LRTunerTally:
     clipped: int = 0
     bounded: int = 0
     undone: int = 0
+    lowered: int = 0
     diverged: int = 0
     forwards: int = 0
 
@@ -289,7 +304,10 @@ class LRTunerState:
         level: where the present window began; None before the first.
         absolute: saturation threshold as a drop rate; None before the first crossing.
         marked: whether there is a mark to go back to.
+        marked_at: kept steps taken when it was set last.
         guard: what is known of losses that were lost. Published, no loss is too high, and no ceiling is looked at.
+        watch: over the losses of the loop, between two measurements. Published, nobody watches.
+        blind: whether the loop gives no losses.
         trust: how far the default believes a parabola.
         tally: what was done so far.
     """
@@ -301,7 +319,10 @@ class LRTunerState:
     level: SuperbatchLevel | None = None
     absolute: float | None = None
     marked: bool = False
+    marked_at: int = 0
     guard: Guard = Guard()
+    watch: LossWatch = LossWatch()
+    blind: bool = False
     trust: TrustRegion = TrustRegion()
     tally: LRTunerTally = LRTunerTally()
 

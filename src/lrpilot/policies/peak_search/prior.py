@@ -1,0 +1,51 @@
+"""What is expected of the best peak lr before any Trial, from what can be seen of a training.
+
+Weak on purpose: it says where the search begins and breaks ties where Trials cannot tell. Its spread is that of the
+best lrs of the benchmark's development tasks; ``lrpilot_bench.studies.peak_prior`` prints both beside each other.
+"""
+
+import math
+
+from lrpilot.core.codec import record
+from lrpilot.core.policy import Facts
+
+
+@record
+class Prior:
+    """A normal distribution of log10 lr.
+
+    Attributes:
+        lr: its centre, natural units.
+        spread: its standard deviation, decades.
+    """
+
+    lr: float
+    spread: float
+
+    @property
+    def log_lr(self) -> float:
+        """log10 of the centre."""
+        return math.log10(self.lr)
+
+
+# SGD's without momentum; with momentum m a step moves 1 / (1 - m) times as far in the end.
+# Its unit depends on those of inputs and loss, which Adam's does not: little is known before.
+SGD, SGD_PRETRAINED = Prior(1.0, 1.5), Prior(0.1, 1.0)
+ADAM, ADAM_PRETRAINED = Prior(6e-3, 0.5), Prior(1e-4, 0.7)
+# Between the others' customary lrs (1e-4 for Lion, 1.0 for Adadelta) lies no common one.
+OTHER = Prior(3e-3, 1.2)
+
+
+def expected(facts: Facts, momentum: float | None) -> Prior:
+    """What to expect of the best peak.
+
+    Args:
+        facts: of the training.
+        momentum: that SGD will be flown with, None for none; of others it makes no difference to their unit of lr.
+    """
+    if facts.optimizer == "sgd":
+        prior = SGD_PRETRAINED if facts.pretrained else SGD
+        return Prior(prior.lr * (1.0 - (momentum or 0.0)), prior.spread)
+    if facts.optimizer == "adam":
+        return ADAM_PRETRAINED if facts.pretrained else ADAM
+    return OTHER

@@ -1,0 +1,95 @@
+"""The search itself, as explicit state: which Trial is next, what has been seen, and what it comes to."""
+
+import math
+from dataclasses import replace
+
+from lrpilot.core.actions import Trial, TrialLosses
+from lrpilot.core.codec import record
+from lrpilot.core.stop import Stop
+from lrpilot.policies.peak_search.pick import Pick, TrialError, pick
+from lrpilot.policies.peak_search.prior import Prior
+from lrpilot.policies.peak_search.trials import Probed, Way, best_of, read
+from lrpilot.policies.peak_search.walk import SPACING, bracketed, next_position
+
+FEWEST_STEPS = 8  # of a Trial: its last quarter is two losses then, beside which any single one counts too much
+# Times the range of losses in the best Trial that a losing one may climb above it: it is hopeless then.
+ROOM = 2.0
+
+
+@record
+class PeakSearch:
+    """One search for a peak lr, from the state now.
+
+    Attributes:
+        way: the way to train that a peak is wanted for.
+        prior: what is expected, and where the walk begins.
+        error: of Trials of this kind.
+        steps: of a Trial.
+        allowance: training steps' worth that all of them together may cost.
+        min_lr: smallest lr tried, natural units.
+        max_lr: largest.
+        probed: the Trials flown so far.
+        spent: what they have cost, in training steps.
+    """
+
+    way: Way
+    prior: Prior
+    error: TrialError
+    steps: int
+    allowance: float
+    min_lr: float = 1e-8
+    max_lr: float = 1e3
+    probed: tuple[Probed, ...] = ()
+    spent: float = 0.0
+
+    # ------------------------------------------------------------- the walk
+
+    def next_trial(self) -> Trial | None:
+        """The Trial to fly next; None where the peak is bracketed, or another Trial is not to be had any more."""
+        at = self._next()
+        return None if at is None else self.way.trial(self.lr_at(at), self.steps, self._hopeless())
+
+    def told(self, seen: TrialLosses) -> "PeakSearch":
+        """With what was seen of the Trial asked for last."""
+        at = self._next()
+        assert at is not None, "only what was asked for is told of"
+        one = read(at, self.lr_at(at), seen)
+        return replace(self, probed=(*self.probed, one), spent=self.spent + seen.cost)
+
+    @property
+    def bracketed(self) -> bool:
+        """Whether the best Trial stands between two that are worse."""
+        return bracketed(self.probed)
+
+    @property
+    def best(self) -> Probed | None:
+        """The best Trial so far."""
+        return best_of(self.probed)
+
+    @property
+    def pick(self) -> Pick | None:
+        """The peak that Trials and prior agree on; None before the first Trial that did not diverge."""
+        return pick(self.probed, self.prior, self.error)
+
+    # --------------------------------------------------------------- lattice
+
+    def lr_at(self, position: int) -> float:
+        """The lr at a position, natural units."""
+        return float(self.prior.lr * 10.0 ** (SPACING * position))
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Lowest and highest position allowed."""
+        low, high = (math.log10(lr / self.prior.lr) / SPACING for lr in (self.min_lr, self.max_lr))
+        return math.ceil(low - 1e-9), math.floor(high + 1e-9)
+
+    def _next(self) -> int | None:
+        if self.spent + self.steps > self.allowance * (1 + 1e-9):
+            return None
+        return next_position(self.probed, *self.ends, from_scratch=self.way.rises)
+
+    def _hopeless(self) -> Stop:
+        best = self.best
+        if best is None or best.high <= best.low:
+            return Stop()
+        return Stop(abort_above=best.high + ROOM * (best.high - best.low))
