@@ -236,7 +236,7 @@ def test_find_takes_a_budget_or_an_effort() -> None:
     quick = call_json("find", "task.py:make_training", "--budget", "60", "--no-plot")
     assert quick["method"] == "paired_search" and quick["cost"]["steps"] <= 60
     thorough = call_json("find", "task.py:make_training", "--effort", "thorough", "--num-steps", "5", "--no-plot")
-    assert thorough["method"] == "annealed_search" and [one["num_steps"] for one in thorough["lengths"]][0] == 5
+    assert thorough["method"] == "annealed_search" and thorough["lengths"][0]["num_steps"] == 5
 
 
 def test_a_search_without_an_answer_is_status_1() -> None:
