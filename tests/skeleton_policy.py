@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from lrpilot.core.actions import (
     Action,
+    Average,
     Done,
     Drop,
     Evaluate,
@@ -64,7 +65,12 @@ class Script(Policy):
             Train(constant(lr), 3),
             Drop("here"),
             Evaluate(reestimate=True),
-            Train(ramp(lr, lr * 0.1, 40), 40, observe_every=2, stop=Stop(patience=39)),
+            Trial(constant(lr), 2, evaluate="end", average=Average(0.8), momentum=constant(0.0)),
+            Train(ramp(lr, lr * 0.8, 4), 4, momentum=constant(0.0), average=Average(0.8, 1.0)),
+            Trial(constant(lr), 2, evaluate="end", average=Average()),
+            Trial(constant(lr), 2),
+            Train(constant(lr), 2),
+            Train(ramp(lr, lr * 0.1, 40), 40, observe_every=2, stop=Stop(patience=39), average=Average(0.5)),
         )
 
     def ask(self, state: ScriptState) -> Action:

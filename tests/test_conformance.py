@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from lrpilot.core.actions import Action, Continue, Done, Observation, Train, Trained, Trial, TrialLosses
+from lrpilot.core.actions import Action, Average, Continue, Done, Observation, Train, Trained, Trial, TrialLosses
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import Rule, among, is_bool, is_positive, require_each
@@ -73,6 +73,31 @@ class Continuing(Policy):
         return {**state, "done": True}
 
 
+@record
+class Averaging(Policy):
+    """Tries two lrs by averaged Trials, then flies the better one averaged, in stretches of a few steps."""
+
+    def init(self, context: Context) -> dict[str, Any]:
+        return {"lrs": [context.lr, 3 * context.lr], "losses": [], "left": context.progress.remaining}
+
+    def ask(self, state: dict[str, Any]) -> Action:
+        tried, left = len(state["losses"]), state["left"]
+        if left == 0:
+            return Done()
+        settings = {"momentum": constant(0.0), "average": Average(0.8, 1.0)}
+        if tried < 2:
+            return Trial(constant(state["lrs"][tried]), 3, evaluate="end", **settings)
+        best = min((0, 1), key=lambda i: (not state["losses"][i] >= 0, state["losses"][i]))
+        return Train(constant(state["lrs"][best]), 7 if left is None else min(7, left), **settings)
+
+    def tell(self, state: dict[str, Any], observation: Observation) -> dict[str, Any]:
+        state = {**state, "left": observation.progress.remaining}
+        if isinstance(observation, TrialLosses):
+            loss = math.inf if observation.held_out is None else observation.held_out
+            return {**state, "losses": [*state["losses"], loss]}
+        return state
+
+
 POLICIES: dict[str, Policy] = {
     "constant": Schedule("constant", lr=0.1),
     "step": Schedule("step", lr=0.1),
@@ -107,6 +132,7 @@ POLICIES: dict[str, Policy] = {
     "autolrs_paper_interval": AutoLRS.paper(tau=30, warmup=5),
     "beam_search": BeamSearch(window=4),
     "continuing": Continuing(),
+    "averaging": Averaging(),
     "script_of_every_action": Script(),
     "script_beginning_with_a_search": Script(True),
 }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lrpilot.policies.lr_tuner import LRTuner
     from lrpilot.policies.schedules.schedule import Schedule
     from lrpilot.policies.weighted_factors import WeightedFactors
+    from lrpilot.report import FlightReport
     from lrpilot.training import Training
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "Budget",
     "FindCode",
     "FitResult",
+    "FlightReport",
     "FoundLR",
     "History",
     "LRPilotError",
@@ -55,6 +57,7 @@ _HOMES = {
     "Budget": "lrpilot.flight.horizon",
     "FindCode": "lrpilot.core.found",
     "FitResult": "lrpilot.fitting",
+    "FlightReport": "lrpilot.report",
     "FoundLR": "lrpilot.found",
     "History": "lrpilot.core.history",
     "LRPilotError": "lrpilot.errors",

@@ -264,7 +264,10 @@ def test_a_used_folder_is_not_overwritten() -> None:
 def test_train_leaves_a_whole_run() -> None:
     document = call_json("train", "task.py:make_training", "--policy", "linear", "--lr", "0.1", "--steps", "40")
     folder = Path(document["folder"])
-    assert {p.name for p in folder.iterdir()} == {"result.json", "history.jsonl", "picture.png", "checkpoint.pt"}
+    files = {"result.json", "history.jsonl", "picture.png", "checkpoint.pt", "report.txt", "report.json"}
+    assert {p.name for p in folder.iterdir()} == files
+    assert (folder / "report.txt").read_text().startswith("Schedule('linear'): 40 steps, 0 left\nlr    0.1, ")
+    assert json.loads((folder / "report.json").read_text())["cost"]["share"] == 0
     assert document["steps"] == 40
     assert document["peak_lr"] == 0.1
     assert document["total_compute"] == 120
@@ -272,6 +275,15 @@ def test_train_leaves_a_whole_run() -> None:
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     lrs = [line["lr"] for line in lines if "lr" in line]
     assert lrs == pytest.approx([0.1 * (1 - t / 40) for t in range(40)])
+
+
+def test_train_prints_what_was_tried_and_decided() -> None:
+    result = call("train", "task.py:make_training", "--policy", "autolrs", "--steps", "120", "--out", "here")
+    assert result.exit_code == 0, result.output
+    report = Path("here/report.txt").read_text()
+    assert (
+        report in result.stdout and "\ntried:\n  step 0, trials of " in report and "\ndecided:\n  step 0: lr" in report
+    )
 
 
 def test_train_prints_one_bill_with_its_search_in_it() -> None:

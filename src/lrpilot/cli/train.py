@@ -186,7 +186,7 @@ def train(
     if json:
         say_json(document)
     else:
-        report_run(document)
+        report_run(document, folder.report.read_text(encoding="utf-8"))
     if document["diverged"]:
         note(
             "diverged: the loss ended above its start, or is no finite number. Give a lower --lr, or --lr find.", "red"
@@ -204,6 +204,7 @@ def _run(request: Request, training: "Training", folder: RunFolder, *, resume: b
     }
     folder.write_result(document)
     folder.write_history(result.history)
+    folder.write_report(result.report())
     _draw(request.policy, result, folder)
     return document
 

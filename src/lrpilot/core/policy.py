@@ -1,11 +1,12 @@
 """The contract between a policy and the driver that flies it; its decisions carry a reason."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from lrpilot.core.actions import Action, Observation, Progress
 from lrpilot.core.codec import record
-from lrpilot.errors import PolicyError
+from lrpilot.errors import PolicyError, StateError
 
 
 @record
@@ -124,6 +125,32 @@ class Policy(ABC):
             after: the state it made of them.
         """
         return None
+
+    def replan(self, state: Any, progress: Progress) -> Any:
+        """The state under another horizon: a flight is resumed with more steps than it was planned for, or with fewer.
+
+        Called once, when it is loaded. Then the policy is asked anew: while a Train runs, an equal Train goes on where
+        it is, any other begins here. By default a policy refuses.
+
+        Args:
+            state: as it was saved.
+            progress: kept steps taken, inside a Train too, and left under the new horizon (None: open), >= 1.
+
+        Raises:
+            StateError: what has been flown has no meaning under that horizon; in a sentence, without a remedy.
+        """
+        raise StateError(f"{self.name} has laid out its flight over another horizon.")
+
+    def account(self, state: Any) -> Mapping[str, Any]:
+        """What only the policy knows of its flight, for :meth:`lrpilot.Pilot.report`: by name, and plain data.
+
+        Values are numbers, words, None, or tuples and mappings of them; floats in natural units. They are shown in this
+        order: a name is a few words ("lr as left by the user").
+
+        Args:
+            state: where the flight stands.
+        """
+        return {}
 
 
 def not_asked_for(name: str, observation: Observation, *, asked_for: str | None = None) -> PolicyError:

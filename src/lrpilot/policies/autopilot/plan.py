@@ -29,7 +29,7 @@ USUAL_TRIALS, LONGEST = 5, 30
 # Trials on the way: at the lr, and half a decade to either side; after a tenth of it. Fewer steps only show noise.
 BRANCHES, BRANCH_AT, BRANCH_REACH = 3, 0.1, 10.0**0.5
 FEWEST_BRANCH_STEPS = 15
-BRANCH_ERROR = TrialError(0.0, 0.4)
+BRANCH_ERROR = TrialError(-0.2, 0.4)  # on the way, losses where the gradient is taken favour small lrs
 OPEN_SEARCH = 120.0  # steps, where the end is open
 WARMUP = 0.05
 OPEN_WARMUP = 50

@@ -2,15 +2,15 @@
 
 from lrpilot.core.actions import Observation, TrialLosses
 from lrpilot.core.policy import Reason, lr_from_to
-from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Rewinding, Searching
+from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Rewinding, SearchingPeak
 from lrpilot.policies.guard import Verdict, wreck_reason
 from lrpilot.policies.peak_search.words import tried_words
 
 
 def reason_for(before: AutopilotState, observation: Observation, after: AutopilotState) -> Reason | None:
     """What was decided between two states, and why; None where nothing was."""
-    if isinstance(before.phase, Searching) and isinstance(observation, TrialLosses):
-        searching = isinstance(after.phase, Searching)
+    if isinstance(before.phase, SearchingPeak) and isinstance(observation, TrialLosses):
+        searching = isinstance(after.phase, SearchingPeak)
         return Reason("tried", tried_words(after.search)) if searching else _of_search(after)
     if isinstance(before.phase, Branching):
         return None if isinstance(after.phase, Branching) else _of_branches(before, after)

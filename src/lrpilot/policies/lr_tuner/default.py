@@ -8,12 +8,12 @@ import math
 from dataclasses import KW_ONLY, replace
 from typing import ClassVar, Literal, assert_never, final
 
-from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
+from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Progress, Rewind, Train, Trained
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, among, is_between, is_positive, is_whole, or_none, require_each
 from lrpilot.core.shape import Shape, constant
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
 from lrpilot.policies.guard import Verdict
 from lrpilot.policies.lr_tuner import in_flight, price, rules
@@ -210,6 +210,20 @@ class LRTuner(Policy):
             case RewindingWindow(), _:
                 return self._went_back(state)
         raise wrong_observation(state.phase, observation)
+
+    def replan(self, state: LRTunerState, progress: Progress) -> LRTunerState:
+        """While it explores under both horizons, its window is trained to the end; what follows goes by the new.
+
+        ``exploit="saturation"`` lays nothing out that depends on the horizon, but for the last steps.
+        """
+        after = replace(state, progress=progress)
+        if self.exploit == "linear":
+            ends, end = in_flight.window_end(state), rules.explore_end(self.explore, after.total)
+            if not rules.is_exploring(self.explore, state) or max(ends, progress.step + 1) > end:
+                raise StateError("LRTuner has begun its way to zero, or would have begun it under the new horizon.")
+        if in_flight.is_last(state):
+            raise StateError("LRTuner has begun steps that no measurement follows.")
+        return after
 
     def explain(self, state: LRTunerState, observation: Observation, after: LRTunerState) -> Reason | None:
         """From which lr to which, and why."""
