@@ -138,6 +138,8 @@ class Accounting(Policy):
             "pick": 0.012345,
             "interval": (0.01, 0.02),
             "at": {"loss": self.value, "step": state},
+            "none": (),
+            "trials": ({"lr": 0.1}, {"lr": 0.2}),
         }
 
 

@@ -13,7 +13,8 @@ def frozen(history: History) -> Schedule:
 
     Of the shapes that the flight has followed each is a piece of it, as far as it was followed, and those that go on
     with what the one before would have gone on with are one piece together: a cosine is one, whatever its length and
-    however often it was looked at. Where the flight was rewound, the lrs are those of the steps as they were taken, one after the other.
+    however often it was looked at. Where the flight was rewound, the lrs are those of the steps as they were taken, one
+    after the other.
 
     Args:
         history: of the flight.
