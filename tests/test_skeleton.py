@@ -118,7 +118,11 @@ def fresh() -> ForkServerContext:
 
 
 @pytest.mark.parametrize(
-    "kill_at", ["Trial:1", "Trial:2", "Line:2", "Evaluate:1", "Mark:1", "step:7", "Rewind:1", "step:10", "Drop:1"]
+    "kill_at",
+    [
+        *("Trial:1", "Trial:2", "Line:2", "Evaluate:1", "Mark:1", "step:7", "Rewind:1", "step:10", "Drop:1"),
+        *("Trial:3", "step:14", "Trial:4", "step:17", "step:19", "step:25"),  # in averaged flight, and after a landing
+    ],
 )
 def test_killed_and_resumed(plain: env.Flown, tmp_path: Path, fresh: ForkServerContext, kill_at: str) -> None:
     checkpoint = tmp_path / "state.pt"
@@ -147,9 +151,9 @@ def test_everything_measured_is_finite_and_charged() -> None:
         optimizer.step()
         pilot.step(loss)
     assert all(math.isfinite(x) for x in pilot.history.losses)
-    # check: 1 step; linearity: 4 steps; Trials: 3 + 3 steps
-    assert pilot.cost.backwards == 1 + 4 + 6
+    # check: 1 step; linearity: 4 steps; Trials: 3 + 3 + 2 + 2 + 2 steps
+    assert pilot.cost.backwards == 1 + 4 + 12
     # lines 4 x 2 + 2 x 1; evaluations of 10 batches: Evaluate, end, average (16 of BatchNorm each for the
-    # Trials), Evaluate(reestimate)
-    assert pilot.cost.forwards == 11 + 8 + 2 + 10 + (10 + 16) * 2 + (10 + 16)
-    assert pilot.cost.trials == 2 and pilot.cost.lines == 2 and pilot.cost.evaluations == 4
+    # Trials), Evaluate(reestimate), two averaged Trials; the landing: a tenth of 90
+    assert pilot.cost.forwards == 17 + 8 + 2 + 10 + (10 + 16) * 2 + (10 + 16) + (10 + 16) * 2 + 9
+    assert pilot.cost.trials == 5 and pilot.cost.lines == 2 and pilot.cost.evaluations == 6

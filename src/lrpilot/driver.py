@@ -3,7 +3,7 @@
 import logging
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -73,20 +73,18 @@ class Driver:
         self.substrate = LiveSubstrate(training)
         self.horizon = horizon(self.substrate)
         self._end_at(None)
-        if training.average is not None:
-            # Of a pilot that was given up: this one begins with the weights that stand in the model.
-            training.average = None
-            put_back_momentum(training.raw_optimizer)
         self.landed = False
-        self.flight = Flight(
-            policy,
-            self.substrate,
-            lr=self.substrate.lrs.reference,
-            horizon=self.horizon,
-            affords=self.horizon.affords,
-            continues=continues,
-            on_event=_logged(on_event),
-        )
+        with _without_average(training):
+            self.flight = Flight(
+                policy,
+                self.substrate,
+                lr=self.substrate.lrs.reference,
+                horizon=self.horizon,
+                affords=self.horizon.affords,
+                continues=continues,
+                on_event=_logged(on_event),
+            )
+        self.substrate.take_command()
         self._taken = 0  # kept optimizer steps seen by the hook
         self._counted = 0  # of these, accounted for
         self._idle_calls = 0
@@ -326,6 +324,22 @@ class Driver:
                 f"A pilot state must be resumed with its own total_steps, saved was {saved['total_steps']}, got "
                 f"{total}, or be one that can be planned anew. {error} Construct the pilot with the saved total_steps."
             ) from error
+
+
+@contextmanager
+def _without_average(training: Training) -> Iterator[None]:
+    """Drop the average of a pilot that was given up: the next one begins with the weights that stand in the model.
+
+    Where that one cannot be constructed, nothing has happened.
+    """
+    abandoned, training.average = training.average, None
+    try:
+        yield
+    except BaseException:
+        training.average = abandoned
+        raise
+    if abandoned is not None:
+        put_back_momentum(training.raw_optimizer)
 
 
 def _missing(saved: dict[str, Any], mine: dict[str, Any]) -> Iterator[set[str]]:

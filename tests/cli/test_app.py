@@ -62,7 +62,7 @@ def late_bug():
     calls = []
     def spoil():
         calls.append(1)
-        return 1 / (100 - len(calls))
+        return 1 / (60 - len(calls))
     return make_training(spoil)
 
 def bug():
@@ -109,6 +109,9 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["find", "task.py:bug"], "raised ZeroDivisionError: division by zero (task.py, line "),
         (["find", "task.py:hopeless"], "The loss must be finite at the start, got nan."),
         (["find", "task.py:make_training", "--method", "wittmann"], "Pass target='constant'"),
+        (["find", "task.py:make_training", "--budget", "20"], "budget must be >= 25 for 3 trials of 8 steps"),
+        (["find", "task.py:make_training", "--effort", "thorogh"], "Did you mean 'thorough'?"),
+        (["find", "task.py:make_training", "--target", "constant", "--budget", "90"], "are for target='decay'"),
         (["train", "task.py:make_training"], "one of --steps and --budget"),
         (["train", "task.py:make_training", "--steps", "9", "--budget", "9"], "exactly one of --steps"),
         (["train", "task.py:make_training", "--budget", "2"], "enough for a step, 3 forward-equivalents, got 2."),
@@ -229,6 +232,13 @@ def test_find_as_json_is_what_the_folder_keeps(method: str, num_steps: int) -> N
     assert document["picture"] is None
 
 
+def test_find_takes_a_budget_or_an_effort() -> None:
+    quick = call_json("find", "task.py:make_training", "--budget", "60", "--no-plot")
+    assert quick["method"] == "paired_search" and quick["cost"]["steps"] <= 60
+    thorough = call_json("find", "task.py:make_training", "--effort", "thorough", "--num-steps", "5", "--no-plot")
+    assert thorough["method"] == "annealed_search" and thorough["lengths"][0]["num_steps"] == 5
+
+
 def test_a_search_without_an_answer_is_status_1() -> None:
     range_without_effect = ("--target", "constant", "--min-lr", "1e-12", "--max-lr", "1e-10")
     document = call_json("find", "task.py:make_training", *range_without_effect, "--no-plot", status=1)
@@ -296,7 +306,10 @@ def test_the_loss_is_called_what_it_is() -> None:
     assert "validation loss  " in said and "seen" not in said
     said = call("train", "task.py:without_val_data", "--steps", "20").stdout
     assert "loss on 8 reserved training batches  " in said and "(training has seen them)" in said
-    assert "compared  loss on 8 reserved training batches" in call("find", "task.py:without_val_data").stdout
+    assert (
+        "compared  loss on 8 reserved training batches"
+        in call("find", "task.py:without_val_data", "--effort", "thorough").stdout
+    )
 
 
 @pytest.mark.parametrize("lr", ["5", "1e38"])
@@ -322,7 +335,7 @@ def test_what_counts_as_diverged() -> None:
 
 def test_a_search_over_the_budget_ends_early() -> None:
     result = call("train", "task.py:make_training", "--lr", "find", "--budget", "100")
-    assert "takes over 120 forward-equivalents, got 100" in result.stderr  # two trials of 20 steps
+    assert "more than the search for an lr, which takes over 1" in result.stderr  # in its second trial of 29 steps
 
 
 def test_train_pays_for_its_search_out_of_the_budget() -> None:

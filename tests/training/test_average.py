@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lrpilot import Pilot, Training, fit
+from lrpilot import Pilot, Schedule, Training, fit
 from lrpilot.core.actions import Average, Continue, Drop, Evaluate, HeldOut, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.shape import constant, ramp
 from lrpilot.core.stop import Stop
-from lrpilot.errors import PolicyError, StateError, StepError
+from lrpilot.errors import PolicyError, SettingError, StateError, StepError
 from lrpilot.flight.substrate import STEP
 from lrpilot.training.bound.average import FlownAverage
 from lrpilot.training.measure.substrate import LiveSubstrate
@@ -64,8 +64,8 @@ def state_of(training: Training) -> dict[str, Any]:
 def assert_same(mine: Training, theirs: Training) -> None:
     """Two trainings are equal in all, but for who they are."""
     own, other = state_of(mine), state_of(theirs)
-    for identity in ("grad_identity", "lr_identity"):
-        del own[identity], other[identity]
+    for identity in ("grad_identity", "lr_identity", "hooks"):
+        own.pop(identity), other.pop(identity)
     assert_equal(own, other)
 
 
@@ -159,9 +159,12 @@ def test_it_is_the_slow_reference(kind: str, momentum: float) -> None:
 def test_layers_moved_together_or_one_by_one_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     together, apart = build(), build()
     in_flight(together)
-    monkeypatch.setattr("lrpilot.training.bound.average.TOGETHER", 5)
-    in_flight(apart)
+    monkeypatch.setattr("lrpilot.training.bound.average.IN_CACHE", 5)
+    _, pilot = in_flight(apart)
     assert_equal(state_of(together)["average"], state_of(apart)["average"])
+    assert same_tensors(weights(together.model), weights(apart.model))
+    pilot.land()
+    assert same_tensors(weights(apart.model), list(state_of(together)["average"]["average"].values()))
 
 
 # ------------------------------------------------ parameters of every kind
@@ -517,11 +520,32 @@ def test_an_ordinary_train_goes_on_from_the_average() -> None:
 def test_a_pilot_that_was_given_up_leaves_its_weights_to_the_next() -> None:
     training = build()
     in_flight(training)
+    flying = state_of(training)
+    with pytest.raises(SettingError):
+        Pilot(training, Schedule("cosine"), None)
+    assert_equal(state_of(training), flying)
     before = weights(training.model)
     pilot = Pilot(training, Listed((Train(constant(0.05), 100),)))
     assert same_tensors(weights(training.model), before) and training.average is None
     assert training.raw_optimizer.param_groups[0]["momentum"] == 0.9
     own_loop(training, pilot, 1)
+
+
+@pytest.mark.parametrize("first", [averaged(1000), Train(constant(0.1), 1000)])
+@pytest.mark.parametrize("begins", [(), (Trial(constant(0.1), 2),)])
+def test_a_step_is_averaged_once_whoever_else_watches_the_optimizer(first: Train, begins: tuple[Any, ...]) -> None:
+    ends = []
+    for kept_alive in (True, False):
+        training = build(model=make_model())
+        before = Pilot(training, Listed((first,)))
+        own_loop(training, before, 2)
+        if not kept_alive:
+            del before
+        pilot = Pilot(training, Listed((*begins, averaged(1000))))
+        own_loop(training, pilot, 5)
+        ends.append(training)
+        assert training.average.tree()["steps"] == 5 - len(begins)
+    assert_same(*ends)
 
 
 # ---------------------------------------------------------------- refusals

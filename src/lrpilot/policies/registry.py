@@ -30,6 +30,7 @@ METHODS: dict[str, str] = {
     "beam_search": "lrpilot.policies.beam_search:BeamSearch",
     "lr_tuner": "lrpilot.policies.lr_tuner:LRTuner",
     "lr_tuner_paper": "lrpilot.policies.lr_tuner:LRTuner.paper",
+    "paired_search": "lrpilot.policies.finders.paired_search:PairedSearch",
     "range_test": "lrpilot.policies.finders.range_test:RangeTest",
     "step_sampling": "lrpilot.policies.finders.step_sampling:StepSampling",
     "weighted_factors": "lrpilot.policies.weighted_factors:WeightedFactors",

@@ -41,7 +41,7 @@ from lrpilot.policies.autopilot.state import (
     Landed,
     Marking,
     Rewinding,
-    Searching,
+    SearchingPeak,
 )
 from lrpilot.policies.guard import BLOCK, Verdict, losses_of
 from lrpilot.policies.peak_search.search import PeakSearch
@@ -122,13 +122,13 @@ class Autopilot(Policy):
             )
         plan = make_plan(facts, total, self.arm, self.average)
         search = plan_search(plan, facts, total, min_lr=self.min_lr, max_lr=self.max_lr)
-        state = AutopilotState(plan, context.lr, search, Searching(), 0.0, context.progress.step, total)
+        state = AutopilotState(plan, context.lr, search, SearchingPeak(), 0.0, context.progress.step, total)
         return state if search.next_trial() is not None else self._begin_flight(state)
 
     def ask(self, state: AutopilotState) -> Action:
         """Trial by Trial; then a mark, and the flight."""
         match state.phase:
-            case Searching():
+            case SearchingPeak():
                 trial = state.search.next_trial()
                 assert trial is not None, "the search has ended in tell"
                 return trial
@@ -149,7 +149,7 @@ class Autopilot(Policy):
         """Note a Trial, or look after the training."""
         state = _progressed(state, observation.progress)
         match state.phase, observation:
-            case Searching(), TrialLosses():
+            case SearchingPeak(), TrialLosses():
                 search = state.search.told(observation)
                 state = replace(state, search=search)
                 return state if search.next_trial() is not None else self._begin_flight(state)

@@ -2,27 +2,21 @@
 
 from lrpilot.core.actions import Observation, TrialLosses
 from lrpilot.core.policy import Reason, lr_from_to
-from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Rewinding, Searching
+from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Rewinding, SearchingPeak
 from lrpilot.policies.guard import Verdict, wreck_reason
+from lrpilot.policies.peak_search.words import tried_words
 
 
 def reason_for(before: AutopilotState, observation: Observation, after: AutopilotState) -> Reason | None:
     """What was decided between two states, and why; None where nothing was."""
-    if isinstance(before.phase, Searching) and isinstance(observation, TrialLosses):
-        return _of_trial(after) if isinstance(after.phase, Searching) else _of_search(after)
+    if isinstance(before.phase, SearchingPeak) and isinstance(observation, TrialLosses):
+        searching = isinstance(after.phase, SearchingPeak)
+        return Reason("tried", tried_words(after.search)) if searching else _of_search(after)
     if isinstance(before.phase, Branching):
         return None if isinstance(after.phase, Branching) else _of_branches(before, after)
     if isinstance(before.phase, Flying):
         return _of_flight(before, after)
     return None
-
-
-def _of_trial(after: AutopilotState) -> Reason:
-    """The latest Trial, and what would be picked now."""
-    latest, pick = after.search.probed[-1], after.search.pick
-    came = f"loss {latest.score:.4g} after {after.search.steps} steps" if latest.tail else "diverged"
-    now = "" if pick is None else f"; as things stand the best lr is {pick.lr:.2g} ({_interval(after)})"
-    return Reason("tried", f"lr {latest.lr:.3g}: {came}{now}")
 
 
 def _of_search(after: AutopilotState) -> Reason:

@@ -1,6 +1,6 @@
 """The words of Autopilot: what it remembers between two calls, and its phases. Plain data.
 
-Searching   Trials for a peak lr
+SearchingPeak   Trials for a peak lr
 Marking     remember this place
 Flying      kept steps
 Rewinding   back to the last mark
@@ -15,7 +15,7 @@ from lrpilot.policies.peak_search.trials import Probed
 
 
 @record
-class Searching:
+class SearchingPeak:
     """Trials for a peak lr."""
 
 
@@ -56,7 +56,7 @@ class Landed:
     """No step is left."""
 
 
-Phase = Searching | Marking | Flying | Branching | Rewinding | Landed
+Phase = SearchingPeak | Marking | Flying | Branching | Rewinding | Landed
 
 
 @record

@@ -69,7 +69,7 @@ class PeakSearch:
     @property
     def pick(self) -> Pick | None:
         """The peak that Trials and prior agree on; None before the first Trial that did not diverge."""
-        return pick(self.probed, self.prior, self.error)
+        return pick(self.probed, self.prior, self.error, from_scratch=self.way.rises)
 
     # --------------------------------------------------------------- lattice
 
@@ -77,12 +77,16 @@ class PeakSearch:
         """The lr at a position, natural units."""
         return float(self.prior.lr * 10.0 ** (SPACING * position))
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Lowest and highest position allowed."""
+        low, high = (math.log10(lr / self.prior.lr) / SPACING for lr in (self.min_lr, self.max_lr))
+        return math.ceil(low - 1e-9), math.floor(high + 1e-9)
+
     def _next(self) -> int | None:
         if self.spent + self.steps > self.allowance * (1 + 1e-9):
             return None
-        low = math.ceil(math.log10(self.min_lr / self.prior.lr) / SPACING - 1e-9)
-        high = math.floor(math.log10(self.max_lr / self.prior.lr) / SPACING + 1e-9)
-        return next_position(self.probed, low, high, from_scratch=self.way.rises)
+        return next_position(self.probed, *self.ends, from_scratch=self.way.rises)
 
     def _hopeless(self) -> Stop:
         best = self.best

@@ -20,6 +20,7 @@ AVERAGED_WARMUP = 0.4
 # Losses of the last quarter are read: fewer scatter more, earlier ones tell of the rise.
 READ = 0.25
 FEWEST_READ = 3
+HUGE = 1e100  # a loss beyond is as good as none: its square is no number
 # A Trial whose loss rose by so many times what it gained in the end, or scatters by, has wrecked the weights, even
 # where a dead net's loss is below that of the untrained one (unscaled inputs). Trials of 25 steps at the best lr rose
 # by at most 0.8 times their gain on twelve trainings, and by 4.8 times on one with unscaled inputs.
@@ -85,7 +86,7 @@ class Probed:
 
 def read(position: int, lr: float, seen: TrialLosses) -> Probed:
     """Keep what matters of a Trial."""
-    finite = [loss for loss in seen.losses if math.isfinite(loss)]
+    finite = [loss for loss in seen.losses if abs(loss) < HUGE]
     first = seen.losses[0] if seen.losses else math.nan
     low, high = min(finite, default=math.inf), max(finite, default=math.inf)
     if seen.stop is not None or len(finite) < len(seen.losses) or not finite:

@@ -11,6 +11,7 @@ from lrpilot.policies.peak_search.trials import Probed, best_of, difference
 # Decades between neighbours: an lr that is wrong by a quarter of a decade costs some 4 % under a linear decay.
 SPACING = 0.5
 ERRORS = 2.0  # standard errors beyond which a difference is none of chance
+SINGLE = 1e-6  # a smaller part of the first loss is rounding
 LEAP = 2  # positions at once, where nothing has been gained yet
 
 
@@ -35,7 +36,7 @@ def _wanted(probed: Sequence[Probed], tried: set[int], from_scratch: bool) -> li
     best = best_of(probed)
     if best is None:
         return [min(tried) - LEAP, min(tried) - 1]
-    if from_scratch and not gained(best):
+    if from_scratch and not learned(best, probed):
         return _out_of_nowhere(probed, best, tried)
     at = best.position
     return [at + 1, at - 1]
@@ -53,10 +54,19 @@ def _out_of_nowhere(probed: Sequence[Probed], best: Probed, tried: set[int]) -> 
     return [up, down] if all(not harmed(one, best) for one in probed) else [down, min(tried) - 1, up]
 
 
+def learned(best: Probed, probed: Sequence[Probed]) -> bool:
+    """Whether the best Trial shows that anything can be learned at its lr in so few steps."""
+    return gained(best) or beats_smaller(best, probed)
+
+
 def gained(one: Probed) -> bool:
     """Whether a Trial ended below the loss of the untrained weights by more than its losses scatter."""
-    error = (max(one.tail) - min(one.tail)) / len(one.tail) ** 0.5 if one.tail else 0.0
-    return one.score < one.first - error
+    return one.score < one.first - scatter(one)
+
+
+def scatter(one: Probed) -> float:
+    """How far the mean of a Trial's last losses may be off by its batches: from their range."""
+    return (max(one.tail) - min(one.tail)) / len(one.tail) ** 0.5 if one.tail else 0.0
 
 
 def harmed(one: Probed, best: Probed) -> bool:
@@ -65,6 +75,15 @@ def harmed(one: Probed, best: Probed) -> bool:
         return True
     by, error = difference(one, best)
     return one is not best and by > ERRORS * error
+
+
+def beats_smaller(best: Probed, probed: Sequence[Probed]) -> bool:
+    """Whether the best Trial is certainly better than one at a smaller lr, which moved the weights less.
+
+    Batch by batch a gain is certain long before it shows in the scatter of batches, as in fine-tuning with small ones.
+    """
+    smaller = [one for one in probed if one.tail and one.lr < best.lr]
+    return any(harmed(one, best) and difference(one, best)[0] > SINGLE * abs(best.first) for one in smaller)
 
 
 def bracketed(probed: Sequence[Probed]) -> bool:

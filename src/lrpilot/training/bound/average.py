@@ -15,12 +15,22 @@ from lrpilot.training.restore.step_state import stepped_parameters
 from lrpilot.training.torch_private import copy_all, lerp_all, lerped_all, local_of, moved_all
 
 # Elements of the parameters that are moved by one call. What is computed on the way is no larger, so that beside
-# the average and the base nothing grows with the model.
+# the average and the base nothing grows with the model. A processor does all of it while they are in its cache, which
+# takes half the time.
 TOGETHER = 2**24
+IN_CACHE = 2**15
+
+
+class _Piece(NamedTuple):
+    """A parameter, or a part of one, and what belongs to it."""
+
+    parameter: Tensor
+    average: Tensor
+    base: Tensor
 
 
 class _Part(NamedTuple):
-    """Parameters that are moved together, and what belongs to each."""
+    """Pieces that are moved together."""
 
     parameters: list[Tensor]
     average: list[Tensor]
@@ -144,18 +154,26 @@ class FlownAverage:
         return copies
 
     def _parts(self) -> Iterator[_Part]:
-        parameters = stepped_parameters(self._optimizer)
-        part, room = _Part([], [], []), TOGETHER
-        for i, average in self._average.items():
-            if part.parameters and average.numel() > room:
-                yield part
-                part, room = _Part([], [], []), TOGETHER
-            part.parameters.append(_own(parameters[i]))
-            part.average.append(average)
-            part.base.append(self._base[i])
-            room -= average.numel()
+        part, room = _Part([], [], []), 0
+        for piece in self._pieces():
+            if piece.average.numel() > room:
+                if part.parameters:
+                    yield part
+                part, room = _Part([], [], []), IN_CACHE if piece.average.is_cpu else TOGETHER
+            for tensors, tensor in zip(part, piece, strict=True):
+                tensors.append(tensor)
+            room -= piece.average.numel()
         if part.parameters:
             yield part
+
+    def _pieces(self) -> Iterator[_Piece]:
+        parameters = stepped_parameters(self._optimizer)
+        for i, average in self._average.items():
+            whole = _Piece(_own(parameters[i]), average, self._base[i])
+            if average.is_cpu and average.numel() > IN_CACHE and all(t.is_contiguous() for t in whole):
+                yield from map(_Piece, *(t.view(-1).split(IN_CACHE) for t in whole))
+            else:
+                yield whole
 
     # ---------------------------------------------------------------- state
 

@@ -1,5 +1,6 @@
 """BoundTraining: a model, its optimizer, its loss, its step and its data, bound together and checked."""
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
@@ -47,9 +48,11 @@ class BoundTraining:
         snapshot_device: where copies of the state are kept; None for where each lives.
         probing: whether an optimizer step that is taken now belongs to a probe.
         average: what is flown beside the parameters in an averaged flight; None in any other.
+        commander: whose kept steps are averaged, where any are; the last pilot's.
     """
 
     average: FlownAverage | None = None
+    commander: weakref.ref[Any] | None = None
 
     def __init__(
         self,

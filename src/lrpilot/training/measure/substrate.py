@@ -1,6 +1,7 @@
 """LiveSubstrate: a live training as the driver sees it, every measurement without a trace; and how fast it trains."""
 
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +59,7 @@ class LiveSubstrate:
         self.ends = TrialEnds(training)
         self.norm_batches = NORM_BATCHES
         self._wish: Average | None = None  # an average that begins with the next kept step
+        self._landing_price: float | None = None
         self.reads_are_cheap = training.device.type == "cpu" and not is_distributed()
         self._probe = Probe(training, self.lrs, self.meter)
         self.proofs = Proofs(self._probe)
@@ -94,7 +96,11 @@ class LiveSubstrate:
     @property
     def landing_price(self) -> float:
         """Forward-equivalents that leaving the average in the model would cost now; 0 where none is flown."""
-        return 0.0 if self.average is None else self._evaluations.reestimation_price(self.norm_batches)
+        if self.average is None:
+            return 0.0
+        if self._landing_price is None:  # asked at every step of a budget, and every layer is looked at
+            self._landing_price = self._evaluations.reestimation_price(self.norm_batches)
+        return self._landing_price
 
     # ------------------------------------------------------ averaged flight
 
@@ -117,7 +123,8 @@ class LiveSubstrate:
             PolicyError: averaged flight is not possible here.
         """
         self._require_possible(average)
-        self._wish = average
+        self.take_command()
+        self._wish, self._landing_price = average, None
         if self.training.average is not None:
             with deferred_interrupt():
                 self.forget_snapshot()
@@ -125,6 +132,17 @@ class LiveSubstrate:
                     self.training.land()
                 else:
                     self.training.fly_averaged(average)
+
+    def take_command(self) -> None:
+        """Be the one whose kept steps are averaged: pilots of before may still watch the optimizer.
+
+        test_average.py::test_a_step_is_averaged_once_whoever_else_watches_the_optimizer
+        """
+        self.training.commander = weakref.ref(self)
+
+    @property
+    def _commands(self) -> bool:
+        return self.training.commander is not None and self.training.commander() is self
 
     def _require_possible(self, average: Average | None) -> None:
         """Raise where a policy asks for an average that there cannot be.
@@ -189,15 +207,15 @@ class LiveSubstrate:
         """Called right before a kept optimizer step."""
         # test_probe.py::test_a_measurement_goes_back_to_where_the_training_is_now, and so after a move below
         self.forget_snapshot()
-        if self.training.average is not None:
+        if self._commands and self.training.average is not None:
             self.training.average.meet_parameters()
-        elif self._wish is not None:
+        elif self._commands and self._wish is not None:
             self.training.fly_averaged(self._wish)
         self._lines.before_kept_step()
 
     def after_kept_step(self) -> None:
         """Called once after a kept optimizer step, and after :meth:`before_kept_step`."""
-        if self.training.average is not None:
+        if self._commands and self.training.average is not None:
             self.training.average.step_taken(self.lrs.reference)
         self._lines.after_kept_step()
 
