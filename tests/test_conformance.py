@@ -12,7 +12,7 @@ from lrpilot.core.actions import Action, Average, Continue, Done, Observation, T
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import Rule, among, is_bool, is_positive, require_each
-from lrpilot.core.shape import constant
+from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.beam_search import BeamSearch
@@ -113,6 +113,9 @@ POLICIES: dict[str, Policy] = {
     "one_cycle": Schedule("one_cycle", lr=0.1),
     "trapezoid": Schedule("trapezoid", lr=0.1),
     "wsd": Schedule("wsd", lr=0.1),
+    "knots": Schedule(
+        "knots", pieces=(Train(ramp(0.1, 0.01, 20), 13, momentum=constant(0.5)), Train(constant(0.2), 70))
+    ),
     "step_sampling": StepSampling(),
     "step_sampling_minimum": StepSampling(pick="minimum"),
     "annealed_search": AnnealedSearch(),
