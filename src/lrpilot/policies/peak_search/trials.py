@@ -17,8 +17,8 @@ from lrpilot.core.stop import Stop
 # decay, and its average begins with the large steps only after the rise.
 ANNEALED_WARMUP = 1 / 6
 AVERAGED_WARMUP = 0.4
-# Losses of the last quarter are read: fewer scatter more, earlier ones tell of the rise.
-READ = 0.25
+# Losses of the last third are read: fewer scatter more, earlier ones tell of the rise.
+READ = 1 / 3
 FEWEST_READ = 3
 HUGE = 1e100  # a loss beyond is as good as none: its square is no number
 # A Trial whose loss rose by so many times what it gained in the end, or scatters by, has wrecked the weights, even
