@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
+from lrpilot.errors import MissingDependencyError
 from lrpilot_bench.analysis.catalogue import registered
 from lrpilot_bench.analysis.oracle import Sweep, sweep
 from lrpilot_bench.analysis.recorded import Bench, load
-from lrpilot_bench.methods.packages import MissingDependencyError
 from lrpilot_bench.methods.pickers import PICKERS
 from lrpilot_bench.protocol.jobs import run_of
 from lrpilot_bench.protocol.split import split_tasks
