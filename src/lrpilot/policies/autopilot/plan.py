@@ -29,7 +29,8 @@ USUAL_TRIALS, LONGEST = 5, 30
 # Trials on the way: at the lr, and half a decade to either side; after a tenth of it. Fewer steps only show noise.
 BRANCHES, BRANCH_AT, BRANCH_REACH = 3, 0.1, 10.0**0.5
 FEWEST_BRANCH_STEPS = 15
-BRANCH_ERROR = TrialError(0.0, 0.4)
+# On the way, losses where the gradient of an averaged flight is taken favour small lrs.
+BRANCH_ERRORS = {"averaged": TrialError(-0.2, 0.3), "ordinary": TrialError(0.0, 0.25)}
 OPEN_SEARCH = 120.0  # steps, where the end is open
 WARMUP = 0.05
 OPEN_WARMUP = 50
@@ -90,7 +91,7 @@ def plan_search(plan: Plan, facts: Facts, total: int | None, *, min_lr: float, m
         max_lr: largest.
     """
     prior = expected(facts, facts.momentum if plan.way.momentum is None else plan.way.momentum)
-    prior = Prior(min(max(prior.lr, min_lr), max_lr), prior.spread)
+    prior = replace(prior, lr=min(max(prior.lr, min_lr), max_lr))
     allowance = search_allowance(total)
     steps = min(LONGEST, max(FEWEST_STEPS, round(allowance / USUAL_TRIALS)))
     if allowance < FEWEST_TRIALS * FEWEST_STEPS:
@@ -112,8 +113,9 @@ def plan_branches(search: PeakSearch, peak: float, total: int | None) -> PeakSea
     if total is None or steps < FEWEST_BRANCH_STEPS or search.pick is None:
         return None
     prior = Prior(peak, search.pick.spread)
+    error = BRANCH_ERRORS["ordinary" if search.way.average is None else "averaged"]
     way = replace(search.way, rises=False)
-    return PeakSearch(way, prior, BRANCH_ERROR, steps, allowance, peak / BRANCH_REACH, peak * BRANCH_REACH)
+    return PeakSearch(way, prior, error, steps, allowance, peak / BRANCH_REACH, peak * BRANCH_REACH)
 
 
 def search_allowance(total: int | None) -> float:

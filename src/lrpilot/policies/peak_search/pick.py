@@ -12,7 +12,7 @@ from lrpilot.core.codec import record
 from lrpilot.core.policy import Facts
 from lrpilot.policies.peak_search.prior import Prior
 from lrpilot.policies.peak_search.trials import Probed, best_of, difference
-from lrpilot.policies.peak_search.walk import SPACING
+from lrpilot.policies.peak_search.walk import SPACING, learned
 
 INTERVAL = 1.645  # standard deviations to either side: nine in ten
 # Beyond an end that was not bracketed nothing was seen: half a spacing more of uncertainty.
@@ -38,7 +38,8 @@ def trial_error(facts: Facts, *, averaged: bool) -> TrialError:
     """The error of Trials of some 25 steps, measured on development tasks (``lrpilot_bench.studies.peak_prior``).
 
     Adam's first steps move every weight by the lr, however small its gradient is: what that gains at once asks for
-    larger lrs than a training bears. SGD without momentum is in no such hurry.
+    larger lrs than a training bears. With SGD it is the sharpness that grows on the way and asks for smaller ones, but
+    for nets with batch normalisation, whose weights grow instead and take larger lrs than at the beginning.
 
     Args:
         facts: of the training.
@@ -47,7 +48,10 @@ def trial_error(facts: Facts, *, averaged: bool) -> TrialError:
     if facts.pretrained:
         return TrialError(0.2, 0.35)
     if facts.optimizer == "sgd":
-        return TrialError(-0.1, 0.4) if averaged else TrialError(0.1, 0.3)
+        normalised = facts.trains_batchnorm
+        if averaged:
+            return TrialError(-0.4 if normalised else -0.1, 0.35)
+        return TrialError(0.0 if normalised else 0.35, 0.3)
     return TrialError(0.3, 0.5) if averaged else TrialError(0.35, 0.35)
 
 
@@ -72,23 +76,40 @@ class Pick:
         return self.lr / reach, self.lr * reach
 
 
-def pick(probed: Sequence[Probed], prior: Prior, error: TrialError) -> Pick | None:
+def pick(probed: Sequence[Probed], prior: Prior, error: TrialError, *, from_scratch: bool = True) -> Pick | None:
     """The peak that Trials and prior agree on; None where every Trial diverged.
 
     Args:
         probed: the Trials of a search, all of one length.
         prior: what was expected.
         error: of Trials of this kind.
+        from_scratch: whether they begin with a training, so that Trials that gain nothing tell nothing.
     """
     best = best_of(probed)
     if best is None:
         return None
+    if from_scratch and not learned(best, probed):
+        return _unseen(probed, prior)
     offset, blur = _minimum(probed, best)
     trial_log = math.log10(best.lr) + offset
     seen, scatter = trial_log - error.bias, math.hypot(error.scatter, blur)
     weight, prior_weight = scatter**-2, prior.spread**-2
     log_lr = (weight * seen + prior_weight * prior.log_lr) / (weight + prior_weight)
     return Pick(float(10.0**log_lr), (weight + prior_weight) ** -0.5, float(10.0**trial_log))
+
+
+def _unseen(probed: Sequence[Probed], prior: Prior) -> Pick:
+    """Where no Trial has gained anything: what was expected, below the lrs that wreck the weights.
+
+    Fresh weights that do not move are on a plateau, which takes an lr as large as they bear: half way, in log lr.
+    """
+    wrecking = min((one.lr for one in probed if not one.tail), default=math.inf)
+    lr = prior.lr
+    if wrecking <= lr:
+        lr = wrecking / 10.0
+    elif prior.plateaus and math.isfinite(wrecking):
+        lr = math.sqrt(lr * wrecking)
+    return Pick(lr, prior.spread, lr)
 
 
 def _minimum(probed: Sequence[Probed], best: Probed) -> tuple[float, float]:

@@ -5,6 +5,7 @@ best lrs of the benchmark's development tasks; ``lrpilot_bench.studies.peak_prio
 """
 
 import math
+from dataclasses import replace
 
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Facts
@@ -17,10 +18,13 @@ class Prior:
     Attributes:
         lr: its centre, natural units.
         spread: its standard deviation, decades.
+        plateaus: whether a loss that moves at no lr is taken for a plateau: not that of weights which were trained
+            before, where single batches hide what is gained.
     """
 
     lr: float
     spread: float
+    plateaus: bool = True
 
     @property
     def log_lr(self) -> float:
@@ -30,8 +34,8 @@ class Prior:
 
 # SGD's without momentum; with momentum m a step moves 1 / (1 - m) times as far in the end.
 # Its unit depends on those of inputs and loss, which Adam's does not: little is known before.
-SGD, SGD_PRETRAINED = Prior(1.0, 1.5), Prior(0.1, 1.0)
-ADAM, ADAM_PRETRAINED = Prior(6e-3, 0.5), Prior(1e-4, 0.7)
+SGD, SGD_PRETRAINED = Prior(1.0, 1.5), Prior(0.1, 1.0, plateaus=False)
+ADAM, ADAM_PRETRAINED = Prior(6e-3, 0.5), Prior(1e-4, 0.7, plateaus=False)
 # Between the others' customary lrs (1e-4 for Lion, 1.0 for Adadelta) lies no common one.
 OTHER = Prior(3e-3, 1.2)
 
@@ -45,7 +49,7 @@ def expected(facts: Facts, momentum: float | None) -> Prior:
     """
     if facts.optimizer == "sgd":
         prior = SGD_PRETRAINED if facts.pretrained else SGD
-        return Prior(prior.lr * (1.0 - (momentum or 0.0)), prior.spread)
+        return replace(prior, lr=prior.lr * (1.0 - (momentum or 0.0)))
     if facts.optimizer == "adam":
         return ADAM_PRETRAINED if facts.pretrained else ADAM
     return OTHER

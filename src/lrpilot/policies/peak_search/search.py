@@ -69,7 +69,7 @@ class PeakSearch:
     @property
     def pick(self) -> Pick | None:
         """The peak that Trials and prior agree on; None before the first Trial that did not diverge."""
-        return pick(self.probed, self.prior, self.error)
+        return pick(self.probed, self.prior, self.error, from_scratch=self.way.rises)
 
     # --------------------------------------------------------------- lattice
 

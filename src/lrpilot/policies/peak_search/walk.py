@@ -36,7 +36,7 @@ def _wanted(probed: Sequence[Probed], tried: set[int], from_scratch: bool) -> li
     best = best_of(probed)
     if best is None:
         return [min(tried) - LEAP, min(tried) - 1]
-    if from_scratch and not gained(best) and not beats_smaller(best, probed):
+    if from_scratch and not learned(best, probed):
         return _out_of_nowhere(probed, best, tried)
     at = best.position
     return [at + 1, at - 1]
@@ -52,6 +52,11 @@ def _out_of_nowhere(probed: Sequence[Probed], best: Probed, tried: set[int]) -> 
     if len(tried) == 1:
         return [max(tried) + 1, down]
     return [up, down] if all(not harmed(one, best) for one in probed) else [down, min(tried) - 1, up]
+
+
+def learned(best: Probed, probed: Sequence[Probed]) -> bool:
+    """Whether the best Trial shows that anything can be learned at its lr in so few steps."""
+    return gained(best) or beats_smaller(best, probed)
 
 
 def gained(one: Probed) -> bool:
