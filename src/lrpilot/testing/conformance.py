@@ -113,9 +113,10 @@ def check_survives_divergence(policy: Policy) -> None:
 
     The policy is told NaN or inf at random in place of what it should have seen, up to 300 tells.
     """
+    facts = make_flight(policy).substrate.facts()
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        state = policy.init(Context(LR, Progress(0, STEPS)))
+        state = policy.init(Context(LR, Progress(0, STEPS), facts=facts))
         step = 0
         for _ in range(300):
             action = policy.ask(state)
