@@ -15,6 +15,7 @@ from lrpilot.core.settings import Rule, among, is_bool, is_positive, require_eac
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.autolrs import AutoLRS
+from lrpilot.policies.autopilot import Autopilot
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot.policies.finders.annealed_search import AnnealedSearch
 from lrpilot.policies.finders.paired_search import PairedSearch
@@ -135,6 +136,9 @@ POLICIES: dict[str, Policy] = {
     "autolrs_annealed": AutoLRS(1e-3, 1.0, score="annealed", overhead=2.0, final=None),
     "autolrs_paper": AutoLRS.paper(1e-3, 1.0, tau=10, max_tau=20),
     "autolrs_paper_interval": AutoLRS.paper(tau=30, warmup=5),
+    "autopilot": Autopilot(),
+    "autopilot_averaged": Autopilot(arm="averaged", average=Average(0.9), branch=False),
+    "autopilot_ordinary": Autopilot(arm="ordinary", min_lr=1e-3, max_lr=10.0),
     "beam_search": BeamSearch(window=4),
     "continuing": Continuing(),
     "averaging": Averaging(),
