@@ -64,7 +64,7 @@ PICKERS = {
     "find_lr_decay": Picker(
         "find_lr, target decay",
         "linear",
-        partial(search, target="decay"),
+        partial(search, target="decay", effort="thorough"),
         ("annealed",),
         own=True,
         version=NOISE_CHECK,
@@ -72,7 +72,7 @@ PICKERS = {
     "find_lr_decay_quick": Picker(
         "find_lr, target decay, num_steps=5",
         "linear",
-        partial(search, target="decay", num_steps=5),
+        partial(search, target="decay", effort="thorough", num_steps=5),
         ("annealed",),
         own=True,
         version=NOISE_CHECK,
