@@ -131,7 +131,6 @@ def test_after_a_tenth_it_looks_again_where_the_search_has_left_enough() -> None
 # ----------------------------------------------------------- told by hand
 
 
-
 def at(step: int, total: int | None) -> Progress:
     return Progress(step, None if total is None else total - step)
 
