@@ -229,11 +229,11 @@ def test_an_end_that_was_not_seen_widens_the_interval_on_its_side_only() -> None
 
 
 @given(st.lists(st.floats(-5, 5), min_size=8, max_size=40))
-def test_the_last_quarter_is_read_and_the_first_loss_kept(after: list[float]) -> None:
+def test_the_last_third_is_read_and_the_first_loss_kept(after: list[float]) -> None:
     losses = [6.0, *after]
     one = read(0, 0.1, TrialLosses(HERE, tuple(losses), None, None))
     assert one.first == losses[0] and (one.low, one.high) == (min(losses), max(losses))
-    assert one.tail == tuple(losses[-len(one.tail) :]) and abs(len(one.tail) - len(losses) / 4) <= 1
+    assert one.tail == tuple(losses[-len(one.tail) :]) and abs(len(one.tail) - len(losses) / 3) <= 1
     assert one.score == pytest.approx(fmean(one.tail))
 
 
