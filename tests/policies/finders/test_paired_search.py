@@ -251,7 +251,8 @@ def test_it_says_when_it_does_not_know(curve: Curve, noise: float, code: FindCod
     found = run.found
     assert found.code is code and found.lr is None and found.interval is None and found.window is None
     assert found.suggestions == {"paired": None, "trial_best": None, "expected": expected(ADAM, 0.9).lr}
-    assert found.lrs and len(found.lrs) == len(found.losses) == len(run.trials), "the evidence stays"
+    # Where several lrs break on the same batch it may be the batch, and the Trial is flown on others.
+    assert found.lrs and len(found.lrs) == len(found.losses) <= len(run.trials), "the evidence stays"
     assert run.reasons[-1].alarms and run.reasons[-1].code == code.name.lower()
     assert run.spent <= 150
 
