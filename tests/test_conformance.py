@@ -12,9 +12,10 @@ from lrpilot.core.actions import Action, Average, Continue, Done, Observation, T
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import Rule, among, is_bool, is_positive, require_each
-from lrpilot.core.shape import constant
+from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.autolrs import AutoLRS
+from lrpilot.policies.autopilot import Autopilot
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot.policies.finders.annealed_search import AnnealedSearch
 from lrpilot.policies.finders.paired_search import PairedSearch
@@ -113,6 +114,9 @@ POLICIES: dict[str, Policy] = {
     "one_cycle": Schedule("one_cycle", lr=0.1),
     "trapezoid": Schedule("trapezoid", lr=0.1),
     "wsd": Schedule("wsd", lr=0.1),
+    "knots": Schedule(
+        "knots", pieces=(Train(ramp(0.1, 0.01, 20), 13, momentum=constant(0.5)), Train(constant(0.2), 70))
+    ),
     "step_sampling": StepSampling(),
     "step_sampling_minimum": StepSampling(pick="minimum"),
     "annealed_search": AnnealedSearch(),
@@ -132,6 +136,9 @@ POLICIES: dict[str, Policy] = {
     "autolrs_annealed": AutoLRS(1e-3, 1.0, score="annealed", overhead=2.0, final=None),
     "autolrs_paper": AutoLRS.paper(1e-3, 1.0, tau=10, max_tau=20),
     "autolrs_paper_interval": AutoLRS.paper(tau=30, warmup=5),
+    "autopilot": Autopilot(),
+    "autopilot_averaged": Autopilot(arm="averaged", average=Average(0.9), branch=False),
+    "autopilot_ordinary": Autopilot(arm="ordinary", min_lr=1e-3, max_lr=10.0),
     "beam_search": BeamSearch(window=4),
     "continuing": Continuing(),
     "averaging": Averaging(),

@@ -37,7 +37,7 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import decode, encode
-from lrpilot.core.policy import Context, Facts, Policy
+from lrpilot.core.policy import Context, Policy
 from lrpilot.core.stop import StopReason
 from lrpilot.testing.bad_settings import check_refuses_bad_settings
 from lrpilot.testing.flights import LR, STEPS, Recorder, Unaveraged, advance, fly, make_flight, over, require_sound_lrs
@@ -113,9 +113,10 @@ def check_survives_divergence(policy: Policy) -> None:
 
     The policy is told NaN or inf at random in place of what it should have seen, up to 300 tells.
     """
+    facts = make_flight(policy).substrate.facts()
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        state = policy.init(Context(LR, Progress(0, STEPS), facts=Facts(averages=True, optimizer="sgd", momentum=0.0)))
+        state = policy.init(Context(LR, Progress(0, STEPS), facts=facts))
         step = 0
         for _ in range(300):
             action = policy.ask(state)

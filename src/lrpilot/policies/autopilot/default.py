@@ -18,11 +18,11 @@ from lrpilot.core.actions import (
     TrialLosses,
 )
 from lrpilot.core.codec import record
-from lrpilot.core.policy import Context, Policy, Reason, not_asked_for
+from lrpilot.core.policy import Context, Facts, Policy, Reason, not_asked_for
 from lrpilot.core.settings import Rule, among, is_bool, is_positive, or_none, require_each
 from lrpilot.core.shape import Shape
 from lrpilot.errors import SettingError
-from lrpilot.policies.autopilot.course import course, from_step
+from lrpilot.policies.autopilot.course import Rise, course
 from lrpilot.policies.autopilot.plan import (
     BRANCH_AT,
     MIX,
@@ -114,15 +114,19 @@ class Autopilot(Policy):
 
     def init(self, context: Context) -> AutopilotState:
         """Choose how to fly, and what the search may cost."""
-        facts, total = context.facts, context.progress.remaining
-        if self.arm == "averaged" and not facts.averages:
+        if self.arm == "averaged" and not context.facts.averages:
             raise SettingError(
                 "arm='averaged' needs an optimizer whose momentum can be set to 0 and that keeps no average of its "
                 "own, got another one. Leave arm None, or choose 'ordinary'."
             )
+        return self._planned(context.facts, context.lr, context.progress)
+
+    def _planned(self, facts: Facts, lr: float, progress: Progress) -> AutopilotState:
+        total = _total(progress)
         plan = make_plan(facts, total, self.arm, self.average)
         search = plan_search(plan, facts, total, min_lr=self.min_lr, max_lr=self.max_lr)
-        state = AutopilotState(plan, context.lr, search, SearchingPeak(), 0.0, context.progress.step, total)
+        rise = Rise(warmup_steps(total))
+        state = AutopilotState(plan, lr, search, SearchingPeak(), 0.0, progress.step, total, facts, rise)
         return state if search.next_trial() is not None else self._begin_flight(state)
 
     def ask(self, state: AutopilotState) -> Action:
@@ -164,6 +168,21 @@ class Autopilot(Policy):
                 return self._branched(state, search.told(observation))
         raise not_asked_for(self.name, observation)
 
+    def replan(self, state: AutopilotState, progress: Progress) -> AutopilotState:
+        """Any flight goes on, in the way it has been flown, to another end.
+
+        Before the first Trial all is planned anew. Where the lr has begun to fall and is too low now, it rises again.
+        """
+        if isinstance(state.phase, SearchingPeak) and not state.search.spent:
+            return self._planned(state.facts, state.start_lr, progress)
+        due, risen = self._course(state)(progress.step), progress.step >= state.rise.since + state.rise.steps
+        state = replace(state, step=progress.step, total=_total(progress))
+        if isinstance(state.phase, SearchingPeak):
+            return state
+        if risen and due < min(state.peak, self._course(state)(progress.step)):
+            state = replace(state, rise=Rise(warmup_steps(state.total), progress.step, due))
+        return _fly_on(state) if isinstance(state.phase, (Flying, Landed)) else state
+
     def explain(self, state: AutopilotState, observation: Observation, after: AutopilotState) -> Reason | None:
         """What was decided, and by what."""
         return reason_for(state, observation, after)
@@ -191,25 +210,20 @@ class Autopilot(Policy):
         """The search is over."""
         pick = state.search.pick
         peak = state.search.prior.lr if pick is None else pick.lr
-        if pick is None and state.search.probed:
-            # Every Trial diverged: the smallest lr tried is too large.
+        if pick is None and state.search.probed and not state.search.skipped:
+            # Every Trial diverged: the smallest lr tried is too large. Not so where the data did it.
             peak = min(one.lr for one in state.search.probed) / 10.0
         return replace(state, peak=min(max(peak, self.min_lr), self.max_lr), phase=Marking())
 
     def _course(self, state: AutopilotState) -> Shape:
-        return course(
-            state.peak,
-            warmup=warmup_steps(state.total),
-            total=state.total,
-            decays=state.plan.arm == "ordinary",
-        )
+        return course(state.peak, state.rise, total=state.total, decays=state.plan.arm == "ordinary")
 
     def _train(self, state: AutopilotState, since: int) -> Train:
         """All that is left of the course, since the Train began."""
         steps = MARK_EVERY if state.total is None else max(1, state.total - since)
         way = state.plan.way
         return Train(
-            from_step(self._course(state), since),
+            self._course(state).later(since),
             steps,
             observe_every=None if state.blind else WATCH_EVERY,
             momentum=way.momentum_shape,
@@ -217,6 +231,7 @@ class Autopilot(Policy):
         )
 
     def _flown(self, state: AutopilotState, seen: Trained) -> AutopilotState:
+        before = state
         if not seen.losses and not state.blind:
             state = replace(state, blind=True)
         watch = state.watch.after(losses_of(seen), state.peak)
@@ -229,12 +244,15 @@ class Autopilot(Policy):
             case Verdict.CLEARED:
                 state = replace(state, peak=min(max(watch.fallen_lr, state.peak), self.max_lr))
         if state.total is not None and state.step >= state.total:
-            return replace(state, phase=Landed())
+            # No next loss will tell whether the last step has spoiled the weights.
+            return replace(state, phase=Rewinding() if watch.bad else Landed())
         if watch.may_mark and _branch_is_due(state):
             return self._branch(state)
         if watch.may_mark and not state.blind and _mark_is_due(state):
             return replace(state, phase=Marking())
-        return _fly_on(state) if seen.finished else state
+        # Another peak, or another rhythm, is another Train, which begins here.
+        other = (state.peak, state.blind) != (before.peak, before.blind)
+        return _fly_on(state) if seen.finished or other else state
 
     def _branch(self, state: AutopilotState) -> AutopilotState:
         """Ask again whether the lr is right, where that can be paid for."""
@@ -260,10 +278,14 @@ def _fly_on(state: AutopilotState) -> AutopilotState:
 
 def _progressed(state: AutopilotState, progress: Progress) -> AutopilotState:
     """With the steps taken; laid out anew where the horizon has changed."""
-    total = None if progress.remaining is None else progress.step + progress.remaining
+    total = _total(progress)
     changed = total != state.total and isinstance(state.phase, Flying)
     state = replace(state, step=progress.step, total=total)
     return replace(state, phase=Flying(progress.step)) if changed else state
+
+
+def _total(progress: Progress) -> int | None:
+    return None if progress.remaining is None else progress.step + progress.remaining
 
 
 def _branch_is_due(state: AutopilotState) -> bool:

@@ -11,7 +11,7 @@ def reason_for(before: AutopilotState, observation: Observation, after: Autopilo
     """What was decided between two states, and why; None where nothing was."""
     if isinstance(before.phase, SearchingPeak) and isinstance(observation, TrialLosses):
         searching = isinstance(after.phase, SearchingPeak)
-        return Reason("tried", tried_words(after.search)) if searching else _of_search(after)
+        return Reason("tried", tried_words(before.search, after.search)) if searching else _of_search(after)
     if isinstance(before.phase, Branching):
         return None if isinstance(after.phase, Branching) else _of_branches(before, after)
     if isinstance(before.phase, Flying):
@@ -22,6 +22,9 @@ def reason_for(before: AutopilotState, observation: Observation, after: Autopilo
 def _of_search(after: AutopilotState) -> Reason:
     search = after.search
     cost = f"{len(search.probed)} trials of {search.steps} steps"
+    if search.pick is None and search.skipped:
+        why = f"losses are no number whatever the lr, in {search.skipped} batches: look for such values in the data"
+        return Reason("bad_data", f"{why}; on at lr {after.peak:.3g}, which is customary", alarms=True)
     if search.pick is None:
         return Reason("all_diverged", f"every trial diverged, {cost}: on at lr {after.peak:.3g}", alarms=True)
     how = "averaged" if after.plan.arm == "averaged" else "ordinary, to zero at the end"
@@ -51,7 +54,7 @@ def _of_flight(before: AutopilotState, after: AutopilotState) -> Reason | None:
         case Verdict.SPOILED:
             return Reason("spoiled", f"{lr_from_to(before.peak, after.peak)}: a bad batch spoiled the weights{back}")
         case Verdict.BAD_BATCH:
-            return Reason("bad_batch", f"{lr_from_to(before.peak, after.peak)}: a loss is no number")
+            return Reason("bad_batch", f"{lr_from_to(before.peak, after.peak)}: a loss is no number{back}")
         case Verdict.CLEARED:
             return Reason("cleared", f"{lr_from_to(before.peak, after.peak)}: the loss has risen by itself")
     return None

@@ -8,6 +8,8 @@ Landed      no step is left
 """
 
 from lrpilot.core.codec import record
+from lrpilot.core.policy import Facts
+from lrpilot.policies.autopilot.course import Rise
 from lrpilot.policies.autopilot.plan import Plan
 from lrpilot.policies.guard import LossWatch
 from lrpilot.policies.peak_search.search import PeakSearch
@@ -71,6 +73,8 @@ class AutopilotState:
         peak: lr that the course is laid out for, natural units; 0 before the search has ended.
         step: kept steps taken.
         total: kept steps of the whole training, as planned now; None where the end is open.
+        facts: of the training, as they were before the flight.
+        rise: how the lr comes up to the peak.
         watch: over the loop's own losses.
         blind: whether the loop gives no losses.
         marked_at: kept steps taken at the last mark; None before the first.
@@ -85,6 +89,8 @@ class AutopilotState:
     peak: float
     step: int
     total: int | None
+    facts: Facts
+    rise: Rise
     watch: LossWatch = LossWatch()
     blind: bool = False
     marked_at: int | None = None

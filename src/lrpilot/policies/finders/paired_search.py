@@ -106,7 +106,7 @@ class PairedSearch(Policy):
     def explain(self, state: PeakSearch, observation: Observation, after: PeakSearch) -> Reason:
         """What would be picked now, after every Trial; at the end the outcome."""
         if after.next_trial() is not None:
-            return Reason("tried", tried_words(after))
+            return Reason("tried", tried_words(state, after))
         code = outcome_of(after)
         trials = f"{len(after.probed)} trials of {after.steps} steps"
         if not code.has_lr:

@@ -5,15 +5,17 @@ from dataclasses import replace
 
 from lrpilot.core.actions import Trial, TrialLosses
 from lrpilot.core.codec import record
-from lrpilot.core.stop import Stop
+from lrpilot.core.stop import Stop, StopReason
 from lrpilot.policies.peak_search.pick import Pick, TrialError, pick
 from lrpilot.policies.peak_search.prior import Prior
-from lrpilot.policies.peak_search.trials import Probed, Way, best_of, read
+from lrpilot.policies.peak_search.trials import Probed, Way, best_of, breaks_suddenly, read
 from lrpilot.policies.peak_search.walk import SPACING, bracketed, next_position
 
-FEWEST_STEPS = 8  # of a Trial: its last quarter is two losses then, beside which any single one counts too much
+FEWEST_STEPS = 9  # of a Trial: its last third is three losses then; of fewer, any single one counts too much
 # Times the range of losses in the best Trial that a losing one may climb above it: it is hopeless then.
 ROOM = 2.0
+# Batches whose loss is no number at any lr, after which the search is given up: there will be more of them.
+MOST_SKIPPED = 4
 
 
 @record
@@ -30,6 +32,9 @@ class PeakSearch:
         max_lr: largest.
         probed: the Trials flown so far.
         spent: what they have cost, in training steps.
+        first: batch that Trials begin with, behind those whose loss is no number at any lr.
+        skipped: how many of these there were.
+        broke_at: losses, up to one that is no number, of the last Trial from that batch on; 0 for none.
     """
 
     way: Way
@@ -41,20 +46,38 @@ class PeakSearch:
     max_lr: float = 1e3
     probed: tuple[Probed, ...] = ()
     spent: float = 0.0
+    first: int = 0
+    skipped: int = 0
+    broke_at: int = 0
 
     # ------------------------------------------------------------- the walk
 
     def next_trial(self) -> Trial | None:
         """The Trial to fly next; None where the peak is bracketed, or another Trial is not to be had any more."""
         at = self._next()
-        return None if at is None else self.way.trial(self.lr_at(at), self.steps, self._hopeless())
+        return None if at is None else self.way.trial(self.lr_at(at), self.steps, self._hopeless(), first=self.first)
 
     def told(self, seen: TrialLosses) -> "PeakSearch":
         """With what was seen of the Trial asked for last."""
         at = self._next()
         assert at is not None, "only what was asked for is told of"
+        spent = self.spent + seen.cost
+        if self._batch_is_bad(seen):
+            first = self.first + len(seen.losses)
+            return replace(self, spent=spent, first=first, skipped=self.skipped + 1, broke_at=0)
         one = read(at, self.lr_at(at), seen)
-        return replace(self, probed=(*self.probed, one), spent=self.spent + seen.cost)
+        broke_at = len(seen.losses) if seen.stop is StopReason.NON_FINITE else 0
+        return replace(self, probed=(*self.probed, one), spent=spent, broke_at=broke_at)
+
+    def _batch_is_bad(self, seen: TrialLosses) -> bool:
+        """Whether a batch, not the lr, is to blame for a loss that is no number.
+
+        Nothing was wrong before it, or another lr broke on the same batch. Never where a Trial has been through all of
+        these batches.
+        """
+        if seen.stop is not StopReason.NON_FINITE or any(one.tail for one in self.probed):
+            return False
+        return breaks_suddenly(seen) or len(seen.losses) == self.broke_at
 
     @property
     def bracketed(self) -> bool:
@@ -84,7 +107,7 @@ class PeakSearch:
         return math.ceil(low - 1e-9), math.floor(high + 1e-9)
 
     def _next(self) -> int | None:
-        if self.spent + self.steps > self.allowance * (1 + 1e-9):
+        if self.spent + self.steps > self.allowance * (1 + 1e-9) or self.skipped >= MOST_SKIPPED:
             return None
         return next_position(self.probed, *self.ends, from_scratch=self.way.rises)
 

@@ -6,21 +6,23 @@ losses are compared batch by batch: what the batches scatter by is the same for 
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median
 
 from lrpilot.core.actions import Average, Trial, TrialLosses
 from lrpilot.core.codec import record
 from lrpilot.core.shape import Shape, constant
-from lrpilot.core.stop import Stop
+from lrpilot.core.stop import Stop, StopReason
 
 # Of a Trial's steps, those in which the lr rises: short beside the decay of an annealed Trial; an averaged one has no
 # decay, and its average begins with the large steps only after the rise.
 ANNEALED_WARMUP = 1 / 6
 AVERAGED_WARMUP = 0.4
-# Losses of the last quarter are read: fewer scatter more, earlier ones tell of the rise.
-READ = 0.25
+# Losses of the last third are read: fewer scatter more, earlier ones tell of the rise.
+READ = 1 / 3
 FEWEST_READ = 3
 HUGE = 1e100  # a loss beyond is as good as none: its square is no number
+# Sound losses before one that is no number, of which it is known that they did not rise.
+FEWEST_SOUND = 4
 # A Trial whose loss rose by so many times what it gained in the end, or scatters by, has wrecked the weights, even
 # where a dead net's loss is below that of the untrained one (unscaled inputs). Trials of 25 steps at the best lr rose
 # by at most 0.8 times their gain on twelve trainings, and by 4.8 times on one with unscaled inputs.
@@ -46,9 +48,10 @@ class Way:
         """Its momentum as actions take it."""
         return None if self.momentum is None else constant(self.momentum)
 
-    def trial(self, lr: float, steps: int, stop: Stop) -> Trial:
-        """A Trial with this peak lr (natural units), short enough to be one of several."""
-        return Trial(self._shape(lr, steps), steps, stop=stop, momentum=self.momentum_shape, average=self.average)
+    def trial(self, lr: float, steps: int, stop: Stop, *, first: int = 0) -> Trial:
+        """A Trial with this peak lr (natural units), short enough to be one of several, from batch ``first`` on."""
+        shape, momentum = self._shape(lr, steps), self.momentum_shape
+        return Trial(shape, steps, stop=stop, first=first, momentum=momentum, average=self.average)
 
     def _shape(self, lr: float, steps: int) -> Shape:
         part = ANNEALED_WARMUP if self.average is None else AVERAGED_WARMUP
@@ -97,6 +100,15 @@ def read(position: int, lr: float, seen: TrialLosses) -> Probed:
     return Probed(position, lr, first, () if high - first > BLOWN * moved else tail, low, high)
 
 
+def breaks_suddenly(seen: TrialLosses) -> bool:
+    """Whether a loss that is no number came out of sound ones: what an lr drives apart rises first."""
+    if seen.stop is not StopReason.NON_FINITE:
+        return False
+    sound = [loss for loss in seen.losses if math.isfinite(loss)]
+    half = len(sound) // 2
+    return len(sound) >= FEWEST_SOUND and median(sound[half:]) <= max(sound[:half])
+
+
 def difference(a: Probed, b: Probed) -> tuple[float, float]:
     """Mean of the paired differences a - b of the losses read, and its standard error.
 
@@ -118,4 +130,5 @@ def _standard_error(values: Sequence[float]) -> float:
     if len(values) < 2:
         return math.inf
     mean = fmean(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    # hypot, which does not overflow where a sum of squares does.
+    return math.hypot(*(value - mean for value in values)) / math.sqrt((len(values) - 1) * len(values))

@@ -4,8 +4,10 @@ from lrpilot.policies.peak_search.outcome import interval_of
 from lrpilot.policies.peak_search.search import PeakSearch
 
 
-def tried_words(search: PeakSearch) -> str:
+def tried_words(before: PeakSearch, search: PeakSearch) -> str:
     """What would be picked now, and the latest Trial."""
+    if search.skipped > before.skipped:
+        return f"batch {search.first - 1} of the trials is left out: its loss is no finite number, and not for the lr"
     latest = search.probed[-1]
     came = f"loss {latest.score:.4g} after {search.steps} steps" if latest.tail else "diverged"
     now = "" if search.pick is None else f"so far {pick_words(search)}; "
