@@ -355,7 +355,7 @@ def test_probes_of_others_do_not_count_as_steps() -> None:
     with untouched(training.model, training.raw_optimizer):
         training.check()
         training.evaluate()
-        found = find_lr(training, num_steps=8, min_lr=1e-3, max_lr=1.0, progress=False)
+        found = find_lr(training, num_steps=9, min_lr=1e-3, max_lr=1.0, progress=False)
         check_same_step(lambda batch: loop_step(training, batch), training, make_batches()[0])
     assert found.cost.trials > 3
     pilot.step()

@@ -109,7 +109,7 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["find", "task.py:bug"], "raised ZeroDivisionError: division by zero (task.py, line "),
         (["find", "task.py:hopeless"], "The loss must be finite at the start, got nan."),
         (["find", "task.py:make_training", "--method", "wittmann"], "Pass target='constant'"),
-        (["find", "task.py:make_training", "--budget", "20"], "budget must be >= 25 for 3 trials of 8 steps"),
+        (["find", "task.py:make_training", "--budget", "20"], " for 3 trials of 9 steps and a check"),
         (["find", "task.py:make_training", "--effort", "thorogh"], "Did you mean 'thorough'?"),
         (["find", "task.py:make_training", "--target", "constant", "--budget", "90"], "are for target='decay'"),
         (["train", "task.py:make_training"], "one of --steps and --budget"),
