@@ -33,7 +33,7 @@ def failing(records: list[Record], methods: set[str], task: str, seed: int) -> l
 
 
 def test_the_page_begins_with_what_counts(page: Page, markdown: str) -> None:
-    assert page.sections[:5] == ["summary", "headline", "peers", "nothing", "reading"]
+    assert page.sections[:6] == ["summary", "headline", "sides", "peers", "nothing", "reading"]
     assert page.sections[-2:] == ["sanity", "machine"]
     text = markdown.split("## Start-lr")[0]
     shown = " ".join(page.section("summary").words)

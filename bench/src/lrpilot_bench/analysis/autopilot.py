@@ -17,9 +17,7 @@ TIMED = (
     AUTOPILOT, "schedule_free", "schedule_free_searched", "prodigy_cosine", "prodigy_searched", "lr_tuner",
 )  # fmt: skip
 ORACLES_OWN = "the oracle's schedule"
-READ_AS = (
-    "its runs, weights read as an average: "  # begins rows of the oracle's runs
-)
+READ_AS = "its runs, weights read as an average: "  # begins rows of the oracle's runs
 
 Oracles = Mapping[str, Oracle]
 
