@@ -33,6 +33,7 @@ class ScriptState:
     stage: int
     lr: float
     left: int | None
+    averages: bool = True
 
 
 @record
@@ -46,7 +47,8 @@ class Script(Policy):
         require_each(self, {"begin_with_search": Rule("True or False", is_bool, "The default is False.")})
 
     def init(self, context: Context) -> ScriptState:
-        return ScriptState(0 if self.begin_with_search else 1, context.lr, context.progress.remaining)
+        stage, left = 0 if self.begin_with_search else 1, context.progress.remaining
+        return ScriptState(stage, context.lr, left, context.facts.averages)
 
     def script(self, lr: float) -> tuple[Action, ...]:
         return (
@@ -76,6 +78,8 @@ class Script(Policy):
     def ask(self, state: ScriptState) -> Action:
         script = self.script(state.lr)
         action = script[state.stage] if state.stage < len(script) else Done()
+        if isinstance(action, (Train, Trial)) and not state.averages:
+            action = replace(action, average=None)
         if isinstance(action, Train) and state.left is not None:
             return replace(action, steps=max(1, min(action.steps, state.left)))
         return action

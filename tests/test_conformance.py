@@ -12,7 +12,7 @@ from lrpilot.core.actions import Action, Average, Continue, Done, Observation, T
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import Rule, among, is_bool, is_positive, require_each
-from lrpilot.core.shape import constant
+from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.autolrs import AutoLRS
 from lrpilot.policies.autopilot import Autopilot
@@ -26,6 +26,7 @@ from lrpilot.policies.schedules.schedule import Schedule
 from lrpilot.policies.weighted_factors import WeightedFactors
 from lrpilot.testing import CHECKS, bad_settings
 from lrpilot.testing.conformance import (
+    check_averages_only_where_it_can,
     check_flies_without_losses,
     check_is_deterministic,
     check_lrs_are_finite_and_positive,
@@ -79,13 +80,14 @@ class Averaging(Policy):
     """Tries two lrs by averaged Trials, then flies the better one averaged, in stretches of a few steps."""
 
     def init(self, context: Context) -> dict[str, Any]:
-        return {"lrs": [context.lr, 3 * context.lr], "losses": [], "left": context.progress.remaining}
+        averages, left = context.facts.averages, context.progress.remaining
+        return {"lrs": [context.lr, 3 * context.lr], "losses": [], "left": left, "averages": averages}
 
     def ask(self, state: dict[str, Any]) -> Action:
         tried, left = len(state["losses"]), state["left"]
         if left == 0:
             return Done()
-        settings = {"momentum": constant(0.0), "average": Average(0.8, 1.0)}
+        settings = {"momentum": constant(0.0), "average": Average(0.8, 1.0) if state["averages"] else None}
         if tried < 2:
             return Trial(constant(state["lrs"][tried]), 3, evaluate="end", **settings)
         best = min((0, 1), key=lambda i: (not state["losses"][i] >= 0, state["losses"][i]))
@@ -112,6 +114,9 @@ POLICIES: dict[str, Policy] = {
     "one_cycle": Schedule("one_cycle", lr=0.1),
     "trapezoid": Schedule("trapezoid", lr=0.1),
     "wsd": Schedule("wsd", lr=0.1),
+    "knots": Schedule(
+        "knots", pieces=(Train(ramp(0.1, 0.01, 20), 13, momentum=constant(0.5)), Train(constant(0.2), 70))
+    ),
     "step_sampling": StepSampling(),
     "step_sampling_minimum": StepSampling(pick="minimum"),
     "annealed_search": AnnealedSearch(),
@@ -182,6 +187,8 @@ class Broken(Policy):
             return Train(constant(0.2 if state else 0.1), 10)
         if self.fault == "undeclared_end" and state:
             return Trial(constant(0.1), 2, keep="here")
+        if self.fault == "averages_anywhere":
+            return Train(constant(0.1), 10, average=Average())
         if self.fault == "zero_lr":
             return Train(constant(0.0), 10)
         if self.fault == "undeclared_mark":
@@ -289,6 +296,7 @@ FAULTS: list[tuple[Policy, Callable[[Policy], None], type[BaseException], str | 
     (Broken("changed_by_the_grant"), check_may_continue_trials, AssertionError, "continues no Trial, and yet"),
     (Broken("undeclared_end"), check_may_continue_trials, PolicyError, "may keep the ends of 0 Trials, got 'here'"),
     (Broken("needs_losses"), check_flies_without_losses, IndexError, None),
+    (Broken("averages_anywhere"), check_averages_only_where_it_can, PolicyError, "Ask for it only where Context.facts"),
     (Broken("counts_for_itself"), check_survives_a_shrinking_budget, AssertionError, "told of 4 steps left it asks"),
     (Setting("takes_anything"), check_refuses_bad_settings, AssertionError, "lr=nan must raise a SettingError, but"),
     (Setting("compares_words"), check_refuses_bad_settings, AssertionError, "lr='no such word' must .* TypeError"),

@@ -138,6 +138,8 @@ class Accounting(Policy):
             "pick": 0.012345,
             "interval": (0.01, 0.02),
             "at": {"loss": self.value, "step": state},
+            "none": (),
+            "trials": ({"lr": 0.1}, {"lr": 0.2}),
         }
 
 
@@ -145,10 +147,18 @@ def test_what_only_the_policy_knows_is_told_by_it() -> None:
     training = build()
     pilot = Pilot(training, Accounting(), 60)
     report = pilot.report()
-    for line in ("arm: averaged", "pick: 0.01235", "interval: 0.01 to 0.02", "at: loss 0.25, step 0"):
+    for line in (
+        "arm: averaged",
+        "pick: 0.01235",
+        "interval: 0.01 to 0.02",
+        "at: loss 0.25, step 0",
+        "none: none",
+        "trials: lr 0.1; lr 0.2",
+    ):
         assert f"  {line}" in str(report)
     assert report.to_dict()["account"] == {
-        "arm": "averaged", "pick": 0.012345, "interval": [0.01, 0.02], "at": {"loss": 0.25, "step": 0},
+        "arm": "averaged", "pick": 0.012345, "interval": [0.01, 0.02], "at": {"loss": 0.25, "step": 0}, "none": [],
+        "trials": [{"lr": 0.1}, {"lr": 0.2}],
     }  # fmt: skip
     assert "account" not in str(Pilot(build(), Schedule("constant"), 60).report())
 

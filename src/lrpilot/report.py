@@ -223,6 +223,8 @@ def _said(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_said(one)}" for key, one in value.items())
-    if isinstance(value, (list, tuple)):
-        return " to ".join(map(_said, value)) if len(value) == 2 else ", ".join(map(_said, value))
-    return str(value)
+    if not isinstance(value, (list, tuple)):
+        return str(value)
+    if any(isinstance(one, (Mapping, list, tuple)) for one in value):
+        return "; ".join(map(_said, value))
+    return (" to " if len(value) == 2 else ", ").join(map(_said, value)) or "none"

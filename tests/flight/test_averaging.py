@@ -181,7 +181,7 @@ def test_marks_and_continued_trials_carry_it() -> None:
 def test_a_curve_of_losses_cannot_be_averaged_and_says_so_before(action: Any) -> None:
     curve = RecordedCurve((0.1, 1.0), (0.5, 0.2), 1.0)
     assert not SimulatedSubstrate(curve).facts().averages and SimulatedSubstrate(NOISY).facts().averages
-    with pytest.raises(PolicyError, match=r"a landscape with weights, got RecordedCurve.*Context\.facts\.averages"):
+    with pytest.raises(PolicyError, match=r"weights can be averaged, got RecordedCurve.*Context\.facts\.averages"):
         simulate(AveragedScript((action,)), curve, lr=0.1, total_steps=3)
 
 

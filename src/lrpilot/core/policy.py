@@ -47,6 +47,8 @@ class Facts:
         epoch_steps: optimizer steps of one pass over the training data; None where its length is not known.
         trains_batchnorm: whether the model has BatchNorm layers that collect running statistics.
         batch_size: samples of a training batch; None where that is not known without reading one.
+        customary_lr: default lr of the optimizer's class, natural units, whatever it was built with; None where it has
+            none.
     """
 
     averages: bool = False
@@ -56,6 +58,7 @@ class Facts:
     epoch_steps: int | None = None
     trains_batchnorm: bool = False
     batch_size: int | None = None
+    customary_lr: float | None = None
 
 
 @record

@@ -59,8 +59,8 @@ def flown(landscape: Landscape, state: SimulatedState, average: Average | None) 
         return state if state.averaged is None else SimulatedState(state.judged)
     if not averages(landscape):
         raise PolicyError(
-            f"An averaged flight needs a landscape with weights, got {type(landscape).__name__}, which has losses "
-            "alone. Ask for it only where Context.facts.averages says so."
+            f"An averaged flight needs a landscape whose weights can be averaged, got {type(landscape).__name__}. "
+            "Ask for it only where Context.facts.averages says so."
         )
     if state.averaged is None:
         return replace(state, averaged=Averaged(average, state.weights, state.weights))

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class NoisyQuadratic:
     @classmethod
     def log_spaced(
         cls, num: int, *, condition: float, largest: float = 1.0, noise: float = 0.0, momentum: float = 0.0
-    ) -> "NoisyQuadratic":
+    ) -> Self:
         """``num`` eigenvalues from ``largest`` down to ``largest / condition``, evenly in the logarithm."""
         if num < 2 or not condition >= 1:
             raise SettingError(f"num must be >= 2 and condition >= 1, got {num} and {condition}. Use 10 and 100.")

@@ -40,7 +40,7 @@ from lrpilot.core.codec import decode, encode
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.stop import StopReason
 from lrpilot.testing.bad_settings import check_refuses_bad_settings
-from lrpilot.testing.flights import LR, STEPS, Recorder, advance, fly, make_flight, over, require_sound_lrs
+from lrpilot.testing.flights import LR, STEPS, Recorder, Unaveraged, advance, fly, make_flight, over, require_sound_lrs
 
 
 def check_is_deterministic(policy: Policy, *, continues: bool = False) -> None:
@@ -135,6 +135,11 @@ def check_flies_without_losses(policy: Policy) -> None:
     require_sound_lrs(fly(policy, tells_losses=False))
 
 
+def check_averages_only_where_it_can(policy: Policy) -> None:
+    """An averaged Train or Trial is asked for only where ``Context.facts.averages`` says so (the flight raises)."""
+    require_sound_lrs(fly(policy, landscape=Unaveraged))
+
+
 def check_survives_a_shrinking_budget(policy: Policy) -> None:
     """What is left may fall by more than the steps taken, down to nothing: the policy goes by what it is told."""
     for left in _SHRINKING:
@@ -201,6 +206,7 @@ CHECKS: tuple[Callable[[Policy], None], ...] = (
     *_WHERE_CONTINUED,
     check_survives_divergence,
     check_flies_without_losses,
+    check_averages_only_where_it_can,
     check_survives_a_shrinking_budget,
     check_refuses_bad_settings,
     check_marks_are_declared,

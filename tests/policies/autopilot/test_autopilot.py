@@ -131,7 +131,6 @@ def test_after_a_tenth_it_looks_again_where_the_search_has_left_enough() -> None
 # ----------------------------------------------------------- told by hand
 
 
-
 def at(step: int, total: int | None) -> Progress:
     return Progress(step, None if total is None else total - step)
 
@@ -214,9 +213,7 @@ def test_a_loss_that_has_risen_by_itself_gives_the_lr_back_and_the_course_goes_o
     state = trained(policy, state, [2.0 + 0.01 * (i % 3) for i in range(BLOCK)] + [1.0] * BLOCK, total=total)
     for _ in range(60):
         action = policy.ask(state)
-        if isinstance(action, Rewind):
-            state = policy.tell(state, Moved(at(state.step, total), "sound"))
-        elif isinstance(action, Mark):
+        if isinstance(action, Rewind) or isinstance(action, Mark):
             state = policy.tell(state, Moved(at(state.step, total), "sound"))
         elif isinstance(action, Trial):
             state = policy.tell(state, TrialLosses(at(state.step, total), (9.0,) * action.steps, None, None, cost=1.0))

@@ -76,6 +76,11 @@ def test_what_was_held_is_one_piece_and_so_is_a_curve() -> None:
     assert [train.steps for train in curve.pieces or ()] == [STEPS]
     held = Listed(tuple(Train(constant(0.1), 5) for _ in range(8)))
     assert frozen(fly(held).history).pieces == (Train(constant(0.1), STEPS),), "what follows Done included"
+    cut = Listed(tuple(Train(ramp(0.1, 0.0, 64).later(at), 8) for at in range(0, 56, 8)))
+    held_after = constant(ramp(0.1, 0.0, 64)(55))
+    assert frozen(fly(cut).history).pieces == (Train(ramp(0.1, 0.0, 64), 56), Train(held_after, 4)), (
+        "and a straight line"
+    )
     assert len(frozen(fly(FLIGHTS["averaged, then not, then again"]).history).pieces or ()) == 7
 
 

@@ -15,6 +15,7 @@ FILES = (
     "plateau",
     "polling",
     "handmade",
+    "autopilot",
     "lr_tuner",
     "weighted_factors",
     "autolrs",

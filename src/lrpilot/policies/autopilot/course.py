@@ -45,8 +45,8 @@ def course(peak: float, rise: Rise, *, total: int | None, decays: bool) -> Shape
         if end - _decay_steps(end) > top:
             at, values = [*at, float(end - _decay_steps(end))], [*values, peak]
         at, values = [*at, float(end)], [*values, 0.0]
-    kinds: tuple[Kind, ...] = ("linear",) * (len(at) - 1)
-    return Shape(tuple(at), tuple(values), kinds)
+    line: Kind = "linear"
+    return Shape(tuple(at), tuple(values), (line,) * (len(at) - 1))
 
 
 def _decay_steps(total: int) -> int:

@@ -23,7 +23,7 @@ def _of_search(after: AutopilotState) -> Reason:
     search = after.search
     cost = f"{len(search.probed)} trials of {search.steps} steps"
     if search.pick is None and search.skipped:
-        why = f"losses are no finite number whatever the lr, in {search.skipped} batches: look for such values in the data"
+        why = f"losses are no number whatever the lr, in {search.skipped} batches: look for such values in the data"
         return Reason("bad_data", f"{why}; on at lr {after.peak:.3g}, which is customary", alarms=True)
     if search.pick is None:
         return Reason("all_diverged", f"every trial diverged, {cost}: on at lr {after.peak:.3g}", alarms=True)

@@ -46,7 +46,7 @@ def trial_error(facts: Facts, *, averaged: bool) -> TrialError:
         averaged: whether the Trials are averaged ones.
     """
     if facts.pretrained:
-        return TrialError(0.2, 0.35)
+        return TrialError(0.0, 0.35)
     if facts.optimizer == "sgd":
         normalised = facts.trains_batchnorm
         if averaged:
@@ -101,14 +101,15 @@ def pick(probed: Sequence[Probed], prior: Prior, error: TrialError, *, from_scra
 def _unseen(probed: Sequence[Probed], prior: Prior) -> Pick:
     """Where no Trial has gained anything: what was expected, below the lrs that wreck the weights.
 
-    Fresh weights that do not move are on a plateau, which takes an lr as large as they bear: half way, in log lr.
+    Fresh weights that do not move are on a plateau, which takes a large lr: half way to what they do not bear, in log
+    lr, and no farther from what was expected than a Trial would have gone.
     """
     wrecking = min((one.lr for one in probed if not one.tail), default=math.inf)
     lr = prior.lr
     if wrecking <= lr:
         lr = wrecking / 10.0
     elif prior.plateaus and math.isfinite(wrecking):
-        lr = math.sqrt(lr * wrecking)
+        lr = min(math.sqrt(lr * wrecking), lr * 10.0**SPACING)
     return Pick(lr, prior.spread, lr)
 
 

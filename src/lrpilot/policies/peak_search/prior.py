@@ -35,9 +35,9 @@ class Prior:
 # SGD's without momentum; with momentum m a step moves 1 / (1 - m) times as far in the end.
 # Its unit depends on those of inputs and loss, which Adam's does not: little is known before.
 SGD, SGD_PRETRAINED = Prior(1.0, 1.5), Prior(0.1, 1.0, plateaus=False)
-ADAM, ADAM_PRETRAINED = Prior(6e-3, 0.5), Prior(1e-4, 0.7, plateaus=False)
-# Between the others' customary lrs (1e-4 for Lion, 1.0 for Adadelta) lies no common one.
-OTHER = Prior(3e-3, 1.2)
+ADAM, ADAM_PRETRAINED = Prior(6e-3, 0.5), Prior(1e-4, 0.8, plateaus=False)
+# The others' units differ (1e-4 is customary for Lion, 1.0 for Adadelta): by their own, or else by none.
+OTHER, UNKNOWN = 0.8, Prior(3e-3, 1.2)
 
 
 def expected(facts: Facts, momentum: float | None) -> Prior:
@@ -52,4 +52,4 @@ def expected(facts: Facts, momentum: float | None) -> Prior:
         return replace(prior, lr=prior.lr * (1.0 - (momentum or 0.0)))
     if facts.optimizer == "adam":
         return ADAM_PRETRAINED if facts.pretrained else ADAM
-    return OTHER
+    return UNKNOWN if facts.customary_lr is None else Prior(facts.customary_lr, OTHER)

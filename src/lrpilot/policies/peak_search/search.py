@@ -11,7 +11,7 @@ from lrpilot.policies.peak_search.prior import Prior
 from lrpilot.policies.peak_search.trials import Probed, Way, best_of, breaks_suddenly, read
 from lrpilot.policies.peak_search.walk import SPACING, bracketed, next_position
 
-FEWEST_STEPS = 8  # of a Trial: its last quarter is two losses then, beside which any single one counts too much
+FEWEST_STEPS = 9  # of a Trial: its last third is three losses then; of fewer, any single one counts too much
 # Times the range of losses in the best Trial that a losing one may climb above it: it is hopeless then.
 ROOM = 2.0
 # Batches whose loss is no number at any lr, after which the search is given up: there will be more of them.

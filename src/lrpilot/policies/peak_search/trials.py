@@ -17,9 +17,10 @@ from lrpilot.core.stop import Stop, StopReason
 # decay, and its average begins with the large steps only after the rise.
 ANNEALED_WARMUP = 1 / 6
 AVERAGED_WARMUP = 0.4
-# Losses of the last quarter are read: fewer scatter more, earlier ones tell of the rise.
-READ = 0.25
+# Losses of the last third are read: fewer scatter more, earlier ones tell of the rise.
+READ = 1 / 3
 FEWEST_READ = 3
+HUGE = 1e100  # a loss beyond is as good as none: its square is no number
 # Sound losses before one that is no number, of which it is known that they did not rise.
 FEWEST_SOUND = 4
 # A Trial whose loss rose by so many times what it gained in the end, or scatters by, has wrecked the weights, even
@@ -88,7 +89,7 @@ class Probed:
 
 def read(position: int, lr: float, seen: TrialLosses) -> Probed:
     """Keep what matters of a Trial."""
-    finite = [loss for loss in seen.losses if math.isfinite(loss)]
+    finite = [loss for loss in seen.losses if abs(loss) < HUGE]
     first = seen.losses[0] if seen.losses else math.nan
     low, high = min(finite, default=math.inf), max(finite, default=math.inf)
     if seen.stop is not None or len(finite) < len(seen.losses) or not finite:

@@ -1,5 +1,6 @@
 """What a policy may know of a training before its first action, read off model, optimizer and data."""
 
+import inspect
 from collections.abc import Sized
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from lrpilot.core.policy import Facts
+from lrpilot.core.settings import is_positive
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.optimizers import has_own_average, momentum_as_given, optimizer_layers
 from lrpilot.training.bound.probe_data import count_samples
@@ -29,6 +31,7 @@ def facts_of(training: BoundTraining) -> Facts:
         epoch_steps=_length(training.train_source.data),
         trains_batchnorm=bool(batch_norms_in_training(training.model)),
         batch_size=_batch_size(training.train_source.data),
+        customary_lr=_customary_lr(optimizer),
     )
 
 
@@ -61,6 +64,15 @@ def _family(optimizer: Optimizer) -> Literal["sgd", "adam", "other"]:
         return "sgd"
     # By name, since Adam has no common ancestor: NAdam, AdamW8bit, FusedAdam.
     return "adam" if any("adam" in name for name in names) else "other"
+
+
+def _customary_lr(optimizer: Optimizer) -> float | None:
+    """The lr that the class takes where none is given."""
+    # Not of a wrapped __init__: torch profiles the steps of optimizers, and wraps those alone.
+    lr = getattr(inspect.signature(type(optimizer)).parameters.get("lr"), "default", None)
+    if isinstance(lr, Tensor):
+        lr = float(lr)
+    return float(lr) if isinstance(lr, (int, float)) and is_positive(lr) else None
 
 
 def _is_pretrained(model: nn.Module) -> bool:
