@@ -704,7 +704,7 @@ def test_a_pilot_of_another_optimizer_says_so_once(caplog: pytest.LogCaptureFixt
 
 def test_a_pilot_is_resumed_over_the_length_it_was_planned_for() -> None:
     pilot = Pilot(training := make_training(), Schedule("linear"), 10)
-    fly(training, pilot, 1)
+    fly(training, pilot, 2)
     with pytest.raises(StateError, match="saved was 10, got 20"):
         Pilot(make_training(), Schedule("linear"), 20).load_state_dict(pilot.state_dict())
 

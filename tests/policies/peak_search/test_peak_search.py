@@ -279,3 +279,12 @@ def test_pretrained_weights_ask_for_less() -> None:
 def test_every_trial_has_an_error_of_its_own_kind(optimizer: str, averaged: bool) -> None:
     error = trial_error(Facts(optimizer=optimizer), averaged=averaged)  # type: ignore[arg-type]
     assert 0 < error.scatter < 1 and abs(error.bias) < 1
+
+
+def test_the_loss_at_any_lr_lies_on_a_line_between_the_trials_flown() -> None:
+    flown = [Probed(at, 10.0**at, 9.0, (loss,), loss, 9.0) for at, loss in ((-2, 4.0), (-1, 2.0))]
+    wrecked = Probed(0, 1.0, 9.0, (), 9.0, 99.0)
+    search = PeakSearch(Way(), Prior(1.0, 1.0), TrialError(0.0, 0.3), 10, 100.0, probed=(*flown, wrecked))
+    assert search.loss_at(10.0**-1.5) == pytest.approx(3.0)
+    assert search.loss_at(10.0**-1) == pytest.approx(2.0) and search.loss_at(0.3) == math.inf
+    assert search.loss_at(1e-3) is None and search.loss_at(3.0) is None
