@@ -121,7 +121,7 @@ POLICIES: dict[str, Policy] = {
     "step_sampling_minimum": StepSampling(pick="minimum"),
     "annealed_search": AnnealedSearch(),
     "paired_search": PairedSearch(),
-    "paired_search_small": PairedSearch(budget=25, min_lr=1e-3, max_lr=1e-2),
+    "paired_search_small": PairedSearch(budget=28, min_lr=1e-3, max_lr=1e-2),
     "range_test": RangeTest(),
     "lr_tuner": LRTuner(0.5, overhead=None, window=5),
     "lr_tuner_within_its_share": LRTuner(),

@@ -267,7 +267,7 @@ def test_a_checkpoint_without_the_pace_it_was_planned_at_is_damaged(tmp_path: Pa
 def test_a_fit_is_resumed_over_the_length_it_was_planned_for(tmp_path: Path, change: dict[str, Any]) -> None:
     checkpoint = tmp_path / "state.pt"
     fit(make_training(), Schedule("linear"), total_steps=4, progress=False, checkpoint=checkpoint)
-    with pytest.raises(StateError, match="planned for that"):
+    with pytest.raises(StateError, match=r"planned for that|with its own total_steps"):
         settings = {"total_steps": 4} | change
         fit(make_training(), Schedule("linear"), progress=False, checkpoint=checkpoint, resume=True, **settings)
 

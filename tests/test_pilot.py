@@ -355,7 +355,7 @@ def test_probes_of_others_do_not_count_as_steps() -> None:
     with untouched(training.model, training.raw_optimizer):
         training.check()
         training.evaluate()
-        found = find_lr(training, num_steps=8, min_lr=1e-3, max_lr=1.0, progress=False)
+        found = find_lr(training, num_steps=9, min_lr=1e-3, max_lr=1.0, progress=False)
         check_same_step(lambda batch: loop_step(training, batch), training, make_batches()[0])
     assert found.cost.trials > 3
     pilot.step()
@@ -704,7 +704,7 @@ def test_a_pilot_of_another_optimizer_says_so_once(caplog: pytest.LogCaptureFixt
 
 def test_a_pilot_is_resumed_over_the_length_it_was_planned_for() -> None:
     pilot = Pilot(training := make_training(), Schedule("linear"), 10)
-    fly(training, pilot, 1)
+    fly(training, pilot, 2)
     with pytest.raises(StateError, match="saved was 10, got 20"):
         Pilot(make_training(), Schedule("linear"), 20).load_state_dict(pilot.state_dict())
 

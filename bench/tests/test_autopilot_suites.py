@@ -12,12 +12,12 @@ from lrpilot_bench.protocol.autopilot import (
     ABLATIONS,
     AT_WINNER,
     COMPARED,
-    ENTRY,
     narrow_sweep,
     side_of,
 )
 from lrpilot_bench.protocol.jobs import Job, plan
 from lrpilot_bench.protocol.wanted import oracle_sweep, scope, suites, wanted
+from lrpilot_bench.store.schema import AUTOPILOT
 from lrpilot_bench.tasks.registry import get_task
 
 SUITES = ("autopilot", "autopilot_ablations", "autopilot_robust")
@@ -63,7 +63,7 @@ def test_development_tasks_come_first_and_a_seed_of_all_of_them_before_the_next(
     seeds = [seed for seed, _ in groupby(jobs, lambda job: job.seed)]
     assert seeds == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]
     assert {job.method for job in jobs} == set(COMPARED)
-    assert jobs[0].method == ENTRY
+    assert jobs[0].method == AUTOPILOT
 
 
 def test_the_oracles_winner_joins_once_its_sweep_is_whole() -> None:
@@ -95,12 +95,12 @@ def test_its_flights_at_the_winners_lr_are_flown_at_that_lr() -> None:
 def test_other_starts_and_budgets_are_of_autopilot_and_of_the_schedule_that_won() -> None:
     jobs = jobs_of("autopilot_robust", best_at(LRS[4]), task_names=[TASK], seeds=[0, 1])
     starts = [job for job in jobs if job.lr_factor != 1.0]
-    assert {job.lr_factor for job in starts} == {1 / 30, 30.0} and {job.method for job in starts} == {ENTRY}
+    assert {job.lr_factor for job in starts} == {1 / 30, 30.0} and {job.method for job in starts} == {AUTOPILOT}
     assert jobs[: len(starts)] == starts
     for horizon in (0.25, 4.0):
         of_horizon = [job for job in jobs if job.horizon == horizon]
-        assert [job.seed for job in of_horizon if job.method == ENTRY] == [0, 1]
-        swept = [job for job in of_horizon if job.method != ENTRY]
+        assert [job.seed for job in of_horizon if job.method == AUTOPILOT] == [0, 1]
+        swept = [job for job in of_horizon if job.method != AUTOPILOT]
         assert {job.method for job in swept} == {"cosine"}
         assert [job.lr for job in swept if job.seed == 0][:5] == list(LRS[2:7])
         assert [job.seed for job in swept if job.lr == LRS[4]] == [0, 0, 1]

@@ -59,7 +59,7 @@ def test_the_readme_says_what_the_records_say() -> None:
     assert min(whole, key=lambda line: line.regret or 0.0).method == "lr_tuner"
     assert says("`LRTuner()`", "lr_tuner") and says("`AutoLRS()`", "autolrs")
     assert says("`WeightedFactors()`", "weighted_factors") and says("`Schedule(", "wsd")
-    assert says("`find_lr`", "find_decay_linear_free") and says("*Prodigy, cosine*", "prodigy_cosine")
+    assert says("`find_lr(effort", "find_decay_linear_free") and says("*Prodigy, cosine*", "prodigy_cosine")
     for beginning, method in (("`LRTuner.paper()`", "lr_tuner_paper"), ("*schedule-free*", "schedule_free")):
         failed = f", {lines[method].failures} of {lines[method].runs} failed"
         assert says(beginning, method) and failed in row(beginning)
@@ -67,7 +67,7 @@ def test_the_readme_says_what_the_records_say() -> None:
     for method in ("lr_tuner", "autolrs", "weighted_factors", "wsd", "prodigy_cosine"):
         assert not lines[method].failures
     spent = lines["find_decay_linear"]
-    assert f"{spent.failures} of {spent.runs} runs had nothing left to train with" in row("`find_lr`")
+    assert f"{spent.failures} of {spent.runs} runs had nothing left to train with" in row("`find_lr(effort")
 
 
 def test_the_page_of_the_docs_is_made_from_the_records() -> None:

@@ -53,7 +53,7 @@ def find_lr(
         training: what is to be trained.
         target: "decay" finds the peak for a schedule that ends at zero, with annealed Trials;
             "constant" finds an lr to hold, by step sampling as published.
-        num_steps: steps of a Trial. None: for "quick" what the budget allows, a fifth of it, at least 8; else 20, and
+        num_steps: steps of a Trial. None: for "quick" what the budget allows, a fifth of it, at least 9; else 20, and
             "thorough" also runs longer ones to see where the best lr moves to.
         budget: training steps' worth that the search may cost, everything counted; None for 150. Of the quick search.
         effort: for target="decay": "quick", or "thorough" for three lengths of Trials, judged by held-out losses

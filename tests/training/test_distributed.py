@@ -182,7 +182,7 @@ def scenarios(rank: int, world: int, rendezvous: str, results: str) -> None:
     seen["averaged"] = averaged_flight(rank)
     seen["actions"] = different_actions(rank)
     seen["losses"] = losses_of_own_data(rank)
-    found = find_lr(make_training(data=make_batches(12, seed=rank)), num_steps=8, min_lr=1e-3, max_lr=1, progress=False)
+    found = find_lr(make_training(data=make_batches(12, seed=rank)), num_steps=9, min_lr=1e-3, max_lr=1, progress=False)
     seen["found"] = [found.lr, list(found.lrs), list(found.losses)]
     seen["steps"] = seconds_budget(rank)
     torch.save(seen, f"{results}.{rank}")

@@ -24,8 +24,10 @@ from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.found import FoundLR
 from lrpilot.policies.finders.paired_search import METRIC, PairedSearch
 from lrpilot.policies.peak_search.prior import expected
+from lrpilot.policies.peak_search.search import FEWEST_STEPS
 
 HERE = Progress(0, None)
+LEAST = 3.0 * FEWEST_STEPS + 1.0  # three Trials of the fewest steps, and the check
 START = 2.3
 SGD = Facts(averages=True, optimizer="sgd")
 ADAM = Facts(averages=True, optimizer="adam", momentum=0.9)
@@ -49,7 +51,8 @@ def observe(
 ) -> TrialLosses:
     """Losses on a straight line to their end, plus what the batches differ by, which is the same for every Trial."""
     if not math.isfinite(end):
-        half = (moved(START),) * (trial.steps // 2)
+        # What an lr drives apart rises first, and the sooner the larger it is.
+        half = tuple(moved(START + i) for i in range(4 + round(-2 * math.log10(peak_of(trial))) % 5))
         return TrialLosses(HERE, (*half, math.nan), None, StopReason.NON_FINITE, cost=len(half) + 1)
     losses, rules = [], StopState()
     for i in range(trial.steps):
@@ -149,7 +152,7 @@ def test_the_result_keeps_every_trial() -> None:
     assert found.window is not None and found.window[0] <= found.lr <= found.window[1]  # type: ignore[operator]
 
 
-@given(log_best=st.floats(-5.0, 0.5), budget=st.floats(25.0, 600.0), noise=st.sampled_from([0.0, 0.1]))
+@given(log_best=st.floats(-5.0, 0.5), budget=st.floats(LEAST, 600.0), noise=st.sampled_from([0.0, 0.1]))
 def test_no_budget_is_ever_exceeded_and_no_lr_leaves_the_range(log_best: float, budget: float, noise: float) -> None:
     run = fly(PairedSearch(budget=budget), valley(10.0**log_best), noise=noise)
     assert run.spent <= budget and run.found.code.has_lr == (run.found.lr is not None)
@@ -159,7 +162,7 @@ def test_no_budget_is_ever_exceeded_and_no_lr_leaves_the_range(log_best: float, 
 
 def test_a_larger_budget_makes_longer_trials_and_num_steps_more_of_them() -> None:
     assert {trial.steps for trial in fly(PairedSearch(budget=501), valley(0.01)).trials} == {100}
-    assert {trial.steps for trial in fly(PairedSearch(budget=25), valley(0.01)).trials} == {8}
+    assert {trial.steps for trial in fly(PairedSearch(budget=LEAST), valley(0.01)).trials} == {FEWEST_STEPS}
     far = fly(PairedSearch(num_steps=10), valley(10.0, cliff=3.0))
     assert {trial.steps for trial in far.trials} == {10} and len(far.trials) > 5
 
@@ -180,8 +183,10 @@ def test_scale_and_shift_of_the_loss_change_nothing(log_best: float, scale: floa
 
     plain, moved = flown(1.0, 0.0), flown(scale, shift)
     assert moved.code is plain.code and moved.lrs == plain.lrs
-    assert moved.lr == pytest.approx(plain.lr, rel=1e-4)
-    assert moved.interval == pytest.approx(plain.interval, rel=1e-4)
+    assert (moved.lr is None) == (plain.lr is None) == (not plain.code.has_lr)
+    if plain.lr is not None:
+        assert moved.lr == pytest.approx(plain.lr, rel=1e-4)
+        assert moved.interval == pytest.approx(plain.interval, rel=1e-4)
 
 
 def test_a_saved_state_goes_on_as_one_that_was_not() -> None:
@@ -225,11 +230,11 @@ def test_an_edge_of_the_range_is_said_and_the_interval_reaches_beyond_it() -> No
 
 
 def test_a_budget_that_ends_too_soon_gives_an_lr_a_wider_interval_and_the_remedy() -> None:
-    short = fly(PairedSearch(budget=25), valley(1.0, cliff=3.0))
+    short = fly(PairedSearch(budget=LEAST), valley(1.0, cliff=3.0))
     found = short.found
     assert found.code is FindCode.NOT_BRACKETED and found.lr is not None and "Raise the budget" in found.status
     assert found.code.has_lr and short.reasons[-1].code == "not_bracketed" and short.reasons[-1].alarms
-    whole = fly(PairedSearch(budget=250, num_steps=8), valley(1.0, cliff=3.0)).found
+    whole = fly(PairedSearch(budget=250, num_steps=FEWEST_STEPS), valley(1.0, cliff=3.0)).found
     assert whole.code is FindCode.OK
     low, high = found.interval  # type: ignore[misc]
     assert high / found.lr > 1.5 * whole.interval[1] / whole.lr  # type: ignore[operator]
@@ -281,6 +286,18 @@ def test_a_first_loss_that_is_no_number_is_no_lr() -> None:
     assert action.result.code is FindCode.ALL_DIVERGED  # type: ignore[union-attr]
 
 
+def test_data_that_is_bad_at_any_lr_is_no_lr_and_no_crash() -> None:
+    """Sound losses, and then none: the batch is to blame, and is left out until too many are."""
+    policy = PairedSearch()
+    state = policy.init(Context(0.1, HERE, facts=ADAM))
+    while isinstance(action := policy.ask(state), Trial):
+        seen = TrialLosses(HERE, (START,) * 6 + (math.nan,), None, StopReason.NON_FINITE, cost=7.0)
+        before, state = state, policy.tell(state, seen)
+        assert policy.explain(before, seen, state).sentence
+    found = action.result  # type: ignore[union-attr]
+    assert found.lr is None and found.code is FindCode.ALL_DIVERGED and "check the data" in found.status
+
+
 def test_it_takes_no_other_observation() -> None:
     policy = PairedSearch()
     with pytest.raises(PolicyError, match="paired_search must be told of what it asked for, a Trial, got HeldOut"):
@@ -291,8 +308,8 @@ def test_it_takes_no_other_observation() -> None:
     ("settings", "words"),
     [
         ({"budget": 0.0}, r"budget must be a finite number of training steps > 0, got 0\.0"),
-        ({"budget": 24.9}, r"budget must be >= 25 for 3 trials of 8 steps .* got 24\.9"),
-        ({"num_steps": 7}, r"num_steps must be >= 8, got 7"),
+        ({"budget": 24.9}, rf"budget must be >= {LEAST:g} for 3 trials of {FEWEST_STEPS} steps .* got 24\.9"),
+        ({"num_steps": 7}, rf"num_steps must be >= {FEWEST_STEPS}, got 7"),
         ({"num_steps": 60}, r"budget must be >= 181 for 3 trials of 60 steps"),
         ({"min_lr": 1.0, "max_lr": 0.1}, r"min_lr must be < max_lr"),
     ],

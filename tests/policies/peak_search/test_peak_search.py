@@ -17,8 +17,8 @@ from lrpilot.policies.peak_search.outcome import interval_of
 from lrpilot.policies.peak_search.pick import INTERVAL, TrialError, pick, trial_error
 from lrpilot.policies.peak_search.prior import Prior, expected
 from lrpilot.policies.peak_search.search import PeakSearch
-from lrpilot.policies.peak_search.trials import Probed, Way, best_of, difference, read
-from lrpilot.policies.peak_search.walk import SPACING, beats_smaller, bracketed, next_position
+from lrpilot.policies.peak_search.trials import READ, Probed, Way, best_of, difference, read
+from lrpilot.policies.peak_search.walk import SPACING, beats_smaller, bracketed, learned, next_position
 
 HERE = Progress(0, None)
 PRIOR, ERROR = Prior(0.01, 1.0), TrialError(0.0, 0.3)
@@ -173,6 +173,7 @@ def test_the_pick_has_no_unit_of_loss(tails: tuple[list[float], ...], scale: flo
 def test_the_best_of_the_trials_lies_within_half_a_spacing_of_the_best_trial(tails: tuple[list[float], ...]) -> None:
     trials = triple(tails)
     best, picked = best_of(trials), pick(trials, PRIOR, ERROR)
+    assume(best is not None and learned(best, trials))
     assert best is not None and picked is not None
     assert abs(math.log10(picked.trial_lr / best.lr)) <= 0.5 * SPACING + 1e-9
 
@@ -229,11 +230,11 @@ def test_an_end_that_was_not_seen_widens_the_interval_on_its_side_only() -> None
 
 
 @given(st.lists(st.floats(-5, 5), min_size=8, max_size=40))
-def test_the_last_quarter_is_read_and_the_first_loss_kept(after: list[float]) -> None:
+def test_the_last_part_is_read_and_the_first_loss_kept(after: list[float]) -> None:
     losses = [6.0, *after]
     one = read(0, 0.1, TrialLosses(HERE, tuple(losses), None, None))
     assert one.first == losses[0] and (one.low, one.high) == (min(losses), max(losses))
-    assert one.tail == tuple(losses[-len(one.tail) :]) and abs(len(one.tail) - len(losses) / 4) <= 1
+    assert one.tail == tuple(losses[-len(one.tail) :]) and abs(len(one.tail) - READ * len(losses)) <= 1
     assert one.score == pytest.approx(fmean(one.tail))
 
 
@@ -278,3 +279,12 @@ def test_pretrained_weights_ask_for_less() -> None:
 def test_every_trial_has_an_error_of_its_own_kind(optimizer: str, averaged: bool) -> None:
     error = trial_error(Facts(optimizer=optimizer), averaged=averaged)  # type: ignore[arg-type]
     assert 0 < error.scatter < 1 and abs(error.bias) < 1
+
+
+def test_the_loss_at_any_lr_lies_on_a_line_between_the_trials_flown() -> None:
+    flown = [Probed(at, 10.0**at, 9.0, (loss,), loss, 9.0) for at, loss in ((-2, 4.0), (-1, 2.0))]
+    wrecked = Probed(0, 1.0, 9.0, (), 9.0, 99.0)
+    search = PeakSearch(Way(), Prior(1.0, 1.0), TrialError(0.0, 0.3), 10, 100.0, probed=(*flown, wrecked))
+    assert search.loss_at(10.0**-1.5) == pytest.approx(3.0)
+    assert search.loss_at(10.0**-1) == pytest.approx(2.0) and search.loss_at(0.3) == math.inf
+    assert search.loss_at(1e-3) is None and search.loss_at(3.0) is None

@@ -22,12 +22,11 @@ from lrpilot_bench.methods.lr_entry import lr_method
 from lrpilot_bench.methods.method import Group, Method, Notes
 from lrpilot_bench.session import Session
 from lrpilot_bench.store.curves import compact
+from lrpilot_bench.store.schema import AT_LR, AUTOPILOT
 
 VERSION = "1"  # raised whenever a number of Autopilot changes: every row of it is run anew
 AVERAGES = ((0.9, 0.0), (0.9, 1.0), (0.8, 2.0))  # mix and power beside the default's; the first is schedule-free's own
-ENTRY = "autopilot"
 ARMS: tuple[Arm, ...] = ("averaged", "ordinary")
-AT_LR = "_at_lr"  # ends the names of rows that are flown at the lr of the oracle's winner
 
 
 @final
@@ -157,12 +156,12 @@ def _entry(name: str, title: str, settings: Mapping[str, Any], practice: str, gr
 
 
 METHODS = (
-    _entry(ENTRY, "Autopilot", {}, "lrpilot's default: a search, then the way to fly that suits", "lrpilot"),
-    *(_entry(f"{ENTRY}_{arm}", f"Autopilot, {arm}", {"arm": arm}, f"flown {arm} everywhere") for arm in ARMS),
-    _entry(f"{ENTRY}_no_branch", "Autopilot, never looks again", {"branch": False}, "without branches on the way"),
+    _entry(AUTOPILOT, "Autopilot", {}, "lrpilot's default: a search, then the way to fly that suits", "lrpilot"),
+    *(_entry(f"{AUTOPILOT}_{arm}", f"Autopilot, {arm}", {"arm": arm}, f"flown {arm} everywhere") for arm in ARMS),
+    _entry(f"{AUTOPILOT}_no_branch", "Autopilot, never looks again", {"branch": False}, "without branches on the way"),
     *(
         _entry(
-            f"{ENTRY}_mix_{round(100 * mix)}_power_{power:g}",
+            f"{AUTOPILOT}_mix_{round(100 * mix)}_power_{power:g}",
             f"Autopilot, averaged, mix {mix:g}, power {power:g}",
             {"arm": "averaged", "average": [mix, power]},
             "flown averaged everywhere, with another average",
@@ -170,7 +169,7 @@ METHODS = (
         for mix, power in AVERAGES
     ),
     lr_method(
-        f"{ENTRY}_expected",
+        f"{AUTOPILOT}_expected",
         "Autopilot, no search",
         fly_expected,
         f"its flight at the lr that it expects before any trial; {NO_LR}",
@@ -178,7 +177,7 @@ METHODS = (
     ),
     *(
         lr_method(
-            f"{ENTRY}_{arm}{AT_LR}",
+            f"{AUTOPILOT}_{arm}{AT_LR}",
             f"Autopilot's {arm} flight at the oracle's lr",
             fly_at_lr,
             "its flight without its search, at the lr of the oracle's winner (SGD flown averaged: lr / (1 - momentum))",

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import isclose
 
-from lrpilot_bench.methods.autopilot import ARMS, AT_LR, AVERAGES, ENTRY
+from lrpilot_bench.methods.autopilot import ARMS, AVERAGES
 from lrpilot_bench.protocol.jobs import Job
 from lrpilot_bench.protocol.split import SIDES, Side, split_tasks
 from lrpilot_bench.protocol.winners import Lookup, best_of
-from lrpilot_bench.store.schema import LR_FACTORS
+from lrpilot_bench.store.schema import AT_LR, AUTOPILOT, LR_FACTORS
 from lrpilot_bench.tasks.registry import get_task, tasks
 from lrpilot_bench.tasks.task import Task
 
@@ -28,13 +28,13 @@ OPPONENTS = (
     "wsd",
     "nadamw_fixed",
 )
-FORCED = tuple(f"{ENTRY}_{arm}" for arm in ARMS)
-COMPARED = (ENTRY, *FORCED, *OPPONENTS)
-AT_WINNER = tuple(f"{ENTRY}_{arm}{AT_LR}" for arm in ARMS)  # flown at the lr of the oracle's winner
+FORCED = tuple(f"{AUTOPILOT}_{arm}" for arm in ARMS)
+COMPARED = (AUTOPILOT, *FORCED, *OPPONENTS)
+AT_WINNER = tuple(f"{AUTOPILOT}_{arm}{AT_LR}" for arm in ARMS)  # flown at the lr of the oracle's winner
 ABLATIONS = (
-    f"{ENTRY}_no_branch",
-    *(f"{ENTRY}_mix_{round(100 * mix)}_power_{power:g}" for mix, power in AVERAGES),
-    f"{ENTRY}_expected",
+    f"{AUTOPILOT}_no_branch",
+    *(f"{AUTOPILOT}_mix_{round(100 * mix)}_power_{power:g}" for mix, power in AVERAGES),
+    f"{AUTOPILOT}_expected",
 )
 OTHER_FACTORS = tuple(factor for factor in LR_FACTORS if factor != 1)
 OTHER_HORIZONS = (0.25, 4.0)
@@ -83,7 +83,7 @@ def start_jobs(some: Sequence[Task], seeds: Sequence[int]) -> Iterator[Job]:
     for of_side in _sides(some):
         for seed in seeds:
             for task in of_side:
-                yield from (Job(task.name, ENTRY, seed=seed, lr_factor=factor) for factor in OTHER_FACTORS)
+                yield from (Job(task.name, AUTOPILOT, seed=seed, lr_factor=factor) for factor in OTHER_FACTORS)
 
 
 def horizon_jobs(
@@ -93,7 +93,7 @@ def horizon_jobs(
     for horizon in OTHER_HORIZONS:
         for of_side in _sides(some):
             for task in of_side:
-                yield from (Job(task.name, ENTRY, seed=seed, horizon=horizon) for seed in seeds)
+                yield from (Job(task.name, AUTOPILOT, seed=seed, horizon=horizon) for seed in seeds)
                 best = winner[task.name]
                 if best is None:
                     continue

@@ -28,6 +28,7 @@ from lrpilot.policies.autopilot.plan import (
     MIX,
     POWER,
     Arm,
+    lr_unit,
     make_plan,
     plan_branches,
     plan_search,
@@ -191,10 +192,14 @@ class Autopilot(Policy):
     def account(self, state: AutopilotState) -> dict[str, Any]:
         """What only this policy knows of its flight: plain data for a report."""
         pick, search = state.search.pick, state.search
+        given = state.start_lr * lr_unit(state.plan, state.facts)
         return {
             "arm": state.plan.arm,
             "why": state.plan.why,
             "lr_given": state.start_lr,
+            "lr_given_here": given,
+            "trial_loss": None if search.best is None else search.best.score,
+            "trial_loss_at_lr_given": search.loss_at(given),
             "lr_expected": search.prior.lr,
             "lr": state.peak,
             "interval": None if pick is None else list(pick.interval),

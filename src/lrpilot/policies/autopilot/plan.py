@@ -80,6 +80,12 @@ def _decide(facts: Facts, total: int | None) -> tuple[Arm, str]:
     return "averaged", f"the data will be seen {passes:.3g} times, not more than {MANY_PASSES:g}"
 
 
+def lr_unit(plan: Plan, facts: Facts) -> float:
+    """What an lr of the optimizer as the user made it is worth in this flight: SGD's momentum multiplies its steps."""
+    taken = plan.way.momentum is not None and facts.optimizer == "sgd"
+    return 1.0 / (1.0 - (facts.momentum or 0.0)) if taken else 1.0
+
+
 def plan_search(plan: Plan, facts: Facts, total: int | None, *, min_lr: float, max_lr: float) -> PeakSearch:
     """The search that this horizon can pay for; one of no steps where there is none.
 

@@ -18,7 +18,7 @@ def outcome_of(search: PeakSearch) -> FindCode:
     best = search.best
     if best is None or not math.isfinite(best.first):
         return FindCode.ALL_DIVERGED
-    if not learned(search, best):
+    if not certainly_learned(search, best):
         return _nothing_learned(search, best)
     low, high = search.ends
     if best.position == high:
@@ -28,8 +28,11 @@ def outcome_of(search: PeakSearch) -> FindCode:
     return FindCode.OK if search.bracketed else FindCode.NOT_BRACKETED
 
 
-def learned(search: PeakSearch, best: Probed) -> bool:
-    """Whether the best Trial has certainly gained: on the untrained weights, or on a smaller lr."""
+def certainly_learned(search: PeakSearch, best: Probed) -> bool:
+    """Whether the best Trial has certainly gained: on the untrained weights, or on a smaller lr.
+
+    The walk goes on by less (:func:`~lrpilot.policies.peak_search.walk.learned`): there an error costs a Trial.
+    """
     gain = best.first - best.score
     return gain > max(ERRORS * scatter(best), SINGLE * abs(best.first)) or beats_smaller(best, search.probed)
 

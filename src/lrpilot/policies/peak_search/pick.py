@@ -89,7 +89,7 @@ def pick(probed: Sequence[Probed], prior: Prior, error: TrialError, *, from_scra
     if best is None:
         return None
     if from_scratch and not learned(best, probed):
-        return _unseen(probed, prior)
+        return _unseen(probed, best, prior)
     offset, blur = _minimum(probed, best)
     trial_log = math.log10(best.lr) + offset
     seen, scatter = trial_log - error.bias, math.hypot(error.scatter, blur)
@@ -98,7 +98,7 @@ def pick(probed: Sequence[Probed], prior: Prior, error: TrialError, *, from_scra
     return Pick(float(10.0**log_lr), (weight + prior_weight) ** -0.5, float(10.0**trial_log))
 
 
-def _unseen(probed: Sequence[Probed], prior: Prior) -> Pick:
+def _unseen(probed: Sequence[Probed], best: Probed, prior: Prior) -> Pick:
     """Where no Trial has gained anything: what was expected, below the lrs that wreck the weights.
 
     Fresh weights that do not move are on a plateau, which takes a large lr: half way to what they do not bear, in log
@@ -110,7 +110,7 @@ def _unseen(probed: Sequence[Probed], prior: Prior) -> Pick:
         lr = wrecking / 10.0
     elif prior.plateaus and math.isfinite(wrecking):
         lr = min(math.sqrt(lr * wrecking), lr * 10.0**SPACING)
-    return Pick(lr, prior.spread, lr)
+    return Pick(lr, prior.spread, best.lr)
 
 
 def _minimum(probed: Sequence[Probed], best: Probed) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 from lrpilot.core.actions import Trial, TrialLosses
 from lrpilot.core.codec import record
@@ -108,6 +109,22 @@ class PeakSearch:
     def pick(self) -> Pick | None:
         """The peak that Trials and prior agree on; None before the first Trial that did not diverge."""
         return pick(self.probed, self.prior, self.error, from_scratch=self.way.rises)
+
+    def loss_at(self, lr: float) -> float | None:
+        """What a Trial at any lr would have come to, on a line in log lr between those flown.
+
+        Args:
+            lr: natural units.
+
+        Returns:
+            The mean of its last losses; inf from the smallest lr on that diverged, None outside of the lrs tried.
+        """
+        flown = sorted(self.probed, key=lambda one: one.lr)
+        for below, above in pairwise(flown):
+            if below.lr <= lr <= above.lr:
+                part = math.log(lr / below.lr) / math.log(above.lr / below.lr)
+                return below.score if part == 0 else (1 - part) * below.score + part * above.score
+        return None
 
     # --------------------------------------------------------------- lattice
 
