@@ -1,4 +1,4 @@
-"""Autopilot on live models: any optimizer, any loop, bad data, every end; and the copies of the weights that it holds."""
+"""Autopilot on live models: any optimizer, any loop, bad data, every end; and the copies of the weights it holds."""
 
 import gc
 import itertools
