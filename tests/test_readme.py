@@ -14,7 +14,7 @@ from lrpilot.testing import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCH = ROOT / "bench"  # not in a source distribution of the library
-PAGES = ["README.md", "docs/own-policy.md", "docs/line-methods.md", "docs/trial-methods.md"]
+PAGES = ["README.md", "docs/autopilot.md", "docs/own-policy.md", "docs/line-methods.md", "docs/trial-methods.md"]
 
 
 def python_blocks(page: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Autopilot on live models: any optimizer, any loop, bad data, every end; and the copies of the weights that it holds."""
+"""Autopilot on live models: any optimizer, any loop, bad data, every end; and the copies of the weights it holds."""
 
 import gc
 import itertools
@@ -12,13 +12,17 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from lrpilot import Autopilot, Pilot, Training, fit
+from lrpilot import Autopilot, Pilot, Schedule, Training, fit
 from lrpilot.core.actions import Average, Rewind, Trial
-from lrpilot.errors import SettingError
+from lrpilot.errors import LossError, SettingError
+from lrpilot.policies.autopilot import default
+from lrpilot.policies.autopilot.plan import FEWEST_TRIALS, plan_branches
+from lrpilot.policies.peak_search.search import FEWEST_STEPS
 from small_training import assert_equal, assert_resumes_bit_for_bit, own_loop, same_tensors, training_at, weights
 
 Batch = tuple[Tensor, Tensor]
 BATCHES, STEPS = 48, 150
+SHORTEST = 3 * FEWEST_TRIALS * FEWEST_STEPS  # steps of a training that a search is paid out of
 Optimizers = Callable[[Iterable[Any]], torch.optim.Optimizer]
 
 
@@ -159,7 +163,8 @@ def test_an_optimizer_that_cannot_be_averaged_is_flown_as_it_is(optimizer: Optim
     training = build(optimizer)
     before = loss_now(training)
     pilot = flown(training)
-    assert_learned(training, before, part=0.9)
+    # The unit of these lrs is their own: some dozen trial steps do not come far enough up to ASGD's.
+    assert_learned(training, before, part=1.0)
     assert pilot.report().account["arm"] == "ordinary" and "cannot be set to 0" in str(pilot.report())
     said = [e.reason.sentence for e in pilot.history.events if e.reason is not None and e.reason.code == "picked"]
     assert "ordinary, to zero at the end: this optimizer's momentum cannot be set to 0" in said[0]
@@ -262,13 +267,13 @@ def test_batch_norm_is_judged_by_statistics_of_the_weights_that_are_kept(arm: An
 
 
 @pytest.mark.parametrize("arm", ["averaged", "ordinary"])
-@pytest.mark.parametrize("steps", [1, 2, 10, 50, 71, 72, 100])
+@pytest.mark.parametrize("steps", [1, 2, 10, 50, SHORTEST - 1, SHORTEST, 100])
 def test_short_trainings(steps: int, arm: Any) -> None:
     training = build()
     before = loss_now(training)
     pilot = flown(training, steps, Autopilot(arm=arm))
     assert len(pilot.history.lrs) == steps and pilot.steps_left == 0 and training.average is None
-    assert bool(pilot.cost.trials) == (steps >= 72)
+    assert bool(pilot.cost.trials) == (steps >= SHORTEST)
     assert_learned(training, before, part=1.0 if steps < 50 else 0.7)
 
 
@@ -390,16 +395,17 @@ def test_a_bad_batch_in_the_trials_is_left_out(value: float) -> None:
     assert "bad_batch" in reasons(pilot) and "picked" in reasons(pilot)
     assert_learned(training, before)
     clean = flown(build(sgd)).report().account
-    assert abs(math.log10(pilot.report().account["lr"] / clean["lr"])) < 0.5
+    assert abs(math.log10(pilot.report().account["lr"] / clean["lr"])) < 0.75, "with less left to search with"
 
 
 @pytest.mark.parametrize("arm", ["averaged", "ordinary"])
-@pytest.mark.parametrize("bad", [[3], [20, 47], [0, 1, 2], [5, 6, 30], [29]])
+@pytest.mark.parametrize("bad", [[3], [20, 47], [1, 2], [5, 6, 30], [29]])
 def test_bad_batches_all_through_the_run(bad: list[int], arm: Any) -> None:
+    """Two to six in a hundred: what is lost at each is no more than some sixteen steps and what came since."""
     training = build(sgd, data=bad_batches(bad))
     before = loss_now(training)
-    pilot = flown(training, 174, Autopilot(arm=arm))  # ends with batch 29 of the fourth pass
-    assert_learned(training, before)
+    pilot = flown(training, 222, Autopilot(arm=arm))  # ends with batch 29 of the fifth pass
+    assert_learned(training, before, part=0.85 if len(bad) > 2 else 0.7)
     assert {"spoiled", "bad_batch"} & set(reasons(pilot)) and "wrecked" not in reasons(pilot)
     assert any(isinstance(event.action, Rewind) for event in pilot.history.events)
 
@@ -415,11 +421,18 @@ def test_one_in_a_hundred() -> None:
     assert peaks and "wrecked" not in reasons(pilot)
 
 
-def test_where_no_batch_is_good_the_weights_are_what_they_were() -> None:
-    training = build(data=bad_batches(range(BATCHES)))
+def test_where_the_very_first_batch_has_no_loss_nothing_is_begun() -> None:
+    training = build(data=bad_batches([0]))
     before = weights(training.model)
-    pilot = flown(training)
+    with pytest.raises(LossError, match=r"must be finite at the start, got nan. Check the data"):
+        flown(training)
     assert same_tensors(weights(training.model), before)
+
+
+def test_where_hardly_a_batch_is_good_the_weights_stay_finite_and_it_is_said() -> None:
+    training = build(data=bad_batches(range(1, BATCHES)))
+    pilot = flown(training)
+    assert all(torch.isfinite(p).all() for p in training.model.parameters())
     account = pilot.report().account
     assert "bad_data" in reasons(pilot) and account["lr"] <= account["lr_expected"] and account["interval"] is None
     assert any("look for such values in the data" in str(e.reason) for e in pilot.report().interventions)
@@ -436,17 +449,41 @@ def test_what_diverges_at_every_lr_leaves_finite_weights() -> None:
     assert len(pilot.history.lrs) == STEPS
 
 
-def test_a_deep_plain_network_that_dies_at_a_large_lr_does_not() -> None:
-    """Forced to an lr that kills it, the guard brings it back; found by itself it is not killed at all."""
-    for policy in (Autopilot(), Autopilot(arm="ordinary"), Autopilot(min_lr=0.5, max_lr=1.0, arm="ordinary")):
-        training = build(lambda params: torch.optim.SGD(params, lr=0.01, momentum=0.9), perceptron(depth=6))
-        before = loss_now(training)
-        pilot = flown(training, 300, policy)
-        assert all(torch.isfinite(p).all() for p in training.model.parameters())
-        if policy.min_lr < 0.1:
-            assert_learned(training, before, part=0.6)
-        else:
-            assert loss_now(training) < 1.1 * before and "wrecked" in reasons(pilot)
+@pytest.mark.parametrize("arm", ["averaged", "ordinary"])
+def test_a_deep_plain_network_that_a_large_lr_kills_is_not_killed(arm: Any) -> None:
+    def deep() -> nn.Module:
+        model = perceptron(depth=6)
+        for layer in model:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        return model
+
+    killed, training = build(sgd, deep()), build(sgd, deep())
+    before = loss_now(training)
+    fit(killed, Schedule("wsd", lr=0.3, warmup=0.05), total_steps=200, progress=False)
+    assert loss_now(killed) > 0.9 * before
+    pilot = flown(training, 200, Autopilot(arm=arm))
+    assert_learned(training, before)
+    assert "wrecked" not in reasons(pilot)
+
+
+@pytest.mark.parametrize("arm", ["averaged", "ordinary"])
+@pytest.mark.parametrize(("by", "code", "factor"), [(-100.0, "spoiled", 1.0), (-2.0, "wrecked", 0.5)])
+def test_weights_that_are_wrecked_on_the_way_are_taken_back(by: float, code: str, factor: float, arm: Any) -> None:
+    """Far above all that was gained at once, and it was no lr; a little, and it may be."""
+    training = build(sgd)
+    before = loss_now(training)
+
+    def wreck(pilot: Pilot, loss: Any) -> None:
+        if pilot.last_epoch == 100:
+            with torch.no_grad():
+                training.model[-1].weight.mul_(by)
+
+    pilot = fit(training, Autopilot(arm=arm), total_steps=200, on_step=wreck, progress=False).pilot
+    assert_learned(training, before)
+    (step,) = (e.step for e in pilot.history.events if e.reason is not None and e.reason.code == code)
+    assert 100 < step <= 132 and max(pilot.history.lrs[step:]) == pytest.approx(factor * max(pilot.history.lrs))
 
 
 # ---------------------------------------------------------- saved and resumed
@@ -528,36 +565,45 @@ ODD = (64, 37, 10)  # no tensor of a batch or an activation has these shapes
 
 @pytest.mark.parametrize(("optimizer", "own"), [("plain", 0), ("momentum", 1), ("adamw", 2)])
 @pytest.mark.parametrize("arm", ["averaged", "ordinary"])
-def test_copies_of_the_parameters(arm: Any, optimizer: str, own: int) -> None:
-    """Beside parameters, gradients and the optimizer's own state.
+def test_copies_of_the_parameters(arm: Any, optimizer: str, own: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside parameters, gradients and the optimizer's state, and ``own`` copies that this is.
 
-    In flight a mark (which has the optimizer's state, and the average) and the average's two; in a search before the
-    flight a snapshot, and the average that is tried.
+    A state to go back to has the weights, the optimizer's state (no momentum in averaged flight) and the average's two.
+    In flight that is the mark, beside the average's two themselves; in a branch there is a second one, and the gradient
+    of the loop. Before the flight there are weights to go back to, and an average that is tried.
     """
+    # Branches in a training as short as this, when there has been a mark on the way.
+    monkeypatch.setattr(default, "plan_branches", lambda search, peak, total: plan_branches(search, peak, 10**5))
+    monkeypatch.setattr(default, "BRANCH_AT", 0.6)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(ODD[0], ODD[1]), nn.Tanh(), nn.Linear(ODD[1], ODD[2]))
     kinds = {"plain": OPTIMIZERS["plain"], "momentum": OPTIMIZERS["momentum"], "adamw": adamw}
-    peaks = {"search": 0, "flight": 0}
-    shape, known = tuple(model[0].weight.shape), set()
+    peaks = {"search": 0, "flight": 0, "branch": 0}
+    shape = tuple(model[0].weight.shape)
 
     def counting(model: Any, batch: Any) -> Tensor:
-        phase = "search" if training.probing else "flight"
-        held = {t.data_ptr() for t in gc.get_objects() if isinstance(t, Tensor) and tuple(t.shape) == shape}
+        phase = ("branch" if pilot.last_epoch else "search") if training.probing else "flight"
+        tensors = [thing for thing in gc.get_objects() if type(thing) in (Tensor, nn.Parameter)]
+        held = {tensor.data_ptr() for tensor in tensors if tuple(tensor.shape) == shape}
         ours = {model[0].weight.data_ptr(), 0 if model[0].weight.grad is None else model[0].weight.grad.data_ptr()}
         state = training.raw_optimizer.state.get(model[0].weight, {})
         ours |= {t.data_ptr() for t in state.values() if isinstance(t, Tensor)}
-        peaks[phase] = max(peaks[phase], len(held - ours - known))
+        peaks[phase] = max(peaks[phase], len(held - ours))
         return cross_entropy(model, batch)
 
     training = build(kinds[optimizer], model, loss_fn=counting)
+    pilot = Pilot(training, Autopilot(arm=arm), 90)
     gc.collect()
     gc.freeze()
     try:
-        flown(training, 72, Autopilot(arm=arm))
+        pilot.start()
+        loop(training, pilot, 90)
     finally:
         gc.unfreeze()
-    print(arm, optimizer, peaks)
-    assert peaks == {"search": 0, "flight": 0}
+    assert "branched" in reasons(pilot)
+    average = 2 if arm == "averaged" else 0
+    state = 1 + average + (0 if average and optimizer == "momentum" else own)
+    assert peaks == {"search": 1 + average, "flight": average + state, "branch": average + 2 * state + 1}
 
 
 def test_equal_decisions_from_equal_trainings() -> None:

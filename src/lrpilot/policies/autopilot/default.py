@@ -50,7 +50,8 @@ from lrpilot.policies.peak_search.search import PeakSearch
 PLACE = "sound"  # the one mark
 WATCH_EVERY = 2 * BLOCK  # steps after which the losses are looked at: a training dies in some dozens
 MARKS = 20  # in a training of known length, while nothing goes wrong
-MARK_EVERY = 4 * BLOCK  # steps between marks, at least; and where a bad batch has been seen, or the end is open
+MARK_EVERY = 4 * BLOCK  # steps between marks, at least; and where the end is open
+WARY_EVERY = WATCH_EVERY  # the same where a bad batch has been seen: the next may be near
 _RULES = {
     "arm": Rule("'averaged', 'ordinary' or None", or_none(among("averaged", "ordinary")), "Leave it None to decide."),
     "branch": Rule("True or False", is_bool, "The default is True."),
@@ -298,7 +299,7 @@ def _branch_is_due(state: AutopilotState) -> bool:
 
 
 def _mark_is_due(state: AutopilotState) -> bool:
-    every = MARK_EVERY
-    if state.total is not None and not state.watch.wary:
-        every = max(every, math.ceil(state.total / MARKS))
+    every = WARY_EVERY
+    if not state.watch.wary:
+        every = MARK_EVERY if state.total is None else max(MARK_EVERY, math.ceil(state.total / MARKS))
     return state.step - (state.marked_at or 0) >= every

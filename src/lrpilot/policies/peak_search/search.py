@@ -36,6 +36,7 @@ class PeakSearch:
         first: batch that Trials begin with, behind those whose loss is no number at any lr.
         skipped: how many of these there were.
         broke_at: losses, up to one that is no number, of the last Trial from that batch on; 0 for none.
+        skipped_at: the same of the last Trial that had its batch left out; 0 for none.
     """
 
     way: Way
@@ -50,6 +51,7 @@ class PeakSearch:
     first: int = 0
     skipped: int = 0
     broke_at: int = 0
+    skipped_at: int = 0
 
     # ------------------------------------------------------------- the walk
 
@@ -64,8 +66,7 @@ class PeakSearch:
         assert at is not None, "only what was asked for is told of"
         spent = self.spent + seen.cost
         if self._batch_is_bad(seen):
-            first = self.first + len(seen.losses)
-            return replace(self, spent=spent, first=first, skipped=self.skipped + 1, broke_at=0)
+            return replace(self._behind(len(seen.losses)), spent=spent)
         one = read(at, self.lr_at(at), seen)
         broke_at = len(seen.losses) if seen.stop is StopReason.NON_FINITE else 0
         return replace(self, probed=(*self.probed, one), spent=spent, broke_at=broke_at)
@@ -73,12 +74,26 @@ class PeakSearch:
     def _batch_is_bad(self, seen: TrialLosses) -> bool:
         """Whether a batch, not the lr, is to blame for a loss that is no number.
 
-        Nothing was wrong before it, or another lr broke on the same batch. Never where a Trial has been through all of
-        these batches.
+        It is the first, no step was taken before; or nothing was wrong until then, or another lr broke on the same
+        batch, but not after as many steps once more: so does what no such step survives. Never where a Trial has been
+        through all of these batches.
         """
         if seen.stop is not StopReason.NON_FINITE or any(one.tail for one in self.probed):
             return False
-        return breaks_suddenly(seen) or len(seen.losses) == self.broke_at
+        many = len(seen.losses)
+        return many == 1 or (many != self.skipped_at and (breaks_suddenly(seen) or many == self.broke_at))
+
+    def _behind(self, many: int) -> "PeakSearch":
+        """With Trials that begin behind a bad batch, the last of so many; one that broke on it too has told nothing."""
+        again = many == self.broke_at
+        return replace(
+            self,
+            probed=self.probed[:-1] if again else self.probed,
+            first=self.first + many,
+            skipped=self.skipped + 1,
+            broke_at=0,
+            skipped_at=many,
+        )
 
     @property
     def bracketed(self) -> bool:
