@@ -215,7 +215,7 @@ def test_a_loss_that_has_risen_by_itself_gives_the_lr_back_and_the_course_goes_o
     state = trained(policy, state, [2.0 + 0.01 * (i % 3) for i in range(BLOCK)] + [1.0] * BLOCK, total=total)
     for _ in range(60):
         action = policy.ask(state)
-        if isinstance(action, Rewind) or isinstance(action, Mark):
+        if isinstance(action, (Rewind, Mark)):
             state = policy.tell(state, Moved(at(state.step, total), "sound"))
         elif isinstance(action, Trial):
             state = policy.tell(state, TrialLosses(at(state.step, total), (9.0,) * action.steps, None, None, cost=1.0))

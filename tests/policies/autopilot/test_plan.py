@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -141,8 +142,8 @@ def test_it_rises_holds_and_comes_down_to_nothing_one_step_after_the_last(peak: 
     lrs = course(peak, rise, total=total, decays=True).first(total + 1)
     top = lrs.index(max(lrs))
     assert max(lrs) == pytest.approx(peak) and lrs[total] == 0.0
-    assert top < rise.steps and all(a < b for a, b in zip(lrs[:top], lrs[1 : top + 1], strict=True))
-    assert all(a >= b - 1e-12 * peak for a, b in zip(lrs[top:], lrs[top + 1 :], strict=False))
+    assert top < rise.steps and all(a < b for a, b in pairwise(lrs[: top + 1]))
+    assert all(a >= b - 1e-12 * peak for a, b in pairwise(lrs[top:]))
     assert lrs[total - 1] == pytest.approx(peak / max(1, round(0.3 * total)))
     held = course(peak, rise, total=total, decays=False).first(total)
     assert held[: round(0.7 * total)] == pytest.approx(lrs[: round(0.7 * total)]) and held[-1] == pytest.approx(peak)
