@@ -55,7 +55,8 @@ TASKS = (
         score=class_accuracy,
         steps=EPOCHS * (4_435 // BATCH_SIZE),
         batch_size=BATCH_SIZE,
-        families=(OptimizerFamily("sgd", lr_grid(0.05), default="sgd_step", weight_decay=5e-4),),
+        # At the usual 5e-4 the sweep's best lr lay beside the edge, and two of five seeds died there.
+        families=(OptimizerFamily("sgd", lr_grid(0.05), default="sgd_step", weight_decay=5e-3),),
         handmade="step",
         eval_batch_size=500,
         remark="many epochs with SGD on little data",
