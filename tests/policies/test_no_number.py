@@ -78,8 +78,9 @@ def test_data_that_turns_bad_for_good_does_not_lower_the_lr(policy: Policy) -> N
     whole = flown(policy, lambda batch: False)
     result = flown(policy, lambda batch: batch is not None and batch > 3 * STEPS // 5)
     assert "bad_data" not in codes(whole) and codes(result).count("bad_data") > 20
-    # One failure in the middle of a window is the lr's, as far as anyone can tell.
-    assert min(result.history.lrs[2 * STEPS // 3 :]) >= 0.2 * min(whole.history.lrs[STEPS // 5 : 2 * STEPS // 3])
+    # One failure in the middle of a window is the lr's, as far as AutoLRS and the paper's LRTuner can tell.
+    pairs = zip(result.history.lrs[2 * STEPS // 3 :], whole.history.lrs[2 * STEPS // 3 :], strict=True)
+    assert all(lr >= 0.2 * of_whole for lr, of_whole in pairs)
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
@@ -94,7 +95,7 @@ def test_a_bad_batch_every_so_often_does_not_end_at_an_lr_of_nothing(policy: Pol
 
 def test_where_nothing_can_be_measured_the_default_trains_on_at_its_lr() -> None:
     start = BadBatches(lambda batch: False)
-    for policy in (LRTuner(overhead=None), WeightedFactors()):
+    for policy in (LRTuner(overhead=None), WeightedFactors(decay=0.0)):
         result = flown(policy, lambda batch: batch is None)
         assert set(result.history.lrs[20:]) == {LR}, policy.name
         assert result.final_loss < 0.1 * start.held_out(start.start())

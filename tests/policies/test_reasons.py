@@ -25,7 +25,7 @@ CODES = {
         "minimiser", "limited", "other_way", "uncertain", "unforeseen", "saturated", "unsaturated",
         "undone", "wrecked", "no_number", "bad_data",
     },
-    "weighted_factors": {"weighted", "searched", "taken_back", "no_number", "bad_data"},
+    "weighted_factors": {"weighted", "searched", "taken_back", "no_number", "bad_data", "decays"},
 }  # fmt: skip
 
 

@@ -11,8 +11,8 @@ answers with a :class:`Verdict`: one word for each thing that can be done. The e
   more than single losses scatter by; before anything was gained, that much above the loss of the untrained weights. How
   widely the losses of a block scatter counts for little in its own favour: a training that dies scatters widely.
 * *Is the lr to blame for a loss that is no number?* A training that an lr drives apart rises first, unless the lr is so
-  large that a step or two do it. So it is not to blame where the losses before were sound, and the lr has had a block
-  of sound losses before. An lr that has not gets a second try; after it was lowered, none.
+  large that a step or two do it. So it is not to blame where the losses before were sound, and the lr has had some in
+  a row. An lr that has not gets a second and a third try; after it was lowered, none.
 * *Are the weights lost with it?* A step on a gradient that is no number leaves none, but a loop may leave that step
   out. So the training goes on for a step, and is taken back only where the next loss is no number either.
 * *A finite loss that leaps* by 30 times all that was gained, out of sound ones and at an lr that has had sound ones,
@@ -46,24 +46,29 @@ NOISE_ROOM = 2.0
 ROUNDING = 1e-12
 # A loss that is no number at this part of an lr at which it was none before is none at any lr: it is the data.
 NEARLY_ZERO = 1e-6
+AT_ANY_LR = "and would not be at any lr"
 # Losses in a row that are no number, before anybody is told.
 FIRST_ALARM = 3
-# Losses that are judged together, and that an lr must have had to be known to be sound.
+# Losses that are judged together.
 BLOCK = 8
+# Sound losses in a row after which an lr is known not to end a training in a step or two.
+PROOF = 4
 # Of losses before one that is no number, so many tell whether the training was sound.
 TAIL = 5
 # Scatters of single losses, of both places together, by which the level of a block must rise: 7 times what it is wrong
 # by. At 2 a fine-tuning in batches of 16 at its best lr (minilm_movies) was called dying twice in 1,000 steps.
 SCATTERS = 3.0
+# The first loss of a loop is of the kind of those that were measured if it is within so many of their spreads.
+SAME_KIND = 10.0
 # The losses of a block may scatter by so many times more than those of sound ones did; the rest counts against it.
 SCATTER_ROOM = 3.0
-# An lr so many times larger than one that has had a block of sound losses is as sound, but for a slow rise.
+# An lr so many times larger than one that has had these is as sound, but for a slow rise.
 PROOF_ROOM = 2.0
 # Times all that was gained, or the scatter where that is more, by which the loss of a bad batch leaps.
 LEAP = 30.0
 # Times in a row that weights may be lost for a bad batch, at an lr that has had sound losses, and at one that has not.
 MOST_SPOILED = 4
-MOST_UNPROVEN = 2
+MOST_UNPROVEN = 3
 # Times in a row that the lr may be lowered, each from the same mark, before the loss is taken to have risen by itself;
 # only those count that leave it above its limit by more than this part of what it was.
 MOST_FALLS = 8
@@ -273,11 +278,14 @@ class Levels:
         start: of the untrained weights.
         lowest: of the best block so far.
         scatter: of single losses there; of the untrained weights before anything was gained.
+        begun: where the training has begun anew after a rewind: not all that was reached before need be there. -inf
+            from the next mark on.
     """
 
     start: float
     lowest: float
     scatter: float
+    begun: float = -math.inf
 
     @property
     def gain(self) -> float:
@@ -291,7 +299,7 @@ class Levels:
             scatter: of the single losses that are judged. Not all of it counts: who dies scatters widely.
         """
         room = SCATTERS * math.hypot(self.scatter, min(scatter, SCATTER_ROOM * self.scatter))
-        limit = self.lowest + max(SHARE * self.gain, room)
+        limit = max(self.lowest + max(SHARE * self.gain, room), self.begun + room)
         return limit + ROUNDING * abs(limit)
 
     def after(self, level: float, scatter: float) -> "Levels":
@@ -300,7 +308,7 @@ class Levels:
             return self
         # The scatter of eight losses is a poor estimate: the mean of the logarithms, in bounds.
         near = min(max(scatter, self.scatter / SCATTER_ROOM), self.scatter * SCATTER_ROOM)
-        return Levels(self.start, level, math.sqrt(self.scatter) * math.sqrt(near))
+        return replace(self, lowest=level, scatter=math.sqrt(self.scatter) * math.sqrt(near))
 
 
 @record
@@ -314,15 +322,17 @@ class LossWatch:
         verdict: on the losses that it was told of last.
         levels: of the sound training; None before the first block.
         safe: the same where the last mark was set.
+        offered: levels of the untrained weights that no loss of the loop has been compared with yet.
         block: losses since the last block, fewer than :data:`BLOCK`, the oldest first.
-        block_lr: smallest of the lrs at which these were; inf for none.
         tail: the last finite losses, at most :data:`TAIL`, the oldest first.
-        proven_lr: largest lr, natural units, that has had a block of sound losses; 0 for none.
+        run: sound losses in a row at :attr:`run_lr` or more.
+        run_lr: smallest of the lrs at which these were; inf for none.
+        proven_lr: largest lr, natural units, that has had sound losses in a row; 0 for none.
         served: whether there was a sound block since the last mark or rewind.
         fresh: whether no step has been trained since then: the next loss is that of sound weights.
         bad: losses in a row that are no number, up to the last.
         excused: whether the first of these was that of sound weights, which no lr can be blamed for.
-        leapt: whether a loss of this block leapt as only that of a bad batch does.
+        leapt: blocks to come that may be high because a loss leapt, as only that of a bad batch does.
         spoiled: times that the weights were lost to a bad batch since the last mark that followed a sound block.
         falls: times that the training was called dying since then, and a lower lr made it hardly better.
         excess: by how much the level was above its limit, at the first of these; 0 for none.
@@ -333,15 +343,17 @@ class LossWatch:
     verdict: Verdict = Verdict.FINE
     levels: Levels | None = None
     safe: Levels | None = None
+    offered: Levels | None = None
     block: tuple[float, ...] = ()
-    block_lr: float = math.inf
     tail: tuple[float, ...] = ()
+    run: int = 0
+    run_lr: float = math.inf
     proven_lr: float = 0.0
     served: bool = False
     fresh: bool = False
     bad: int = 0
     excused: bool = False
-    leapt: bool = False
+    leapt: int = 0
     spoiled: int = 0
     falls: int = 0
     excess: float = 0.0
@@ -351,18 +363,19 @@ class LossWatch:
     # ------------------------------------------------------- what it is told
 
     def opened(self, losses: Sequence[float]) -> "LossWatch":
-        """With the losses of the untrained weights, one per batch: from now on a rise above them is seen.
+        """With losses of the untrained weights that were measured: from now on a rise above them is seen.
 
-        Without it the first block of losses opens the watch, and is not judged.
+        They count where the first loss of the loop is one of their kind: a loop may have its loss on its own scale, and
+        then, as without them, the first block opens the watch and is not judged.
 
         Args:
-            losses: n >= 2, all finite; as it is where they are fewer, or known.
+            losses: n >= 2, one per batch, all finite; as it is where they are fewer, or not needed any more.
         """
         if self.levels is not None or len(losses) < 2 or not all(map(math.isfinite, losses)):
             return self
         mean, spread = mean_and_spread(losses)
-        levels = Levels(mean, mean, spread)
-        return replace(self, levels=levels, safe=levels)
+        watch = replace(self, offered=Levels(mean, mean, spread))
+        return watch._taken_up(self.tail[0]) if self.tail else watch
 
     def after(self, losses: Sequence[float], lr: float) -> "LossWatch":
         """With the losses of kept steps, each read before its step; what comes after a verdict is not looked at.
@@ -384,7 +397,10 @@ class LossWatch:
 
     def marked(self) -> "LossWatch":
         """A mark was set here."""
-        watch = replace(self, safe=self.levels, served=False, fresh=True)
+        levels = None if self.levels is None else replace(self.levels, begun=-math.inf)
+        place = median(self.tail) if self.tail else -math.inf
+        safe = None if levels is None else replace(levels, begun=place)
+        watch = replace(self, levels=levels, safe=safe, served=False, fresh=True)
         return replace(watch, spoiled=0, falls=0, excess=0.0, fallen_lr=0.0) if self.served else watch
 
     def rewound(self) -> "LossWatch":
@@ -407,6 +423,14 @@ class LossWatch:
         return self.verdict is Verdict.FINE and not self.bad and not self.leapt and self._tail_is_sound
 
     @property
+    def excuse(self) -> str:
+        """Why the lr is not lowered for a loss that was no number, for :func:`no_number_reason`."""
+        if self.excused or not self.wary:
+            return AT_ANY_LR
+        lost = self.verdict is Verdict.SPOILED
+        return "but those before it were sound" if lost else "once: the training goes on and sees"
+
+    @property
     def has_gained(self) -> bool:
         """Whether the loss has fallen since the training began, by more than single losses scatter by."""
         return self.levels is not None and self.levels.gain > SCATTERS * self.levels.scatter
@@ -417,26 +441,39 @@ class LossWatch:
 
     # ----------------------------------------------------------- one by one
 
+    def _taken_up(self, loss: float) -> "LossWatch":
+        """What was offered opens the watch if the first loss of the loop is of that kind."""
+        offered = self.offered
+        if offered is None:
+            return self
+        fits = abs(loss - offered.start) <= SAME_KIND * offered.scatter
+        return replace(self, offered=None, levels=offered, safe=offered) if fits else replace(self, offered=None)
+
     def _after_one(self, loss: float, lr: float) -> "LossWatch":
         if not math.isfinite(loss):
             return self._after_no_number(lr)
         watch = replace(
-            self,
+            self._taken_up(loss)._proven_by_one(lr),
             block=(*self.block, loss),
-            block_lr=min(self.block_lr, lr),
             tail=(*self.tail, loss)[-TAIL:],
             fresh=False,
             bad=0,
             excused=False,
-            leapt=self.leapt or self._leaps(loss, lr),
+            leapt=2 if self._leaps(loss, lr) else self.leapt,
         )
         return watch._after_block(lr) if len(watch.block) == BLOCK else watch
+
+    def _proven_by_one(self, lr: float) -> "LossWatch":
+        """With one more finite loss at this lr."""
+        run, lowest = (self.run + 1, min(self.run_lr, lr)) if lr <= PROOF_ROOM * self.run_lr else (1, lr)
+        proven = max(self.proven_lr, lowest) if run >= PROOF and self._tail_is_sound else self.proven_lr
+        return replace(self, run=run, run_lr=lowest, proven_lr=proven)
 
     def _after_no_number(self, lr: float) -> "LossWatch":
         """One bad batch, the second step on weights that are none, or an lr that is too large."""
         if self.bad:
             return replace(self, bad=self.bad + 1)._spoiled(lr)
-        watch = replace(self, bad=1, excused=self.fresh, fresh=False, wary=True)
+        watch = replace(self, bad=1, excused=self.fresh, fresh=False, wary=True, run=0, run_lr=math.inf)
         return replace(watch, verdict=Verdict.BAD_BATCH) if self._tail_is_sound else watch._dying(lr, math.inf)
 
     def _after_block(self, lr: float) -> "LossWatch":
@@ -444,12 +481,12 @@ class LossWatch:
         level, scatter = median(self.block), single_scatter(self.block)
         if self.levels is None:
             levels = Levels(max(level, self.block[0]), level, scatter)
-            return replace(self, levels=levels, safe=levels, block=(), block_lr=math.inf)
+            return replace(self, levels=levels, safe=levels, block=())
         excess = min(level, median(self.block[BLOCK // 2 :])) - self.levels.limit(scatter)
         if excess > 0:
             return self._spoiled(lr) if self.leapt else self._dying(lr, excess)
-        levels, proven = self.levels.after(level, scatter), max(self.proven_lr, self.block_lr)
-        return replace(self, levels=levels, block=(), block_lr=math.inf, leapt=False, served=True, proven_lr=proven)
+        levels = self.levels.after(level, scatter)
+        return replace(self, levels=levels, block=(), leapt=max(0, self.leapt - 1), served=True)
 
     def _spoiled(self, lr: float) -> "LossWatch":
         """The weights are lost to a bad batch; the lr is to blame after all where that happens again and again."""
@@ -472,9 +509,10 @@ class LossWatch:
         return lr <= PROOF_ROOM * self.proven_lr
 
     def _leaps(self, loss: float, lr: float) -> bool:
-        if self.levels is None or not (self.has_gained and self._is_proven(lr) and self._tail_is_sound):
+        if self.levels is None or not (self.tail and self.has_gained and self._is_proven(lr) and self._tail_is_sound):
             return False
-        return loss > self.levels.limit() + LEAP * self.levels.gain
+        limit, gain = self.levels.limit(), self.levels.gain
+        return self.tail[-1] <= limit + gain and loss > limit + LEAP * gain
 
 
 def single_scatter(losses: Sequence[float]) -> float:
@@ -518,7 +556,7 @@ def no_number_reason(
     lost: int,
     *,
     loss: str = "a loss",
-    excuse: str = "and would not be at any lr",
+    excuse: str = AT_ANY_LR,
     back: str = "",
 ) -> Reason:
     """What is said of a loss that was no number: the lr was lowered for it, or it is the data's fault.
@@ -536,6 +574,14 @@ def no_number_reason(
     return Reason(code, sentence, is_alarming(lost))
 
 
-def wreck_reason(before: float, after: float, *, back: str) -> Reason:
-    """What is said of a training that was lost; ``back`` as in :func:`no_number_reason`."""
-    return Reason("wrecked", f"{lr_from_to(before, after)}: most of what had been gained was lost{back}")
+def wreck_reason(before: float, after: float, *, back: str, gained: bool = True) -> Reason:
+    """What is said of a training that was lost; ``back`` as in :func:`no_number_reason`.
+
+    Args:
+        before: the lr until then.
+        after: the lr from then on.
+        back: where the weights go.
+        gained: whether there was anything to lose but the weights.
+    """
+    why = "most of what had been gained was lost" if gained else "the loss rose above that of the untrained weights"
+    return Reason("wrecked", f"{lr_from_to(before, after)}: {why}{back}")

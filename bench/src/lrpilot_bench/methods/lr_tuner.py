@@ -12,7 +12,7 @@ from lrpilot_bench.session import Session
 ROW = "fashion-mnist"  # of the papers' table; one row for all tasks, as for every other method
 HELD = (0.0, 0.1, 0.25, 0.5)  # explore fractions of the papers' ablation, the lr held during explore
 STEP_FACTORS = (1.5, 2.0)  # beyond the default's 1
-DEFAULT_VERSION = "3"  # 1 waited for saturation; 2 read every rewind of a dead training
+DEFAULT_VERSION = "4"  # 1 waited for saturation; 2 read every rewind of a dead training; 3 saw nothing between windows
 
 
 def fly_lr_tuner(session: Session, *, free: bool = False, **settings: Any) -> Notes:

@@ -10,7 +10,7 @@ from lrpilot_bench.session import Session
 
 NUM_FACTORS = (3, 7)  # beside the default's 5
 BATCHES = (1, 4, 16)  # scoring batches of a decision
-DEFAULT_VERSION = "2"  # 1 took back places that it had called sound
+DEFAULT_VERSION = "3"  # 1 took back places that it had called sound; 2 did not end at zero
 
 
 def fly_weighted_factors(session: Session, **settings: Any) -> Notes:
@@ -40,7 +40,7 @@ METHODS = (
         "weighted_factors",
         "Weighted factors",
         fly_weighted_factors,
-        "lrpilot's default; start lr 0.1 (SGD) or 1e-3 (AdamW)",
+        "lrpilot's default: decides for half of the training, then straight to zero; start lr 0.1 or 1e-3",
         group="lrpilot",
         version=DEFAULT_VERSION,
     ),

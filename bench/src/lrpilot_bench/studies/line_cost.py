@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from lrpilot import Pilot, Training, fit
 from lrpilot.core.actions import Line, Rewind
 from lrpilot.policies.lr_tuner import LRTuner, PublishedLRTuner
-from lrpilot.policies.weighted_factors import WeightedFactors
+from lrpilot.policies.weighted_factors import PublishedWeightedFactors, WeightedFactors
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.restore.tree import tensors_of
 from lrpilot_bench.session import Session
@@ -239,7 +239,7 @@ NUM_FACTORS = (3, 5, 7, 9)
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
 
 
-def flown_bytes(subject: Subject, kind: str, policy: WeightedFactors) -> int:
+def flown_bytes(subject: Subject, kind: str, policy: WeightedFactors | PublishedWeightedFactors) -> int:
     """Most bytes that a decision holds beyond the training's own: its Line, and the mark where there is one."""
     training = make_training(subject, OPTIMIZERS[kind])
     batches = list(training.probe_data.train.take(policy.batches))

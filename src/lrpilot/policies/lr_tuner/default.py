@@ -8,20 +8,33 @@ import math
 from dataclasses import KW_ONLY, replace
 from typing import ClassVar, Literal, assert_never, final
 
-from lrpilot.core.actions import Action, Done, Line, LineLosses, Mark, Observation, Progress, Rewind, Train, Trained
+from lrpilot.core.actions import (
+    Action,
+    Done,
+    Drop,
+    Line,
+    LineLosses,
+    Mark,
+    Observation,
+    Progress,
+    Rewind,
+    Train,
+    Trained,
+)
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, among, is_between, is_positive, is_whole, or_none, require_each
 from lrpilot.core.shape import Shape, constant
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
-from lrpilot.policies.guard import Verdict
-from lrpilot.policies.lr_tuner import in_flight, price, rules
+from lrpilot.policies.guard import Verdict, half_way
+from lrpilot.policies.lr_tuner import in_flight, price, restart, rules
 from lrpilot.policies.lr_tuner.published import PublishedLRTuner
 from lrpilot.policies.lr_tuner.reading import (
     FIRST_COST,
     MAX_ATTEMPTS,
     certain_rollback,
+    certainly_fell,
     full_rows,
     later_rate,
     next_block,
@@ -30,17 +43,21 @@ from lrpilot.policies.lr_tuner.reading import (
     weigh,
 )
 from lrpilot.policies.lr_tuner.reasons import reason_for
-from lrpilot.policies.lr_tuner.settings import PLACE, SHARED, first_state, refuse_without_end
+from lrpilot.policies.lr_tuner.settings import PLACE, SHARED, START, first_state, refuse_without_end
 from lrpilot.policies.lr_tuner.state import (
     Annealing,
     CheckingPrediction,
     CheckingWindow,
     Cruising,
     DecisionCode,
+    DroppingStart,
+    LossDrop,
+    LRChange,
     LRTunerState,
     MarkingWindow,
     OpeningWindow,
     Phase,
+    PresentLR,
     ReadingLine,
     ReadingSuperbatch,
     RewindingWindow,
@@ -50,12 +67,15 @@ from lrpilot.policies.lr_tuner.state import (
     forwards_of,
     wrong_observation,
 )
+from lrpilot.policies.to_zero import ToZero
 
 # The first two steps are taken at this part of the seed lr, to have a place to go back to from one that is far too
 # large. A Mark before the first step would do as well, but for a user's own loop, which has begun by then.
 FIRST_SHARE = 1e-3
 # So many losses in a row that are no number, before a sound one is known, and nothing can be measured.
 MOST_BEFORE_SOUND = 3
+# Windows in which the loss certainly fell, after which an lr is not suspected any more to be far too large.
+CERTAIN_FALLS = 2
 # Less room than this below an lr that failed is not worth a Line.
 ROOM = 1.05
 _RULES = {
@@ -113,7 +133,7 @@ class LRTuner(Policy):
         SettingError: a setting is out of range; from ``init``, when the horizon is open and a setting is a part of it.
     """
 
-    max_marks: ClassVar[int] = 1
+    max_marks: ClassVar[int] = 2
     needs_lines: ClassVar[bool] = True
 
     explore: float = 0.25
@@ -173,7 +193,7 @@ class LRTuner(Policy):
             case ReadingSuperbatch() | CheckingWindow():
                 return Line((1.0,), self.superbatch)
             case MarkingWindow():
-                return Mark(PLACE)
+                return Mark(PLACE if state.marked else START)
             case TrainingWindow(steps) | Cruising(steps):
                 return Train(constant(lr), steps, in_flight.observe_every(state, steps))
             case ReadingLine(rows):
@@ -182,18 +202,23 @@ class LRTuner(Policy):
                 return Line((low, high) if block.outer else (low, middle, high), block.size, block.first)
             case CheckingPrediction(read, target):
                 return Line((target,), len(read.rows))
-            case RewindingWindow():
-                return Rewind(PLACE)
-            case Annealing(_, steps, done) as annealing:
-                left = steps - done
-                return Train(in_flight.shape_of(annealing), left, in_flight.observe_every(state, left))
+            case RewindingWindow(to_start):
+                return Rewind(START if to_start or not state.placed else PLACE)
+            case DroppingStart():
+                return Drop(START)
+            case Annealing(line):
+                return Train(line.shape, line.left, in_flight.observe_every(state, line.left))
             case WindowsDone():
                 return Done()
         assert_never(state.phase)
 
     def tell(self, state: LRTunerState, observation: Observation) -> LRTunerState:
         """Note what was seen and decide."""
-        state = replace(state, progress=observation.progress)
+        after = self._told(replace(state, progress=observation.progress), observation)
+        ends = after.restart is not None and after.phase == RewindingWindow()
+        return restart.failed(after) if ends else after
+
+    def _told(self, state: LRTunerState, observation: Observation) -> LRTunerState:
         match state.phase, observation:
             case (OpeningWindow() | TrainingWindow() | Cruising() | Annealing()) as phase, Trained():
                 return self._trained(state, phase, observation)
@@ -207,8 +232,10 @@ class LRTuner(Policy):
                 return self._read(state.charged(observation), line, observation)
             case CheckingPrediction() as check, LineLosses():
                 return self._predicted(state.charged(observation), check, observation)
-            case RewindingWindow(), _:
-                return self._went_back(state)
+            case RewindingWindow(to_start), _:
+                return self._went_back(restart.at_start(state) if to_start else state)
+            case DroppingStart(), _:
+                return self._train_on(replace(state, origin=None))
         raise wrong_observation(state.phase, observation)
 
     def replan(self, state: LRTunerState, progress: Progress) -> LRTunerState:
@@ -245,9 +272,11 @@ class LRTuner(Policy):
         if not level.is_usable:
             return self._begun_without_loss(state)
         if state.guard.is_wreck(level.mean):
-            return rules.diverged(state)
+            return self._wrecked(state)
         guard = state.guard.opened(level.losses).after_sound(level.losses)
-        return replace(state, phase=MarkingWindow(), guard=guard, watch=state.watch.opened(level.losses))
+        state = replace(state, guard=guard, watch=state.watch.opened(level.losses))
+        # A fresh start has still to earn its mark.
+        return replace(state, phase=MarkingWindow()) if state.restart is None else self._train_on(state)
 
     def _begun_without_loss(self, state: LRTunerState) -> LRTunerState:
         """The loss of the superbatch is no number: whose fault is it?"""
@@ -261,10 +290,44 @@ class LRTuner(Policy):
 
     def _lost(self, state: LRTunerState) -> LRTunerState:
         """The weights are no numbers, although no loss of the loop was none: the step of a Line, which has none."""
-        return in_flight.taken_back(replace(state, watch=state.watch.lost(state.present.lr)))
+        return self._taken_back(replace(state, watch=state.watch.lost(state.present.lr)))
+
+    def _taken_back(self, state: LRTunerState) -> LRTunerState:
+        """The watch says that the weights are lost: back to a mark, and to a lower lr where the lr did it."""
+        if state.watch.verdict is Verdict.SPOILED:
+            state = replace(state, guard=state.guard.lost_again(), tally=state.tally.plus(diverged=1))
+            return rules.rewound(state, PresentLR(state.present.lr, state.present.drops))
+        return rules.no_number(state, suspect=True) if state.watch.bad else self._wrecked(state)
+
+    def _wrecked(self, state: LRTunerState) -> LRTunerState:
+        """The lr is too large: back, and to a half of it; to less where it may rise again, or was lowered before."""
+        may_rise = self._room(state) > 0
+        taken_back = rules.diverged(state, rules.LOWER if may_rise or state.watch.falls > 1 else rules.HALVE)
+        if not restart.is_possible(state, self._room(state)):
+            return taken_back
+        lower = taken_back.present
+        return restart.begun(replace(taken_back, present=state.present), lower.lr, lower)
+
+    def _stalled(self, state: LRTunerState) -> LRTunerState:
+        """The loss does not fall as it must in the beginning: back, and a much lower lr on trial."""
+        lower = rules.lowered(state.present)
+        state = replace(state, tally=state.tally.plus(lowered=1))
+        if restart.is_possible(state, self._room(state)):
+            return restart.begun(state, lower.lr, PresentLR(state.present.lr, state.present.drops))
+        return rules.rewound(state, lower)
+
+    def _room(self, state: LRTunerState) -> float:
+        """Steps left of explore after a rewind, a superbatch and another window."""
+        left = rules.explore_end(self.explore, state.total) - state.progress.step
+        later = replace(state, tally=state.tally.plus(forwards=self.superbatch))
+        return left - 2 - self._steps_to_check(later)
 
     def _train_on(self, state: LRTunerState) -> LRTunerState:
         """The Train that comes next: a window, steps that no check follows, the way to zero, or nothing."""
+        if not rules.is_exploring(self.explore, state):
+            state = state if state.restart is None else restart.adopted(state)
+            if state.origin is not None and state.placed:
+                return replace(state, phase=DroppingStart())
         step, remaining = state.progress.step, state.progress.remaining
         if remaining == 0:
             return replace(state, phase=WindowsDone())
@@ -285,11 +348,13 @@ class LRTuner(Policy):
         if remaining is None or total is None:
             raise PolicyError("A decay to zero must know its last step, got an open horizon. Give total_steps.")
         span = max(remaining, total - rules.explore_end(self.explore, total))
-        return Annealing(state.present.lr * remaining / span, remaining)
+        return Annealing(ToZero(state.present.lr * remaining / span, remaining))
 
     def _marked(self, state: LRTunerState, then: Phase | None) -> LRTunerState:
         """This place can be gone back to."""
-        state = replace(state, marked=True, marked_at=state.progress.step, watch=state.watch.marked())
+        first, watch = not state.marked, state.watch.marked()
+        state = replace(state, marked=True, placed=not first, marked_at=state.progress.step, watch=watch)
+        state = restart.with_origin(state) if first else state
         return self._train_on(state) if then is None else replace(state, phase=then)
 
     def _went_back(self, state: LRTunerState) -> LRTunerState:
@@ -305,29 +370,30 @@ class LRTuner(Policy):
         """After a Train, or a look in the middle of it."""
         if state.guard.health is None and seen.stop is not None:  # nothing is known that it could be judged by
             return rules.no_number(state, suspect=not rules.is_of_sound_weights(state, seen))
-        state = in_flight.watched(state, seen, self._shape(state, phase))
+        state = in_flight.watched(state, seen)
         match state.watch.verdict:
             case Verdict.FINE if not seen.finished:
                 return in_flight.looked_at(state, seen, phase)
+            case Verdict.SPOILED | Verdict.DYING:
+                return self._taken_back(state)
             case Verdict.BAD_BATCH:
                 state = replace(state, guard=state.guard.lost_again())
-                if state.at_end and state.marked:  # nothing could tell whether the weights are left
-                    return rules.rewound(state, state.present)
-            case Verdict.SPOILED | Verdict.DYING:
-                return in_flight.taken_back(state)
             case Verdict.CLEARED:
                 state = in_flight.cleared(state)
+                return self._train_on(state)
         return self._after_train(state, phase, seen)
 
     def _shape(self, state: LRTunerState, phase: in_flight.TrainPhase) -> Shape:
         """Of the Train of a phase."""
         if isinstance(phase, Annealing):
-            return in_flight.shape_of(phase)
+            return phase.line.shape
         opens = isinstance(phase, OpeningWindow) and state.guard.health is None
         return constant(FIRST_SHARE * state.present.lr if opens else state.present.lr)
 
     def _after_train(self, state: LRTunerState, phase: in_flight.TrainPhase, seen: Trained) -> LRTunerState:
         """Read the loss, or go on where nothing is to be read, or with what a loss that is no number has cut off."""
+        if in_flight.ends_lost(state):  # no step is left that could tell
+            return rules.rewound(state, state.present)
         if state.at_end:
             return replace(state, phase=WindowsDone())
         if isinstance(phase, OpeningWindow):
@@ -346,16 +412,45 @@ class LRTuner(Policy):
         if not new.is_usable:
             return self._lost(state)
         if state.guard.is_wreck(new.mean):
-            return rules.diverged(state)
+            return self._wrecked(state)
+        if state.restart is not None:
+            if not restart.has_caught_up(state, new.mean):
+                return restart.failed(state)
+            state = restart.adopted(state)
         drop, change = old.drop_to(new), state.present.change
-        if change is not None and certain_rollback(
-            change.drops[-1], drop, old.losses, new.losses, confidence=self.confidence
-        ):
+        fell = certainly_fell(old.losses, new.losses, confidence=self.confidence)
+        if change is not None and self._fails(state, change, drop, old, new, fell=fell):
             return rules.undone(state)
+        if change is not None and rules.is_lowered(self.explore, state):
+            state = replace(state, guard=state.guard.capped(half_way(state.present.lr, change.lr)))
         guard = state.guard.after_sound(new.losses).calmed()
-        state = replace(state, present=state.present.kept(drop), level=new, guard=guard)
+        suspect = not fell and self._suspects(state)
+        state = replace(state, present=state.present.kept(drop), level=new, guard=guard, falls=state.falls + fell)
+        if suspect:
+            return self._stalled(state)
         wanted, state = self._wants_line(state)
         return replace(state, phase=ReadingLine() if wanted else MarkingWindow())
+
+    def _fails(
+        self,
+        state: LRTunerState,
+        change: LRChange,
+        drop: LossDrop,
+        old: SuperbatchLevel,
+        new: SuperbatchLevel,
+        *,
+        fell: bool,
+    ) -> bool:
+        """Whether a change is not confirmed by the window after it."""
+        if rules.is_lowered(self.explore, state):
+            return not fell
+        return certain_rollback(change.drops[-1], drop, old.losses, new.losses, confidence=self.confidence)
+
+    def _suspects(self, state: LRTunerState) -> bool:
+        """Whether an lr at which the loss does not fall is suspected to be too large: in the beginning it must fall."""
+        if state.falls >= CERTAIN_FALLS or state.tally.lowered > state.falls:
+            return False
+        return self.explore_lr == "tuned" and self._room(state) > 0
 
     def _wants_line(self, state: LRTunerState) -> tuple[bool, LRTunerState]:
         """Explore asks where there is room for a larger lr, exploit where this one is saturated; if it can be paid."""

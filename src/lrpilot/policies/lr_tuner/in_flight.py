@@ -8,9 +8,7 @@ import math
 from dataclasses import replace
 
 from lrpilot.core.actions import Trained
-from lrpilot.core.shape import Shape, ramp
-from lrpilot.policies.guard import BLOCK, Verdict, losses_of
-from lrpilot.policies.lr_tuner import rules
+from lrpilot.policies.guard import BLOCK, losses_of
 from lrpilot.policies.lr_tuner.state import (
     Annealing,
     CheckingWindow,
@@ -28,8 +26,6 @@ from lrpilot.policies.lr_tuner.state import (
 LOOK = 2 * BLOCK
 # Marks of a training, at least: a wreck takes back a tenth of it at most.
 MARKS = 10
-# An lr that was lowered from the same mark before is divided by this.
-AGAIN = 4.0
 
 TrainPhase = OpeningWindow | TrainingWindow | Cruising | Annealing
 
@@ -40,20 +36,14 @@ def observe_every(state: LRTunerState, steps: int) -> int | None:
     return every if steps > every and not state.blind else None
 
 
-def shape_of(phase: Annealing) -> Shape:
-    """The line to zero from where it stands. Its lrs are bit for bit those of the whole line."""
-    if phase.done == 0:
-        return ramp(phase.lr, 0.0, phase.steps)
-    return Shape((-float(phase.done), float(phase.steps - phase.done)), (phase.lr, 0.0), ("linear",))
-
-
-def watched(state: LRTunerState, seen: Trained, shape: Shape) -> LRTunerState:
-    """With what was seen of a Train of this shape."""
+def watched(state: LRTunerState, seen: Trained) -> LRTunerState:
+    """With what was seen of a Train. Its lr is that at which the way to zero begins: who bears that bears less."""
     losses = losses_of(seen)
     if not losses and seen.held_out is not None:
         return replace(state, blind=True)
-    first = max(0, seen.steps - len(losses))
-    return replace(state, watch=state.watch.after(losses, shape(first)))
+    state = replace(state, watch=state.watch.after(losses, state.present.lr))
+    calms = state.watch.served and isinstance(state.phase, Annealing)  # else a superbatch says that all is well again
+    return replace(state, guard=state.guard.calmed()) if calms else state
 
 
 def rest_of(phase: TrainPhase, steps: int) -> TrainingWindow | Cruising | Annealing | CheckingWindow | None:
@@ -63,8 +53,9 @@ def rest_of(phase: TrainPhase, steps: int) -> TrainingWindow | Cruising | Anneal
             return TrainingWindow(whole - steps) if steps < whole else CheckingWindow()
         case Cruising(whole) if steps < whole:
             return Cruising(whole - steps)
-        case Annealing(lr, whole, done) if done + steps < whole:
-            return Annealing(lr, whole, done + steps)
+        case Annealing(line):
+            rest = line.after(steps)
+            return None if rest is None else Annealing(rest)
     return None
 
 
@@ -84,11 +75,18 @@ def window_end(state: LRTunerState) -> int:
     return state.progress.step + (train.steps + 1 if isinstance(train, TrainingWindow) else 0)
 
 
+def ends_lost(state: LRTunerState) -> bool:
+    """Whether the last losses of the training say that its weights may be lost."""
+    return state.at_end and state.marked and not state.blind and not state.watch.may_mark
+
+
 def mark_due(state: LRTunerState) -> bool:
     """Whether the place is sound, and the last mark so old that another is worth its while."""
     age = state.progress.step - state.marked_at
     due = LOOK * MARKS if state.total is None else max(LOOK, state.total // MARKS)
-    return state.marked and age >= (BLOCK if state.watch.wary else due) and state.watch.may_mark
+    return (
+        state.marked and state.restart is None and age >= (BLOCK if state.watch.wary else due) and state.watch.may_mark
+    )
 
 
 def looked_at(state: LRTunerState, seen: Trained, phase: TrainPhase) -> LRTunerState:
@@ -100,16 +98,6 @@ def looked_at(state: LRTunerState, seen: Trained, phase: TrainPhase) -> LRTunerS
     if mark_due(state) and isinstance(rest, TrainingWindow | Cruising | Annealing):
         return replace(state, phase=MarkingWindow(then=rest))
     return state
-
-
-def taken_back(state: LRTunerState) -> LRTunerState:
-    """The watch says that the weights are lost: back to the last mark, and to a lower lr where the lr did it."""
-    if state.watch.verdict is Verdict.SPOILED:
-        state = replace(state, guard=state.guard.lost_again(), tally=state.tally.plus(diverged=1))
-        return rules.rewound(state, PresentLR(state.present.lr, state.present.drops))
-    if state.watch.bad:
-        return rules.no_number(state, suspect=True)
-    return rules.diverged(state, AGAIN if state.watch.falls > 1 else rules.HALVE)
 
 
 def cleared(state: LRTunerState) -> LRTunerState:

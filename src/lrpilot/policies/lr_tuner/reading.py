@@ -156,7 +156,24 @@ def certain_rollback(
     """
     if after.rate >= -abs(before.rate):
         return False
+    mean, error = _paired(old, new)
+    return mean > t_quantile(0.5 + confidence / 2, len(old) - 1) * error
+
+
+def certainly_fell(old: Sequence[float], new: Sequence[float], *, confidence: float) -> bool:
+    """Whether the loss is certainly lower than it was.
+
+    Args:
+        old: losses of the superbatch, n >= 2 batches.
+        new: later losses of the same batches.
+        confidence: two-sided, in (0, 1).
+    """
+    mean, error = _paired(old, new)
+    return mean < -t_quantile(0.5 + confidence / 2, len(old) - 1) * error
+
+
+def _paired(old: Sequence[float], new: Sequence[float]) -> tuple[float, float]:
+    """Mean rise from n losses to n others, and its standard error."""
     rises = [b - a for a, b in zip(old, new, strict=True)]
     n, mean = len(rises), sum(rises) / len(rises)
-    error = math.sqrt(sum((rise - mean) ** 2 for rise in rises) / (n - 1) / n)
-    return mean > t_quantile(0.5 + confidence / 2, n - 1) * error
+    return mean, math.sqrt(sum((rise - mean) ** 2 for rise in rises) / (n - 1) / n)

@@ -1,7 +1,7 @@
 """What LRTuner says of its decisions: read off the states before and after, so that no decision depends on it."""
 
 from lrpilot.core.policy import Reason, lr_from_to
-from lrpilot.policies.guard import no_number_reason, wreck_reason
+from lrpilot.policies.guard import Verdict, no_number_reason, wreck_reason
 from lrpilot.policies.lr_tuner.state import (
     CheckingWindow,
     DecisionCode,
@@ -35,10 +35,16 @@ def reason_for(
     lr, new = before.present.lr, after.present.lr
     change = lr_from_to(lr, new)
     back = "; the weights go back to the last mark" if isinstance(after.phase, RewindingWindow) else ""
+    if after.restart is not None and before.restart is None:
+        back = "; the training begins anew"
     if after.guard.lost > before.guard.lost:
-        return no_number_reason(lr, new, after.guard.lost, loss="the loss", back=back)
+        lost, excuse = after.guard.lost, after.watch.excuse
+        return no_number_reason(lr, new, lost, loss="the loss", excuse=excuse, back=back)
     if after.tally.diverged > before.tally.diverged:
-        return wreck_reason(lr, new, back=back)
+        unseen = after.watch.verdict is Verdict.DYING and not after.watch.has_gained
+        return wreck_reason(lr, new, back=back, gained=not unseen)
+    if after.tally.lowered > before.tally.lowered:
+        return Reason("stalled", f"{change}: the loss does not fall as it must in the beginning{back}")
     if after.tally.undone > before.tally.undone:
         return Reason("undone", f"{change}: {worse}{back}")
     if isinstance(after.phase, MarkingWindow) and after.phase.decided is not None:

@@ -13,6 +13,7 @@ from lrpilot.policies.lr_tuner.state import (
     DecisionCode,
     Direction,
     LossDrop,
+    LRChange,
     LRTunerState,
     MarkingWindow,
     OpeningWindow,
@@ -26,6 +27,8 @@ BOUNDS = (0.1, 3.0)
 # Without a change to undo, an lr at which the loss is no number is divided by this; never below the seed lr ÷ 1e12.
 HALVE = 2.0
 LEAST = 1e-12
+# An lr at which the first windows gain nothing is divided by this, on trial.
+LOWER = 4.0
 
 
 # ------------------------------------------------------------ explore and exploit
@@ -63,6 +66,17 @@ def decided(state: LRTunerState, factor: float, code: DecisionCode, direction: D
         code = "other_way"
     state = replace(state, phase=MarkingWindow(code), tally=state.tally.plus(lines=1, changes=int(factor != 1.0)))
     return state if factor == 1.0 else replace(state, present=state.present.times(factor))
+
+
+def is_lowered(explore: float, state: LRTunerState) -> bool:
+    """Whether the present lr is a lower one that is on trial in explore."""
+    change = state.present.change
+    return change is not None and change.lr > state.present.lr and is_exploring(explore, state)
+
+
+def lowered(present: PresentLR) -> PresentLR:
+    """A much lower lr, on trial."""
+    return PresentLR(present.lr / LOWER, (), LRChange(present.lr, present.drops))
 
 
 # ---------------------------------------------------------------- saturation

@@ -78,8 +78,9 @@ def seed_lr(name: str, optimizer: str | None) -> float:
 
 # A window is a Train and the step of a Line.
 SHORTEST_WINDOW = 2
-# The one mark that is held.
+# The marks that are held: where the last window began; in explore also where the training began (default).
 PLACE = "window"
+START = "start"
 
 # Of the settings that the published setting and the default share; "the default" is that of ``LRTuner()``.
 SHARED: Mapping[str, Rule] = {

@@ -9,7 +9,8 @@ A window is a Train and the step of a Line. In the order in which they come:
     CheckingWindow      its last step, and the loss of the superbatch after it
     ReadingLine         the losses along that step
     CheckingPrediction  the loss where the parabola wants to go (default)
-    RewindingWindow     back to the last mark
+    RewindingWindow     back to the last mark, or to the beginning (default)
+    DroppingStart       forget the beginning (default)
     Cruising            steps that no measurement follows
     Annealing           straight to zero (default)
     WindowsDone         no step is left
@@ -24,7 +25,8 @@ from lrpilot.core.codec import record
 from lrpilot.core.policy import not_asked_for
 from lrpilot.errors import PolicyError
 from lrpilot.maths.line_fit import TrustRegion, is_usable
-from lrpilot.policies.guard import Guard, LossWatch
+from lrpilot.policies.guard import Guard, Health, LossWatch
+from lrpilot.policies.to_zero import ToZero
 
 # Why a Line was decided as it was:
 #   minimiser   the lr goes to the minimum of the parabola
@@ -99,7 +101,18 @@ class CheckingPrediction:
 
 @record
 class RewindingWindow:
-    """Back to the last mark."""
+    """Back to the last mark.
+
+    Attributes:
+        to_start: whether back to where the training began instead.
+    """
+
+    to_start: bool = False
+
+
+@record
+class DroppingStart:
+    """Forget where the training began."""
 
 
 @record
@@ -118,14 +131,10 @@ class Annealing:
     """Straight to zero, over all that remains.
 
     Attributes:
-        lr: where the line begins, natural units.
-        steps: of the whole line, >= 1.
-        done: of these, steps before this Train.
+        line: the way, and where on it the Train begins.
     """
 
-    lr: float
-    steps: int
-    done: int = 0
+    line: ToZero
 
 
 @record
@@ -155,6 +164,7 @@ Phase = (
     | ReadingLine
     | CheckingPrediction
     | RewindingWindow
+    | DroppingStart
     | Cruising
     | Annealing
     | WindowsDone
@@ -264,6 +274,36 @@ class PresentLR:
 
 
 @record
+class Origin:
+    """What was known where the training began.
+
+    Attributes:
+        health: losses of the superbatch there.
+        watch: over the losses of the loop.
+    """
+
+    health: Health
+    watch: LossWatch
+
+
+@record
+class Restart:
+    """A fresh start that is on trial: what to go on with if it comes to nothing.
+
+    Attributes:
+        otherwise: the lr then.
+        failed_lr: that was too large, natural units.
+        guard: what was known of the losses.
+        watch: over those of the loop.
+    """
+
+    otherwise: PresentLR
+    failed_lr: float
+    guard: Guard
+    watch: LossWatch
+
+
+@record
 class LRTunerTally:
     """What was decided, and at what cost.
 
@@ -304,10 +344,14 @@ class LRTunerState:
         level: where the present window began; None before the first.
         absolute: saturation threshold as a drop rate; None before the first crossing.
         marked: whether there is a mark to go back to.
+        placed: whether that is another than the one where the training began.
         marked_at: kept steps taken when it was set last.
+        origin: of the default, while the beginning is marked.
+        restart: a fresh start of the default that is on trial.
         guard: what is known of losses that were lost. Published, no loss is too high, and no ceiling is looked at.
         watch: over the losses of the loop, between two measurements. Published, nobody watches.
         blind: whether the loop gives no losses.
+        falls: windows of the default in which the loss certainly fell.
         trust: how far the default believes a parabola.
         tally: what was done so far.
     """
@@ -319,10 +363,14 @@ class LRTunerState:
     level: SuperbatchLevel | None = None
     absolute: float | None = None
     marked: bool = False
+    placed: bool = False
     marked_at: int = 0
+    origin: Origin | None = None
+    restart: Restart | None = None
     guard: Guard = Guard()
     watch: LossWatch = LossWatch()
     blind: bool = False
+    falls: int = 0
     trust: TrustRegion = TrustRegion()
     tally: LRTunerTally = LRTunerTally()
 
