@@ -427,6 +427,14 @@ def test_simulate_on_a_quadratic() -> None:
     assert shown.count("\n") > 11 and "after 50 steps" in shown
 
 
+def test_simulate_autopilot() -> None:
+    flown = [call_json("simulate", "autopilot", "--steps", "200", "--lr", lr) for lr in ("0.001", "10")]
+    assert flown[0]["history"]["lrs"] == flown[1]["history"]["lrs"] and flown[0]["cost"]["steps"] <= 200 / 6
+    assert flown[0]["final_loss"] < 0.3
+    forced = call_json("simulate", "autopilot", "--steps", "200", "--set", "arm=ordinary")
+    assert forced["history"]["lrs"][-1] < 0.1 * max(forced["history"]["lrs"])
+
+
 def test_simulate_under_a_budget() -> None:
     document = call_json("simulate", "weighted_factors", "--budget", "2000")
     assert 1997 < document["total_compute"] <= 2000 and document["coasts_from"] is None

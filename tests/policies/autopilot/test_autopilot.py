@@ -281,6 +281,21 @@ def test_where_no_batch_has_a_loss_the_lr_is_the_customary_one_and_it_is_said() 
     assert said is not None and said.code == "bad_data" and said.alarms
 
 
+def test_what_no_second_step_survives_is_not_taken_for_bad_batches() -> None:
+    """Every lr above a thousandth breaks at one place, wherever the batches begin: the way is down all the same."""
+
+    def brittle(trial: Trial) -> TrialLosses:
+        peak = max(trial.shape.first(trial.steps))
+        if peak > 1.1e-3:
+            return TrialLosses(at(0, 1000), (2.0, math.nan), None, StopReason.NON_FINITE, cost=2.0)
+        losses = tuple(2.0 - (1.0 + 0.2 * math.log10(peak)) * step / trial.steps for step in range(trial.steps))
+        return TrialLosses(at(0, 1000), losses, None, None, cost=float(trial.steps))
+
+    state = searched(brittle)
+    assert state.search.pick is not None and state.search.skipped <= 1
+    assert 1e-4 < state.search.pick.trial_lr <= 1.1e-3 and state.peak < 0.05
+
+
 def test_what_diverges_at_every_lr_is_flown_below_them_all() -> None:
     def diverging(trial: Trial) -> TrialLosses:
         losses = tuple(2.0 * 3.0**step for step in range(2 + round(-math.log10(trial.shape(trial.steps))) % 5))
