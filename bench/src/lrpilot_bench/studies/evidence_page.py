@@ -1,4 +1,4 @@
-"""Write docs/evidence.md from records/probe_cost.json, autopilot_price.json, invariances.json and those of Lines alone."""
+"""Write docs/evidence.md from records/{probe_cost,autopilot_price,invariances}.json and those of Lines alone."""
 
 import json
 from collections.abc import Iterable
