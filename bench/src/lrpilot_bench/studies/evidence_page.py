@@ -1,4 +1,4 @@
-"""Write docs/evidence.md from probe_cost.json, autopilot_price.json, invariances.json and the records of Lines alone."""
+"""Write docs/evidence.md from the records of probes, of Autopilot, of Lines and of invariances alone."""
 
 import json
 from collections.abc import Iterable
