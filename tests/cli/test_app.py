@@ -533,7 +533,6 @@ def test_demo_tells_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["default lr"]["lr"] == [0.001]
     assert rows["found lr"]["loss"][0] < rows["default lr"]["loss"][0] < rows["default lr ÷ 30"]["loss"][0]
     assert rows["found lr"]["accuracy"][0] > 0.9
-    assert document["seconds"] < 60
     assert {p.name for p in Path("here").iterdir()} == {"result.json", "picture.png"}
 
 
