@@ -113,7 +113,7 @@ def test_the_entry_and_the_best_of_lrpilots_rows_are_told_apart(records: list[Re
         ids = [str(part.get("id")) for part in page.figures[name].drawing.iter("g")]
         assert ids.count(f"{name}-best-{ENTRY}") == ids.count(f"{name}-best-find_decay_linear") == 1, name
         labels = page.figures[name].labels
-        assert labels.count("find_lr (decay, num_steps=5) + linear (entry)") == 1
+        assert labels.count("Autopilot (entry)") == 1
         assert labels.count("find_lr (decay) + linear (best of 3 lrpilot rows, picked afterwards)") == 1
 
 

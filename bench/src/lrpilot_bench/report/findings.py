@@ -36,8 +36,8 @@ GROUP_WORDS: dict[Group, str] = {
     "rest": "every other method",
 }
 
-# lrpilot's one entry to the comparison with peers, named before any run of the benchmark's methods, so that it
-# is not chosen from several by the runs that judge it.
+# lrpilot's one entry to the comparison with peers, named before its first run was recorded, so that it is not chosen
+# from several by the runs that judge it. Until Autopilot was there it was a search of short trials and linear decay.
 ENTRY = "autopilot"
 
 
