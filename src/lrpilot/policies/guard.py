@@ -324,7 +324,7 @@ class LossWatch:
         safe: the same where the last mark was set.
         offered: levels of the untrained weights that no loss of the loop has been compared with yet.
         block: losses since the last block, fewer than :data:`BLOCK`, the oldest first.
-        tail: the last finite losses, at most :data:`TAIL`, the oldest first.
+        tail: the last finite losses, at most two blocks, the oldest first.
         run: sound losses in a row at :attr:`run_lr` or more.
         run_lr: smallest of the lrs at which these were; inf for none.
         proven_lr: largest lr, natural units, that has had sound losses in a row; 0 for none.
@@ -398,7 +398,7 @@ class LossWatch:
     def marked(self) -> "LossWatch":
         """A mark was set here."""
         levels = None if self.levels is None else replace(self.levels, begun=-math.inf)
-        place = median(self.tail) if self.tail else -math.inf
+        place = median(self.tail[-TAIL:]) if self.tail else -math.inf
         safe = None if levels is None else replace(levels, begun=place)
         watch = replace(self, levels=levels, safe=safe, served=False, fresh=True)
         return replace(watch, spoiled=0, falls=0, excess=0.0, fallen_lr=0.0) if self.served else watch
@@ -437,7 +437,13 @@ class LossWatch:
 
     @property
     def _tail_is_sound(self) -> bool:
-        return not self.tail or self.levels is None or median(self.tail) <= self.levels.limit(single_scatter(self.tail))
+        last = self.tail[-TAIL:]
+        return not last or self.levels is None or median(last) <= self.levels.limit(single_scatter(last))
+
+    @property
+    def scatter(self) -> float:
+        """Scatter of single losses now, in the unit of the loss; 0 where fewer than two blocks are known."""
+        return single_scatter(self.tail) if len(self.tail) == 2 * BLOCK else 0.0
 
     # ----------------------------------------------------------- one by one
 
@@ -455,7 +461,7 @@ class LossWatch:
         watch = replace(
             self._taken_up(loss)._proven_by_one(lr),
             block=(*self.block, loss),
-            tail=(*self.tail, loss)[-TAIL:],
+            tail=(*self.tail, loss)[-2 * BLOCK :],
             fresh=False,
             bad=0,
             excused=False,

@@ -38,7 +38,9 @@ def begun(state: LRTunerState, lr: float, otherwise: PresentLR) -> LRTunerState:
         lr: to begin anew with, natural units.
         otherwise: the lr to go on with from the last mark if that comes to nothing.
     """
-    held = Restart(otherwise, state.present.lr, state.guard, state.watch.rewound())
+    health = state.guard.health
+    assert health is not None
+    held = Restart(otherwise, state.present.lr, health, state.watch.rewound())
     return replace(state, phase=RewindingWindow(to_start=True), present=PresentLR(lr), restart=held)
 
 
@@ -51,8 +53,8 @@ def at_start(state: LRTunerState) -> LRTunerState:
 
 
 def has_caught_up(state: LRTunerState, loss: float) -> bool:
-    """Whether the superbatch says so: the loss would be sound beside all that was reached before."""
-    return state.restart is not None and not state.restart.guard.is_wreck(loss)
+    """Whether the loss of the superbatch would be sound beside all that was reached before."""
+    return state.restart is not None and not state.restart.health.is_wreck(loss)
 
 
 def adopted(state: LRTunerState) -> LRTunerState:
@@ -66,6 +68,6 @@ def failed(state: LRTunerState) -> LRTunerState:
     """It has not: back to the last mark."""
     held = state.restart
     assert held is not None
-    guard = replace(state.guard, health=held.guard.health)
+    guard = replace(state.guard, health=held.health)
     state = replace(state, present=held.otherwise, guard=guard, watch=held.watch, restart=None, origin=None)
     return replace(state, phase=RewindingWindow())

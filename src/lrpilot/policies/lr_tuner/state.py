@@ -144,10 +144,12 @@ class MarkingWindow:
     Attributes:
         decided: code of the decision on a Line that has just been taken; None where there was none.
         then: what goes on afterwards; None for what the training is up to next.
+        anew: whether a fresh start comes next.
     """
 
     decided: DecisionCode | None = None
     then: TrainingWindow | Cruising | Annealing | None = None
+    anew: bool = False
 
 
 @record
@@ -293,13 +295,13 @@ class Restart:
     Attributes:
         otherwise: the lr then.
         failed_lr: that was too large, natural units.
-        guard: what was known of the losses.
+        health: losses of the superbatch, as far as they are those of the last mark.
         watch: over those of the loop.
     """
 
     otherwise: PresentLR
     failed_lr: float
-    guard: Guard
+    health: Health
     watch: LossWatch
 
 
