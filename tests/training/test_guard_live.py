@@ -137,7 +137,7 @@ def now_and_then(factor: float, *, rate: float, seed: int = 1) -> Loss:
     return lambda loss: loss * factor if rng.random() < rate else loss
 
 
-# What is still to be mended. Single flights near the edge of what a network survives also differ from machine to machine.
+# What is still to be mended. Single flights near the edge of what a net survives also differ from machine to machine.
 LIMITS = {
     "test_a_network_that_dies_before_it_has_gained_anything_is_brought_back[0.3-1-lr_tuner]": "ends at 53 %",
     "test_bad_batches_that_take_the_weights_with_them_cost_little[10000.0-weighted_factors]": "the lr falls with them",
