@@ -106,7 +106,7 @@ def test_an_average_and_a_cooldown_are_told() -> None:
 
 
 def test_of_a_long_part_the_first_and_the_last_lines_are_shown() -> None:
-    policy = WeightedFactors(7, window=4, batches=3)
+    policy = WeightedFactors(7, window=2, batches=3)
     report = report_of(policy)
     assert len(report.decisions) > MOST_LINES
     text = str(report)

@@ -322,7 +322,7 @@ def test_train_flies_autopilot_unless_another_policy_is_named() -> None:
 
 
 def test_the_loss_is_called_what_it_is() -> None:
-    said = call("train", "task.py:make_training", "--steps", "20").stdout
+    said = call("train", "task.py:make_training", "--policy", "cosine", "--steps", "20").stdout
     assert "validation loss  " in said and "seen" not in said
     said = call("train", "task.py:without_val_data", "--steps", "20").stdout
     assert "loss on 8 reserved training batches  " in said and "(training has seen them)" in said

@@ -317,7 +317,7 @@ def test_evaluating_schedule_free_changes_nothing_of_its_training(monkeypatch: p
 
 def test_inside_an_evaluation_schedule_free_shows_the_average_with_statistics_of_its_own() -> None:
     session = open_session(get_method("schedule_free"), "sgd")
-    optimizer = schedule_free._optimizer(session, 0)
+    optimizer = schedule_free._optimizer(session, session.lr, 0)
     optimizer.train()
     for _, batch in zip(range(10), session.batches(), strict=False):
         session.step(optimizer, batch)

@@ -229,4 +229,4 @@ def test_a_policy_is_told_and_nothing_is_run_or_read_for_it() -> None:
     training.raw_optimizer.param_groups[0]["initial_lr"] = 0.1  # as torch's own scheduler would write
     with untouched(training.model):
         Pilot(training, policy, 10)
-    assert policy.context.facts == Facts(True, "sgd", 0.9, False, 3, False, 8)
+    assert policy.context.facts == Facts(True, "sgd", 0.9, False, 3, False, 8, 1e-3)
