@@ -44,12 +44,15 @@ format: $(STAMP) ## write the format
 	$(BIN)/ruff format
 
 bench: data ## measure what docs/ states (hours; stop it at any time, it goes on where it ended)
-	$(BIN)/lrpilot bench run --suite all --processes $(JOBS) --records $(RECORDS)
+	$(BIN)/lrpilot bench run --suite all --suite readouts --processes $(JOBS) --records $(RECORDS)
+	$(BIN)/lrpilot bench run --suite autopilot --suite autopilot_ablations --suite autopilot_robust \
+		--processes $(JOBS) --records $(RECORDS)
 	$(BIN)/lrpilot bench run --suite lr_tuner --large --processes $(JOBS) --records bench/records/lr_tuner.jsonl
 	$(BIN)/lrpilot bench run --suite weighted_factors --processes $(JOBS) --records bench/records/weighted_factors.jsonl
 	$(BIN)/lrpilot bench run --suite autolrs --processes $(JOBS) --records bench/records/autolrs.jsonl
 	$(STUDY)invariances
 	$(STUDY)probe_cost
+	$(STUDY)autopilot_price
 	$(STUDY)line_cost
 	$(STUDY)line_noise
 	$(STUDY)forecast_error

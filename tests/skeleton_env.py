@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from lrpilot import Pilot, Training
+from lrpilot.core.policy import Policy
 from lrpilot.training.restore.rng import get_rng, set_rng
 from skeleton_policy import Script
 
 STEPS = 30
 LR = 0.05
+SCRIPT = Script()
 
 
 def make_model() -> nn.Module:
@@ -61,13 +63,13 @@ def cycle(data: list[Any]) -> Any:
     return lambda step: data[step % len(data)]
 
 
-def plain_loop(begin_with_search: bool = False) -> Flown:
+def plain_loop(policy: Policy = SCRIPT, steps: int = STEPS) -> Flown:
     model, data = make_model(), make_data()
     optimizer = make_optimizer(model)
-    pilot = Pilot(Training(model, optimizer, loss_fn, data, data), Script(begin_with_search), STEPS)
+    pilot = Pilot(Training(model, optimizer, loss_fn, data, data), policy, steps)
     torch.manual_seed(0)
     pilot.start()
-    for step in range(STEPS):
+    for step in range(steps):
         loss = loss_fn(model, cycle(data)(step))
         optimizer.zero_grad()
         loss.backward()
@@ -76,13 +78,13 @@ def plain_loop(begin_with_search: bool = False) -> Flown:
     return fly(model, pilot)
 
 
-def fit_loop(begin_with_search: bool = False) -> Flown:
+def fit_loop(policy: Policy = SCRIPT, steps: int = STEPS) -> Flown:
     from lrpilot import fit
 
     model, data = make_model(), make_data()
     training = Training(model, make_optimizer(model), loss_fn, data, data)
     torch.manual_seed(0)
-    result = fit(training, Script(begin_with_search), total_steps=STEPS, progress=False)
+    result = fit(training, policy, total_steps=steps, progress=False)
     return fly(model, result.pilot)
 
 
@@ -150,7 +152,7 @@ def skipped_step(model: nn.Module, optimizer: Any, scaler: Any, batch: Any, pilo
         buffer.copy_(before)
 
 
-def accelerate_loop() -> Flown:
+def accelerate_loop(policy: Policy = SCRIPT, steps: int = STEPS) -> Flown:
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=True)
@@ -165,10 +167,11 @@ def accelerate_loop() -> Flown:
         return loss
 
     training = Training(model, optimizer, loss_fn, data, data, step_fn=step_fn)
-    pilot = Pilot(training, Script(), STEPS)
+    pilot = Pilot(training, policy, steps)
     scheduler = accelerator.prepare(pilot)
     torch.manual_seed(0)
-    for step in range(STEPS):
+    pilot.start()
+    for step in range(steps):
         optimizer.zero_grad()
         loss = loss_fn(model, cycle(data)(step))
         accelerator.backward(loss)
@@ -182,7 +185,7 @@ def lightning_loader() -> Any:
     return torch.utils.data.DataLoader(make_data(), batch_size=None, generator=torch.Generator())
 
 
-def lightning_loop(root: Path) -> Flown:
+def lightning_loop(root: Path, policy: Policy = SCRIPT, steps: int = STEPS) -> Flown:
     import lightning
 
     class Module(lightning.LightningModule):
@@ -195,11 +198,13 @@ def lightning_loop(root: Path) -> Flown:
         def configure_optimizers(self) -> Any:
             optimizer = make_optimizer(self.net)
             data = make_data()
-            self.pilot = Pilot(Training(self.net, optimizer, loss_fn, data, data), Script(), STEPS)
+            self.pilot = Pilot(Training(self.net, optimizer, loss_fn, data, data), policy, steps)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.pilot, "interval": "step"}}
 
         def on_train_start(self) -> None:
             torch.manual_seed(0)
+            assert self.pilot is not None
+            self.pilot.start()
 
         def training_step(self, batch: Any, index: int) -> None:
             optimizer, pilot = self.optimizers(), self.lr_schedulers()
@@ -211,7 +216,7 @@ def lightning_loop(root: Path) -> Flown:
 
     module = Module()
     trainer = lightning.Trainer(
-        max_steps=STEPS, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        max_steps=steps, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, default_root_dir=root,
     )  # fmt: skip
     trainer.fit(module, lightning_loader())
@@ -253,7 +258,9 @@ def lightning_automatic_loop(root: Path) -> Flown:
     return fly(module.net, module.pilot)
 
 
-def rank_loop(rank: int, world: int, rendezvous: str, results: str) -> None:
+def rank_loop(
+    rank: int, world: int, rendezvous: str, results: str, policy: Policy = SCRIPT, steps: int = STEPS
+) -> None:
     """One rank of a DistributedDataParallel run over gloo; both ranks see the same batches."""
     import torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
@@ -263,9 +270,10 @@ def rank_loop(rank: int, world: int, rendezvous: str, results: str) -> None:
     model, data = make_model(), make_data()
     optimizer = make_optimizer(model)
     wrapped = DistributedDataParallel(model)
-    pilot = Pilot(Training(wrapped, optimizer, loss_fn, data, data), Script(), STEPS)
+    pilot = Pilot(Training(wrapped, optimizer, loss_fn, data, data), policy, steps)
     torch.manual_seed(0)
-    for step in range(STEPS):
+    pilot.start()
+    for step in range(steps):
         loss = loss_fn(wrapped, cycle(data)(step))
         optimizer.zero_grad()
         loss.backward()
@@ -276,13 +284,15 @@ def rank_loop(rank: int, world: int, rendezvous: str, results: str) -> None:
     dist.destroy_process_group()
 
 
-def killable_loop(checkpoint: Path, kill_at: str) -> None:
+def killable_loop(checkpoint: Path, kill_at: str, policy: Policy = SCRIPT, steps: int = STEPS) -> None:
     """A plain loop that saves after every step, dies at an event, and resumes from the file when run again.
 
     Args:
         checkpoint: the file; its existence means resume.
         kill_at: "ACTION:N": SIGKILL at the beginning of the N-th ACTION measurement; "" never dies.
             "step:N": SIGKILL before step N, between two steps.
+        policy: what is flown.
+        steps: of the training.
     """
     torch.set_num_threads(1)
     model, data = make_model(), make_data()
@@ -297,7 +307,7 @@ def killable_loop(checkpoint: Path, kill_at: str) -> None:
             if seen == int(number):
                 os.kill(os.getpid(), 9)
 
-    pilot = Pilot(Training(model, optimizer, loss_fn, data, data), Script(), STEPS, on_event)
+    pilot = Pilot(Training(model, optimizer, loss_fn, data, data), policy, steps, on_event)
     torch.manual_seed(0)
     start = 0
     if checkpoint.exists():
@@ -307,7 +317,8 @@ def killable_loop(checkpoint: Path, kill_at: str) -> None:
         pilot.load_state_dict(state["pilot"])
         set_rng(state["rng"])
         start = state["step"]
-    for step in range(start, STEPS):
+    pilot.start()
+    for step in range(start, steps):
         if kind == "step" and step == int(number):
             os.kill(os.getpid(), 9)
         loss = loss_fn(model, cycle(data)(step))

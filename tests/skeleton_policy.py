@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from lrpilot.core.actions import (
     Action,
+    Average,
     Done,
     Drop,
     Evaluate,
@@ -32,6 +33,7 @@ class ScriptState:
     stage: int
     lr: float
     left: int | None
+    averages: bool = True
 
 
 @record
@@ -45,7 +47,8 @@ class Script(Policy):
         require_each(self, {"begin_with_search": Rule("True or False", is_bool, "The default is False.")})
 
     def init(self, context: Context) -> ScriptState:
-        return ScriptState(0 if self.begin_with_search else 1, context.lr, context.progress.remaining)
+        stage, left = 0 if self.begin_with_search else 1, context.progress.remaining
+        return ScriptState(stage, context.lr, left, context.facts.averages)
 
     def script(self, lr: float) -> tuple[Action, ...]:
         return (
@@ -64,12 +67,19 @@ class Script(Policy):
             Train(constant(lr), 3),
             Drop("here"),
             Evaluate(reestimate=True),
-            Train(ramp(lr, lr * 0.1, 40), 40, observe_every=2, stop=Stop(patience=39)),
+            Trial(constant(lr), 2, evaluate="end", average=Average(0.8), momentum=constant(0.0)),
+            Train(ramp(lr, lr * 0.8, 4), 4, momentum=constant(0.0), average=Average(0.8, 1.0)),
+            Trial(constant(lr), 2, evaluate="end", average=Average()),
+            Trial(constant(lr), 2),
+            Train(constant(lr), 2),
+            Train(ramp(lr, lr * 0.1, 40), 40, observe_every=2, stop=Stop(patience=39), average=Average(0.5)),
         )
 
     def ask(self, state: ScriptState) -> Action:
         script = self.script(state.lr)
         action = script[state.stage] if state.stage < len(script) else Done()
+        if isinstance(action, (Train, Trial)) and not state.averages:
+            action = replace(action, average=None)
         if isinstance(action, Train) and state.left is not None:
             return replace(action, steps=max(1, min(action.steps, state.left)))
         return action

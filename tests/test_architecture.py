@@ -23,7 +23,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 WORDS = {"errors", "core"}
 RULES = WORDS | {"maths", "pictures", "found"}
 LOOP = WORDS | {"flight"}
-DRIVERS = RULES | LOOP | {"policies", "training", "progress", "checkpoint", "driver"}
+DRIVERS = RULES | LOOP | {"policies", "training", "progress", "checkpoint", "driver", "report"}
 FACE = DRIVERS | {"pilot", "find", "fitting"}
 MAY_IMPORT = {
     "errors": set(),
@@ -37,8 +37,9 @@ MAY_IMPORT = {
     "progress": set(),
     "training": LOOP,
     "checkpoint": LOOP | {"training"},
-    "driver": LOOP | {"training"},
-    "pilot": LOOP | {"training", "driver"},
+    "driver": LOOP | {"training", "report"},
+    "report": WORDS | {"pictures"},
+    "pilot": LOOP | {"policies", "training", "driver", "report"},
     "find": DRIVERS,
     "fitting": DRIVERS | {"pilot"},
     "integrations": FACE,

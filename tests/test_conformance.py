@@ -8,15 +8,17 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from lrpilot.core.actions import Action, Continue, Done, Observation, Train, Trained, Trial, TrialLosses
+from lrpilot.core.actions import Action, Average, Continue, Done, Observation, Train, Trained, Trial, TrialLosses
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.settings import Rule, among, is_bool, is_positive, require_each
-from lrpilot.core.shape import constant
+from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.policies.autolrs import AutoLRS
+from lrpilot.policies.autopilot import Autopilot
 from lrpilot.policies.beam_search import BeamSearch
 from lrpilot.policies.finders.annealed_search import AnnealedSearch
+from lrpilot.policies.finders.paired_search import PairedSearch
 from lrpilot.policies.finders.range_test import RangeTest
 from lrpilot.policies.finders.step_sampling import StepSampling
 from lrpilot.policies.lr_tuner import LRTuner
@@ -24,6 +26,7 @@ from lrpilot.policies.schedules.schedule import Schedule
 from lrpilot.policies.weighted_factors import WeightedFactors
 from lrpilot.testing import CHECKS, bad_settings
 from lrpilot.testing.conformance import (
+    check_averages_only_where_it_can,
     check_flies_without_losses,
     check_is_deterministic,
     check_lrs_are_finite_and_positive,
@@ -72,6 +75,32 @@ class Continuing(Policy):
         return {**state, "done": True}
 
 
+@record
+class Averaging(Policy):
+    """Tries two lrs by averaged Trials, then flies the better one averaged, in stretches of a few steps."""
+
+    def init(self, context: Context) -> dict[str, Any]:
+        averages, left = context.facts.averages, context.progress.remaining
+        return {"lrs": [context.lr, 3 * context.lr], "losses": [], "left": left, "averages": averages}
+
+    def ask(self, state: dict[str, Any]) -> Action:
+        tried, left = len(state["losses"]), state["left"]
+        if left == 0:
+            return Done()
+        settings = {"momentum": constant(0.0), "average": Average(0.8, 1.0) if state["averages"] else None}
+        if tried < 2:
+            return Trial(constant(state["lrs"][tried]), 3, evaluate="end", **settings)
+        best = min((0, 1), key=lambda i: (not state["losses"][i] >= 0, state["losses"][i]))
+        return Train(constant(state["lrs"][best]), 7 if left is None else min(7, left), **settings)
+
+    def tell(self, state: dict[str, Any], observation: Observation) -> dict[str, Any]:
+        state = {**state, "left": observation.progress.remaining}
+        if isinstance(observation, TrialLosses):
+            loss = math.inf if observation.held_out is None else observation.held_out
+            return {**state, "losses": [*state["losses"], loss]}
+        return state
+
+
 POLICIES: dict[str, Policy] = {
     "constant": Schedule("constant", lr=0.1),
     "step": Schedule("step", lr=0.1),
@@ -85,9 +114,14 @@ POLICIES: dict[str, Policy] = {
     "one_cycle": Schedule("one_cycle", lr=0.1),
     "trapezoid": Schedule("trapezoid", lr=0.1),
     "wsd": Schedule("wsd", lr=0.1),
+    "knots": Schedule(
+        "knots", pieces=(Train(ramp(0.1, 0.01, 20), 13, momentum=constant(0.5)), Train(constant(0.2), 70))
+    ),
     "step_sampling": StepSampling(),
     "step_sampling_minimum": StepSampling(pick="minimum"),
     "annealed_search": AnnealedSearch(),
+    "paired_search": PairedSearch(),
+    "paired_search_small": PairedSearch(budget=28, min_lr=1e-3, max_lr=1e-2),
     "range_test": RangeTest(),
     "lr_tuner": LRTuner(0.5, overhead=None, window=5),
     "lr_tuner_within_its_share": LRTuner(),
@@ -102,8 +136,12 @@ POLICIES: dict[str, Policy] = {
     "autolrs_annealed": AutoLRS(1e-3, 1.0, score="annealed", overhead=2.0, final=None),
     "autolrs_paper": AutoLRS.paper(1e-3, 1.0, tau=10, max_tau=20),
     "autolrs_paper_interval": AutoLRS.paper(tau=30, warmup=5),
+    "autopilot": Autopilot(),
+    "autopilot_averaged": Autopilot(arm="averaged", average=Average(0.9), branch=False),
+    "autopilot_ordinary": Autopilot(arm="ordinary", min_lr=1e-3, max_lr=10.0),
     "beam_search": BeamSearch(window=4),
     "continuing": Continuing(),
+    "averaging": Averaging(),
     "script_of_every_action": Script(),
     "script_beginning_with_a_search": Script(True),
 }
@@ -149,6 +187,8 @@ class Broken(Policy):
             return Train(constant(0.2 if state else 0.1), 10)
         if self.fault == "undeclared_end" and state:
             return Trial(constant(0.1), 2, keep="here")
+        if self.fault == "averages_anywhere":
+            return Train(constant(0.1), 10, average=Average())
         if self.fault == "zero_lr":
             return Train(constant(0.0), 10)
         if self.fault == "undeclared_mark":
@@ -256,6 +296,7 @@ FAULTS: list[tuple[Policy, Callable[[Policy], None], type[BaseException], str | 
     (Broken("changed_by_the_grant"), check_may_continue_trials, AssertionError, "continues no Trial, and yet"),
     (Broken("undeclared_end"), check_may_continue_trials, PolicyError, "may keep the ends of 0 Trials, got 'here'"),
     (Broken("needs_losses"), check_flies_without_losses, IndexError, None),
+    (Broken("averages_anywhere"), check_averages_only_where_it_can, PolicyError, "Ask for it only where Context.facts"),
     (Broken("counts_for_itself"), check_survives_a_shrinking_budget, AssertionError, "told of 4 steps left it asks"),
     (Setting("takes_anything"), check_refuses_bad_settings, AssertionError, "lr=nan must raise a SettingError, but"),
     (Setting("compares_words"), check_refuses_bad_settings, AssertionError, "lr='no such word' must .* TypeError"),

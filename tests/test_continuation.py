@@ -9,6 +9,7 @@ import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrpilot import Training
-from lrpilot.core.actions import Action, Done, Evaluate, Observation, Trial
+from lrpilot.core.actions import Action, Average, Done, Evaluate, Observation, Trial
 from lrpilot.core.codec import record
 from lrpilot.core.found import FindCode
 from lrpilot.core.policy import Context, Policy
@@ -41,18 +42,21 @@ class Prober(Policy):
         Trial(constant(1e30), 3, evaluate="end"),
         Trial(constant(0.05), 2, evaluate="average"),
         Trial(constant(0.07), 2, stop=Stop(abort_above=-1e9)),
+        Trial(constant(0.05), 2, evaluate="end", average=Average(0.8, 1.0), momentum=constant(0.0)),
         Evaluate(),
         Done(FoundLR(None, "constant", "prober", FindCode.FLAT, None, None, {}, (), ())),
     )
 
-    def init(self, context: Context) -> int:
-        return 0
+    def init(self, context: Context) -> list[Any]:
+        return [0, context.facts.averages]
 
-    def ask(self, state: int) -> Action:
-        return self.script[state]
+    def ask(self, state: list[Any]) -> Action:
+        action = self.script[state[0]]
+        averaged = isinstance(action, Trial) and action.average is not None
+        return replace(action, average=None) if averaged and not state[1] else action
 
-    def tell(self, state: int, observation: Observation) -> int:
-        return state + 1
+    def tell(self, state: list[Any], observation: Observation) -> list[Any]:
+        return [state[0] + 1, state[1]]
 
 
 # ------------------------------------------------------------------ modules

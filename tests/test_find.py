@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -30,8 +31,10 @@ from small_training import (
 )
 
 QUICK: dict[str, Any] = {"num_steps": 3, "min_lr": 1e-4, "max_lr": 1.0, "progress": False}
+PAIRED: dict[str, Any] = {"budget": 45, "min_lr": 1e-4, "max_lr": 1.0, "progress": False}
 WAYS: dict[str, dict[str, Any]] = {
-    "decay": QUICK | {"target": "decay"},
+    "decay": PAIRED | {"target": "decay"},
+    "thorough": QUICK | {"target": "decay", "effort": "thorough"},
     "constant": QUICK | {"target": "constant"},
     "wittmann": QUICK | {"target": "constant", "method": "wittmann"},
     "range_test": QUICK | {"target": "constant", "method": "range_test", "num_steps": 20},
@@ -106,7 +109,8 @@ def test_the_result_carries_its_evidence(way: str) -> None:
 @pytest.mark.parametrize(
     ("way", "val", "metric"),
     [
-        ("decay", True, "validation loss"),
+        ("decay", True, "training loss of the last steps of each trial"),
+        ("thorough", True, "validation loss"),
         ("constant", False, "loss on 3 reserved training batches"),
         ("range_test", True, "training loss"),
         ("range_test", False, "training loss"),
@@ -134,6 +138,8 @@ def test_its_cost_is_what_really_ran(way: str) -> None:
     trials = [e for e in events if e.phase == "end" and isinstance(e.action, Trial)]
     assert found.cost.trials == len(trials) and found.cost.seconds > 0
     assert found.cost.trial_steps == sum(len(e.observation.losses) for e in trials) == passes["step"] - 1
+    if way == "decay":
+        assert found.cost.steps <= WAYS[way]["budget"] and found.cost.evaluations == 0
 
 
 def test_no_lr_outside_the_range_is_ever_tried() -> None:
@@ -165,7 +171,7 @@ def test_it_finds_a_usable_lr_where_the_present_one_is_hopeless() -> None:
         training = make_training(optimizer=None)
         training.raw_optimizer.param_groups[0]["lr"] = start
         training = make_training(model=training.model, optimizer=training.raw_optimizer)
-        found = find_lr(training, num_steps=10, progress=False)
+        found = find_lr(training, progress=False)
         assert found.lr is not None and 0.01 < found.lr < 10
 
 
@@ -179,8 +185,23 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"max_lr": math.nan}, r"max_lr .*got nan"),
     ({"min_lr": 1.0, "max_lr": 1.0}, r"min_lr must be < max_lr, got 1\.0 and 1\.0\. Swap"),
     ({"min_lr": 1.0, "max_lr": 0.1}, r"min_lr must be < max_lr, got 1\.0 and 0\.1"),
-    ({"num_steps": 0}, r"num_steps must be >= 1, got 0"),
+    ({"num_steps": 0}, r"num_steps must be >= \d, got 0\. The default is 29"),
     ({"num_steps": -5}, r"got -5"),
+    ({"num_steps": 0, "effort": "thorough"}, r"num_steps must be >= 1, got 0"),
+    ({"num_steps": 0, "target": "constant"}, r"num_steps must be >= 1, got 0"),
+    ({"num_steps": 12.5}, r"num_steps must be a whole number, got 12\.5"),
+    ({"budget": 24}, r"budget must be >= \d+ for 3 trials of \d steps and a check of the training, got 24\."),
+    ({"budget": 150, "num_steps": 50}, r"budget must be >= 151 for 3 trials of 50 steps"),
+    ({"budget": math.nan}, r"budget must be a finite number of training steps > 0, got nan\. The default is 150"),
+    ({"budget": math.inf}, r"budget must be .* got inf"),
+    ({"budget": "150"}, r"budget must be .* got '150'"),
+    ({"budget": True}, r"budget must be .* got True"),
+    ({"budget": -1}, r"budget must be .* got -1"),
+    ({"budget": 500, "effort": "thorough"}, r"budget is of effort='quick', got 500 .* Leave budget away"),
+    ({"effort": "some"}, r"effort must be one of quick, thorough, got 'some'"),
+    ({"effort": "through"}, r"effort must be .* Did you mean 'thorough'\?"),
+    ({"target": "constant", "budget": 150}, r"are for target='decay', got budget=150 for target='constant'"),
+    ({"target": "constant", "effort": "thorough"}, r"got effort='thorough' for target='constant'.* Leave them away"),
     ({"num_steps": True, "target": "constant", "method": "range_test"}, r"num_steps must be a whole number, got True"),
     ({"num_steps": "20", "target": "constant", "method": "range_test"}, r"num_steps must be a whole number, got '20'"),
     ({"num_steps": 1, "target": "constant", "method": "range_test"}, r"num_steps must be >= 2 for .*, got 1\. "),
@@ -208,7 +229,7 @@ def test_it_needs_a_training() -> None:
 def test_a_loss_that_is_not_finite_at_the_start_is_an_error(value: float) -> None:
     training = make_training(loss_fn=lambda model, batch: loss_fn(model, batch) + value)
     with untouched(training.model, training.raw_optimizer), pytest.raises(LossError, match="finite at the start"):
-        find_lr(training, **QUICK)
+        find_lr(training, **PAIRED)
 
 
 def test_a_loss_that_explodes_everywhere_is_a_result() -> None:
@@ -220,7 +241,7 @@ def test_a_loss_that_explodes_everywhere_is_a_result() -> None:
 
     training = make_training(loss_fn=cliff)
     with untouched(training.model, training.raw_optimizer):
-        for way in ("decay", "constant"):
+        for way in ("decay", "thorough", "constant"):
             found = find_lr(training, **WAYS[way])
             assert found.lr is None and found.code is FindCode.ALL_DIVERGED and "diverged" in found.status
     with pytest.raises(SettingError, match=r"found\.status"):
@@ -229,7 +250,8 @@ def test_a_loss_that_explodes_everywhere_is_a_result() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("at", [1, 2, 5, 9])
-def test_an_exception_leaves_no_trace(error: Any, at: int) -> None:
+@pytest.mark.parametrize("way", ["decay", "constant"])
+def test_an_exception_leaves_no_trace(error: Any, at: int, way: str) -> None:
     calls = 0
 
     def failing(model: Any, batch: Any) -> Tensor:
@@ -242,7 +264,7 @@ def test_an_exception_leaves_no_trace(error: Any, at: int) -> None:
     training = stochastic(loss_fn=failing)
     loop_step(training, make_batches()[0])
     with untouched(training.model, training.raw_optimizer), pytest.raises(error):
-        find_lr(training, **WAYS["constant"])
+        find_lr(training, **WAYS[way])
     assert not training.probing
 
 
@@ -252,7 +274,7 @@ def test_a_callback_that_raises_leaves_no_trace() -> None:
 
     training = stochastic()
     with untouched(training.model, training.raw_optimizer), pytest.raises(RuntimeError, match="theirs"):
-        find_lr(training, on_event=refuse, **QUICK)
+        find_lr(training, on_event=refuse, **PAIRED)
 
 
 def test_a_scheduler_already_attached_is_no_obstacle_and_one_in_step_fn_is() -> None:
@@ -289,6 +311,22 @@ def test_a_finder_that_trains_or_answers_nothing_is_refused(actions: Any, words:
         run_finder(training, Listed(actions))
 
 
+def test_the_default_costs_its_budget_at_most_and_gives_a_preview() -> None:
+    events: list[Any] = []
+    found = find_lr(make_training(), progress=False, on_event=events.append)
+    assert found.method == "paired_search" and found.cost.steps <= 150
+    spent, seen = 1.0, []
+    for event in events:
+        if event.phase == "end":
+            spent += len(event.observation.losses)
+            seen.append((spent, event.reason))
+    assert [reason.code for _, reason in seen[:-1]] == ["tried"] * (len(seen) - 1)
+    assert seen[-1][1].code == found.code.name.lower()
+    # Each says the pick as it stands and its interval; there is one within 50 steps' worth, or after two Trials.
+    assert seen[0][0] <= 50 and seen[1][0] <= 60
+    assert all(re.search(r"lr [\d.e+-]+ \([\d.e+-]+ to [\d.e+-]+\)", reason.sentence) for _, reason in seen)
+
+
 def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    find_lr(make_training(), **(QUICK | {"progress": True}))
+    find_lr(make_training(), **(PAIRED | {"progress": True}))
     assert capsys.readouterr().out == ""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from lrpilot import Schedule, Training, fit, simulate
-from lrpilot.core.actions import Evaluate, Line, Mark, Rewind, Train, Trial
+from lrpilot.core.actions import Average, Evaluate, Line, Mark, Rewind, Train, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
 from lrpilot.core.shape import annealed, constant, ramp
@@ -54,6 +54,19 @@ SEARCHING = Listed(
         Evaluate(),
         Rewind("m"),
         Train(ramp(0.1, 0.001, 100), 100),
+    )
+)
+AVERAGED = Listed(
+    (
+        Trial(constant(0.05), 4, evaluate="end", average=Average(), momentum=constant(0.0)),
+        Train(ramp(0.05, 0.1, 5), 5, momentum=constant(0.0), average=Average()),
+        Mark("m"),
+        Trial(constant(0.2), 3, evaluate="end", average=Average()),
+        Trial(constant(0.2), 3),
+        Train(constant(0.1), 4),
+        Evaluate(),
+        Rewind("m"),
+        Train(constant(0.1), 100, momentum=constant(0.0), average=Average(0.8, 1.0)),
     )
 )
 STEPS = 17
@@ -254,7 +267,7 @@ def test_a_checkpoint_without_the_pace_it_was_planned_at_is_damaged(tmp_path: Pa
 def test_a_fit_is_resumed_over_the_length_it_was_planned_for(tmp_path: Path, change: dict[str, Any]) -> None:
     checkpoint = tmp_path / "state.pt"
     fit(make_training(), Schedule("linear"), total_steps=4, progress=False, checkpoint=checkpoint)
-    with pytest.raises(StateError, match="planned for that"):
+    with pytest.raises(StateError, match=r"planned for that|with its own total_steps"):
         settings = {"total_steps": 4} | change
         fit(make_training(), Schedule("linear"), progress=False, checkpoint=checkpoint, resume=True, **settings)
 
@@ -442,19 +455,20 @@ DATA: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("stop_at", [0, 3, 7, 10, 16])
-def test_resume_equals_uninterrupted(tmp_path: Path, data: str, stop_at: int) -> None:
+@pytest.mark.parametrize("policy", [SEARCHING, AVERAGED], ids=["searching", "averaged"])
+def test_resume_equals_uninterrupted(tmp_path: Path, data: str, policy: Listed, stop_at: int) -> None:
     """Also in the middle of an epoch of seven batches, with dropout and every generator in use."""
     straight = stochastic(DATA[data]())
-    expected = fit(straight, SEARCHING, total_steps=STEPS, progress=False)
+    expected = fit(straight, policy, total_steps=STEPS, progress=False)
     there = final(straight)
     checkpoint = tmp_path / "state.pt"
     stopped = stochastic(DATA[data]())
     stop_before_step(stopped, stop_at)
     with pytest.raises(KeyboardInterrupt):
-        fit(stopped, SEARCHING, total_steps=STEPS, progress=False, checkpoint=checkpoint)
+        fit(stopped, policy, total_steps=STEPS, progress=False, checkpoint=checkpoint)
     resumed = stochastic(DATA[data]())
     torch.rand(7), random.random(), np.random.rand(3)
-    result = fit(resumed, SEARCHING, total_steps=STEPS, progress=False, checkpoint=checkpoint, resume=True)
+    result = fit(resumed, policy, total_steps=STEPS, progress=False, checkpoint=checkpoint, resume=True)
     assert result.history.lrs == expected.history.lrs and result.history.losses == expected.history.losses
     assert_equal(final(resumed), there)
     assert result.steps == STEPS

@@ -355,7 +355,7 @@ def test_probes_of_others_do_not_count_as_steps() -> None:
     with untouched(training.model, training.raw_optimizer):
         training.check()
         training.evaluate()
-        found = find_lr(training, num_steps=2, min_lr=1e-3, max_lr=1.0, progress=False)
+        found = find_lr(training, num_steps=9, min_lr=1e-3, max_lr=1.0, progress=False)
         check_same_step(lambda batch: loop_step(training, batch), training, make_batches()[0])
     assert found.cost.trials > 3
     pilot.step()
@@ -525,7 +525,7 @@ def other_shapes() -> Training:
     [
         (make_training, Schedule("constant"), {}, "with its own policy"),
         (make_training, Listed(MEASURING.actions[:3]), {}, "with its own policy"),
-        (make_training, MEASURING, {"version": 99}, r"must have version 2, got 99\. Resume with"),
+        (make_training, MEASURING, {"version": 99}, r"must have version 4, got 99\. Resume with"),
         (make_training, MEASURING, {"version": None}, "got None"),
         (make_training, MEASURING, {"substrate.line": [torch.ones(2)]}, "got other parameter shapes"),
         (two_groups, MEASURING, {}, r"saved were\s+1, got 4"),
@@ -548,7 +548,7 @@ def test_a_foreign_state_is_refused_and_nothing_is_written(make: Any, policy: An
 PARTS = {
     "flight": ("policy", "state", "history", "cost"),
     "flight.state": ("policy_state", "action", "position", "window", "step", "lr", "marks", "ends", "continues"),
-    "substrate": ("proven", "ratios", "line", "marks", "ends"),
+    "substrate": ("proven", "ratios", "line", "marks", "ends", "average", "wish"),
 }
 
 
@@ -563,7 +563,7 @@ def test_a_damaged_state_is_refused_and_nothing_is_written(gone: str) -> None:
     with untouched(training.model, training.raw_optimizer):
         with pytest.raises(StateError, match=rf"must be whole, got one without {key}"):
             pilot.load_state_dict(saved)
-        with pytest.raises(StateError, match="must have version 2, got None"):
+        with pytest.raises(StateError, match="must have version 4, got None"):
             pilot.load_state_dict([])  # type: ignore[arg-type]
     assert_equal(pilot.state_dict(), before)
 
@@ -703,9 +703,10 @@ def test_a_pilot_of_another_optimizer_says_so_once(caplog: pytest.LogCaptureFixt
 
 
 def test_a_pilot_is_resumed_over_the_length_it_was_planned_for() -> None:
-    saved = Pilot(make_training(), Schedule("linear"), 10).state_dict()
+    pilot = Pilot(training := make_training(), Schedule("linear"), 10)
+    fly(training, pilot, 2)
     with pytest.raises(StateError, match="saved was 10, got 20"):
-        Pilot(make_training(), Schedule("linear"), 20).load_state_dict(saved)
+        Pilot(make_training(), Schedule("linear"), 20).load_state_dict(pilot.state_dict())
 
 
 def test_what_somebody_should_look_at_is_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,7 +14,7 @@ from lrpilot.testing import CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCH = ROOT / "bench"  # not in a source distribution of the library
-PAGES = ["README.md", "docs/own-policy.md", "docs/line-methods.md", "docs/trial-methods.md"]
+PAGES = ["README.md", "docs/autopilot.md", "docs/own-policy.md", "docs/line-methods.md", "docs/trial-methods.md"]
 
 
 def python_blocks(page: Path) -> list[str]:
@@ -41,7 +41,11 @@ def test_the_readme_shows_what_its_first_block_prints(capsys: pytest.CaptureFixt
     cost = re.search(r'"(.*)" for the price of (\d+) training steps', block)
     assert shown is not None and cost is not None
     assert (lr, low, high) == pytest.approx([float(number) for number in shown.groups()], rel=0.03)
-    assert cost[1] in printed and float(printed.split()[-1]) == pytest.approx(float(cost[2]), rel=0.03)
+    _, searched, flown = printed.splitlines()
+    assert searched.startswith(cost[1]) and float(searched.split()[-1]) == pytest.approx(float(cost[2]), rel=0.03)
+    kept = re.search(r"# held-out loss ([\d.]+) after (\d+) steps", block)
+    assert kept is not None
+    assert [float(word) for word in flown.split()] == pytest.approx([float(word) for word in kept.groups()], rel=0.03)
 
 
 def test_readme_names_the_two_commands() -> None:

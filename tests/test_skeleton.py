@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import skeleton_env as env
-from lrpilot import Pilot, Training
+from lrpilot import Autopilot, Pilot, Training
 from lrpilot.core.actions import Done, Drop, Evaluate, Line, Mark, Rewind, Train, Trial
 from skeleton_policy import Script
 
@@ -65,7 +65,7 @@ def test_fit(plain: env.Flown) -> None:
 
 
 def test_fit_and_plain_loop_agree_when_the_policy_begins_with_a_search() -> None:
-    assert_same(env.fit_loop(True), env.plain_loop(True))
+    assert_same(env.fit_loop(Script(True)), env.plain_loop(Script(True)))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,11 @@ def fresh() -> ForkServerContext:
 
 
 @pytest.mark.parametrize(
-    "kill_at", ["Trial:1", "Trial:2", "Line:2", "Evaluate:1", "Mark:1", "step:7", "Rewind:1", "step:10", "Drop:1"]
+    "kill_at",
+    [
+        *("Trial:1", "Trial:2", "Line:2", "Evaluate:1", "Mark:1", "step:7", "Rewind:1", "step:10", "Drop:1"),
+        *("Trial:3", "step:14", "Trial:4", "step:17", "step:19", "step:25"),  # in averaged flight, and after a landing
+    ],
 )
 def test_killed_and_resumed(plain: env.Flown, tmp_path: Path, fresh: ForkServerContext, kill_at: str) -> None:
     checkpoint = tmp_path / "state.pt"
@@ -129,8 +133,8 @@ def test_killed_and_resumed(plain: env.Flown, tmp_path: Path, fresh: ForkServerC
     assert_same(flown, plain)
 
 
-def run_killable(fresh: ForkServerContext, checkpoint: Path, kill_at: str) -> int | None:
-    process = fresh.Process(target=env.killable_loop, args=(checkpoint, kill_at))
+def run_killable(fresh: ForkServerContext, checkpoint: Path, kill_at: str, *flown: Any) -> int | None:
+    process = fresh.Process(target=env.killable_loop, args=(checkpoint, kill_at, *flown))
     process.start()
     process.join(timeout=120)
     return process.exitcode
@@ -147,9 +151,55 @@ def test_everything_measured_is_finite_and_charged() -> None:
         optimizer.step()
         pilot.step(loss)
     assert all(math.isfinite(x) for x in pilot.history.losses)
-    # check: 1 step; linearity: 4 steps; Trials: 3 + 3 steps
-    assert pilot.cost.backwards == 1 + 4 + 6
+    # check: 1 step; linearity: 4 steps; Trials: 3 + 3 + 2 + 2 + 2 steps
+    assert pilot.cost.backwards == 1 + 4 + 12
     # lines 4 x 2 + 2 x 1; evaluations of 10 batches: Evaluate, end, average (16 of BatchNorm each for the
-    # Trials), Evaluate(reestimate)
-    assert pilot.cost.forwards == 11 + 8 + 2 + 10 + (10 + 16) * 2 + (10 + 16)
-    assert pilot.cost.trials == 2 and pilot.cost.lines == 2 and pilot.cost.evaluations == 4
+    # Trials), Evaluate(reestimate), two averaged Trials; the landing: a tenth of 90
+    assert pilot.cost.forwards == 17 + 8 + 2 + 10 + (10 + 16) * 2 + (10 + 16) + (10 + 16) * 2 + 9
+    assert pilot.cost.trials == 5 and pilot.cost.lines == 2 and pilot.cost.evaluations == 6
+
+
+# ------------------------------------------- Autopilot in the same environments
+
+LONG = 90  # steps that a search is paid out of
+ARMS = {"averaged": Autopilot(arm="averaged"), "ordinary": Autopilot(arm="ordinary")}
+
+
+@pytest.fixture(scope="module", params=ARMS)
+def arm(request: pytest.FixtureRequest) -> tuple[Autopilot, env.Flown]:
+    """A policy, and what it does in a plain loop."""
+    policy = ARMS[request.param]
+    flown = env.plain_loop(policy, LONG)
+    assert len(set(flown.lrs)) >= 4
+    return policy, flown
+
+
+def test_autopilot_flies_the_same_everywhere(arm: tuple[Autopilot, env.Flown]) -> None:
+    policy, expected = arm
+    for loop in (env.fit_loop, env.accelerate_loop):
+        assert_same(loop(policy, LONG), expected)
+
+
+@pytest.mark.filterwarnings("default")  # Lightning's own deprecations are not ours to fail on
+def test_autopilot_in_lightning(arm: tuple[Autopilot, env.Flown], tmp_path: Path) -> None:
+    assert_same(env.lightning_loop(tmp_path, arm[0], LONG), arm[1])
+
+
+@pytest.mark.parametrize("kill_at", ["Trial:2", "Mark:1", "step:1", "step:33"])
+def test_autopilot_killed_and_resumed(
+    arm: tuple[Autopilot, env.Flown], tmp_path: Path, fresh: ForkServerContext, kill_at: str
+) -> None:
+    policy, expected = arm
+    checkpoint = tmp_path / "state.pt"
+    assert run_killable(fresh, checkpoint, kill_at, policy, LONG) == -9, "the run must really have died"
+    assert run_killable(fresh, checkpoint, "", policy, LONG) == 0
+    assert_same(env.Flown(**torch.load(checkpoint.with_suffix(".done"), weights_only=True)), expected)
+
+
+def test_autopilot_on_two_ranks(tmp_path: Path) -> None:
+    expected = env.plain_loop(ARMS["averaged"], LONG)
+    results = str(tmp_path / "rank")
+    arguments = (2, str(tmp_path / "rendezvous"), results, ARMS["averaged"], LONG)
+    torch.multiprocessing.spawn(env.rank_loop, arguments, nprocs=2)
+    for rank in range(2):
+        assert_same(env.Flown(**torch.load(f"{results}.{rank}", weights_only=True)), expected)

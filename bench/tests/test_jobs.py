@@ -78,7 +78,7 @@ def test_comments_docstrings_and_formatting_do_not_matter(old: str, new: str) ->
 
 def test_what_only_readers_see_does_not_matter() -> None:
     old, new = (
-        'TASKS = (Task(name="a", steps=1, title="old", remark="old"),)',
+        'TASKS = (Task(name="a", steps=1, title="old", remark="old", pretrained=True),)',
         'TASKS = (Task(name="a", steps=1, title="new"),)',
     )
     assert code_of(old, "a") == code_of(new, "a") != code_of(old.replace("1", "2"), "a")

@@ -36,6 +36,7 @@ DIGITS = get_task("digits")
 LRS = DIGITS.families[0].oracle_lrs
 WITH_OWN_TASKS = ("lr_tuner", "weighted_factors")
 EXPERIMENTS = (*WITH_OWN_TASKS, "autolrs")
+PILOTS = ("autopilot", "autopilot_ablations", "autopilot_robust")
 
 
 def nothing(job: Job) -> None:
@@ -235,6 +236,9 @@ def test_an_experiment_is_of_the_family_that_is_asked_for(name: str) -> None:
 
 def test_what_belongs_to_experiments_is_in_no_other_suite() -> None:
     own = {job.method for name in EXPERIMENTS for job in jobs_of(name)}
+    own |= {job.method for name in PILOTS for job in jobs_of(name, lambda job: record(1.0))}
+    for kind in ORACLE_KINDS:  # whichever schedule wins, its averages are flown
+        own |= {job.method for job in jobs_of("readouts", lambda job, best=kind: record(float(job.method != best)))}
     alone = {method.name for method in methods().values() if method.group == "ablation"}
     assert alone <= own, "each of them is flown somewhere"
     jobs = [job for name in ALL_OF for job in jobs_of(name, lambda job: record(1.0) | {"notes": {}})]
@@ -280,7 +284,7 @@ def test_autolrs_is_of_the_family_that_is_asked_for() -> None:
 # ---------------------------------------------------------------------- the other optimizer families
 
 
-@pytest.mark.parametrize("name", [*ALL_OF, "smoke"])
+@pytest.mark.parametrize("name", [*ALL_OF, *PILOTS, "smoke"])
 def test_every_job_of_every_suite_is_of_the_family_that_is_asked_for(name: str) -> None:
     picks = {"notes": {"schedule": "linear", "picked_lr": 1e-9}}
     found = record(1.0) | picks
@@ -324,7 +328,7 @@ def test_all_is_everything_but_the_smoke_run_and_experiments_in_the_order_of_the
         "sanity",
         *(name for name in ALL_OF if name != "sanity"),
     )
-    assert set(ALL_OF) == SUITES.keys() - {"smoke", *EXPERIMENTS}
+    assert set(ALL_OF) == SUITES.keys() - {"smoke", "readouts", *PILOTS, *EXPERIMENTS}
 
 
 def test_filters_narrow_every_suite() -> None:

@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from lrpilot import Schedule, find_lr
+from lrpilot import Schedule, find_lr, fit
+from lrpilot.core.actions import Average, Train
+from lrpilot.core.shape import constant
 from lrpilot_bench.methods.flying import fly_loop, fly_policy
 from lrpilot_bench.session import GRID_POINTS, NON_FINITE_PATIENCE, DivergedError, OverspentError, Session
 from lrpilot_bench.tasks.digits import TASKS
+from small_training import Listed
 
 DIGITS = TASKS[0]
 
@@ -196,6 +199,44 @@ def test_the_weights_to_judge_may_be_others_than_those_that_train() -> None:
     assert flown.evaluate() != plain
     flown.evaluating = session().evaluating
     assert flown.evaluate() == plain
+
+
+AVERAGED = Listed((Train(constant(0.02), 1000, momentum=constant(0.0), average=Average(0.8, 1.0)),))
+
+
+def fly_averaged() -> Session:
+    flown = session()
+    fly_policy(flown, AVERAGED)
+    flown.finish()
+    return flown
+
+
+def test_an_averaged_flight_is_judged_by_its_average_on_the_way_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[torch.Tensor]] = []
+    judge = Session._judge
+
+    def judging(flown: Session, batches: list) -> tuple[float, float]:
+        with torch.random.fork_rng(), flown.evaluating():
+            seen.append([t.clone() for t in flown.model.state_dict().values()])
+        return judge(flown, batches)
+
+    monkeypatch.setattr(Session, "_judge", judging)
+    flown = fly_averaged()
+    points = dict(zip(flown.curve.steps, seen, strict=True))
+    last, landed = points[flown.kept_steps], flown.model.state_dict().values()
+    assert all(torch.equal(a, b) for a, b in zip(last, landed, strict=True))
+    ended = session()
+    fit(ended.training(ended.optimizer(0.01)), AVERAGED, total_steps=flown.kept_steps // 2, progress=False)
+    on_the_way = points[flown.kept_steps // 2]
+    assert all(torch.equal(a, b) for a, b in zip(on_the_way[:2], list(ended.model.parameters())[:2], strict=True))
+
+
+def test_an_averaged_flight_pays_for_its_landing_and_for_no_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    flown = fly_averaged()
+    assert flown.declared.to_dict() == flown.counter.tally.to_dict()
+    assert flown.kept_steps == 36 and flown.compute == 3 * 36 + 12, "12 batches of statistics: a tenth of 120"
+    monkeypatch.setattr("lrpilot_bench.session.GRID_POINTS", 3)
+    assert same(flown.model, fly_averaged().model), "nor does it matter how often it is judged"
 
 
 # ------------------------------------------------------------------ divergence

@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     from lrpilot.found import FoundLR
     from lrpilot.pilot import Pilot
     from lrpilot.policies.autolrs import AutoLRS
+    from lrpilot.policies.autopilot import Autopilot
     from lrpilot.policies.lr_tuner import LRTuner
     from lrpilot.policies.schedules.schedule import Schedule
     from lrpilot.policies.weighted_factors import WeightedFactors
+    from lrpilot.report import FlightReport
     from lrpilot.training import Training
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AutoLRS",
+    "Autopilot",
     "Budget",
     "FindCode",
     "FitResult",
+    "FlightReport",
     "FoundLR",
     "History",
     "LRPilotError",
@@ -49,9 +53,11 @@ __all__ = [
 # the package, and would hide the function.
 _HOMES = {
     "AutoLRS": "lrpilot.policies.autolrs",
+    "Autopilot": "lrpilot.policies.autopilot",
     "Budget": "lrpilot.flight.horizon",
     "FindCode": "lrpilot.core.found",
     "FitResult": "lrpilot.fitting",
+    "FlightReport": "lrpilot.report",
     "FoundLR": "lrpilot.found",
     "History": "lrpilot.core.history",
     "LRPilotError": "lrpilot.errors",

@@ -3,18 +3,22 @@
 import logging
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lrpilot.core.actions import Progress
 from lrpilot.core.history import Event, OnEvent
 from lrpilot.core.policy import Policy
+from lrpilot.core.settings import is_whole
 from lrpilot.errors import SettingError, StateError, StepError
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import Horizon
+from lrpilot.report import FlightReport
 from lrpilot.training.bound.checks import check_loss, require_lines_possible
-from lrpilot.training.bound.optimizers import was_skipped
+from lrpilot.training.bound.optimizers import put_back_momentum, was_skipped
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.training import Training
 
@@ -22,7 +26,7 @@ logger = logging.getLogger("lrpilot")
 
 # While a search is due and has not run, steps are taken at this share of the lr: they move nothing.
 NEGLIGIBLE = 1e-9
-STATE_VERSION = 2
+STATE_VERSION = 4
 # Accounts asked for without a first optimizer step after which something is wrong.
 IDLE_CALLS = 200
 
@@ -39,6 +43,7 @@ class Driver:
         substrate: the training as the flight sees it, with what its measurements have cost.
         horizon: how many steps are left.
         flight: the loop of ask, act and tell, with its history.
+        landed: whether the average of an averaged flight has been left in the model: it is over then.
 
     Args:
         training: see there. Its optimizer must be the one that the loop steps.
@@ -67,15 +72,19 @@ class Driver:
         self.policy = policy
         self.substrate = LiveSubstrate(training)
         self.horizon = horizon(self.substrate)
-        self.flight = Flight(
-            policy,
-            self.substrate,
-            lr=self.substrate.lrs.reference,
-            horizon=self.horizon,
-            affords=self.horizon.affords,
-            continues=continues,
-            on_event=_logged(on_event),
-        )
+        self._end_at(None)
+        self.landed = False
+        with _without_average(training):
+            self.flight = Flight(
+                policy,
+                self.substrate,
+                lr=self.substrate.lrs.reference,
+                horizon=self.horizon,
+                affords=self.horizon.affords,
+                continues=continues,
+                on_event=_logged(on_event),
+            )
+        self.substrate.take_command()
         self._taken = 0  # kept optimizer steps seen by the hook
         self._counted = 0  # of these, accounted for
         self._idle_calls = 0
@@ -110,6 +119,11 @@ class Driver:
         if self._taken == self._counted:
             self._note_idle_call()
             return False
+        if self.landed:
+            raise StepError(
+                "No optimizer step may follow when the flight has landed, got one: the model holds the weights to be "
+                "kept, and nobody steers any more. Stop the loop there, or construct a new pilot to train on."
+            )
         if isinstance(loss, Tensor):
             if loss.numel() != 1:
                 check_loss(loss, source="The loop", needs_grad=False)
@@ -138,24 +152,92 @@ class Driver:
             )
 
     def start(self) -> None:
-        """Run the measurements that are due now, if any; after Ctrl-C in one, or a resume into one, finish it."""
-        if not self.flight.searching:
-            return
-        try:
-            self.flight.start()
-        finally:
-            self.substrate.forget_snapshot()
-            self.write_lr()
+        """Run the measurements that are due now, if any; after Ctrl-C in one, or a resume into one, finish it.
+
+        An average lands where no step is left.
+        """
+        if self.flight.searching:
+            try:
+                self.flight.start()
+            finally:
+                self.substrate.forget_snapshot()
+                self.write_lr()
+        if self.substrate.average is not None and self.steps_left == 0:
+            self.land()
+
+    # --------------------------------------------------------------- the end
+
+    @property
+    def steps_left(self) -> int | None:
+        """Kept steps left; None when the end is open."""
+        return 0 if self.landed else self.horizon(self.flight.step)
+
+    def averaged(self, *, charged: bool = True) -> AbstractContextManager[None]:
+        """See :meth:`lrpilot.Pilot.averaged`.
+
+        Args:
+            charged: whether what it takes is counted in the cost.
+        """
+        return self.substrate.averaged(charged=charged)
+
+    def cooldown(self, steps: int) -> None:
+        """See :meth:`lrpilot.Pilot.cooldown`."""
+        self._require_cooldown_possible(steps)
+        self.flight.cool(steps)
+        self._end_at(self.flight.step + steps)
+        self.write_lr()
+
+    def _require_cooldown_possible(self, steps: int) -> None:
+        if not is_whole(steps, 1):
+            raise SettingError(f"steps of a cooldown must be an int >= 1, got {steps!r}. A fifth of the run is usual.")
+        if self._taken != self._counted:
+            raise StepError(
+                "A cooldown begins after pilot.step(), got an optimizer step that it has not been told of. "
+                "Move pilot.cooldown() below pilot.step(loss)."
+            )
+        if self.steps_left == 0:
+            raise StepError(
+                f"A cooldown must begin before the training has ended, got one after its last step, "
+                f"{self.flight.step}. Give more total_steps, or none and call pilot.cooldown() where it is to end."
+            )
+        if self._unsearched:
+            raise StepError(
+                "A cooldown needs an lr to come down from, got one before the search that chooses the first. "
+                "Call pilot.start() before it."
+            )
+        left = self.horizon.planned(self.flight.step)
+        if self.horizon.total_steps is None and left is not None and steps > left:
+            raise SettingError(f"A cooldown must fit into the budget, got {steps} steps and {left} left. Shorten it.")
+
+    def _end_at(self, end: int | None) -> None:
+        """A cooldown ends after so many kept steps; None where there is none."""
+        self.horizon.end = end
+        self.substrate.norm_batches = self.horizon.norm_batches
+
+    def land(self) -> None:
+        """See :meth:`lrpilot.Pilot.land`."""
+        if not self.landed:
+            self.substrate.land()
+            self.landed = True
+
+    def report(self) -> FlightReport:
+        """See :meth:`lrpilot.Pilot.report`."""
+        account = self.policy.account(self.flight.state.policy_state)
+        return FlightReport(self.policy, self.flight.history.copy(), self.substrate.cost, self.steps_left, account)
 
     def write_lr(self) -> None:
         """Set the lr of the next step, and its momentum where the policy moves that."""
         flight, lrs = self.flight, self.substrate.lrs
-        unsearched = flight.step == 0 and flight.searching
-        self._share = NEGLIGIBLE if unsearched else 1.0
+        self._share = NEGLIGIBLE if self._unsearched else 1.0
         lrs.set(flight.lr, share=self._share)
         momentum = flight.momentum
-        if momentum is not None:
+        if momentum is not None and not self.landed:
             lrs.set_momentum(momentum)
+
+    @property
+    def _unsearched(self) -> bool:
+        """Whether the search that chooses the first lr is due."""
+        return self.flight.step == 0 and self.flight.searching
 
     # ---------------------------------------------------------------- state
 
@@ -178,19 +260,26 @@ class Driver:
             "total_steps": self.horizon.total_steps,
             "flight": self.flight.state_dict(),
             "substrate": self.substrate.state_dict(),
+            "landed": self.landed,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Continue a saved flight; model and optimizer must be loaded too. May write an lr, never probes.
 
         Raises:
-            StateError: the state is damaged, or of another version, policy, model or optimizer. Nothing is
-                written then.
+            StateError: the state is damaged, of another version, policy, model or optimizer, or of another horizon
+                that the policy cannot plan anew for. Nothing is written then.
         """
         self._require_ours(saved)
+        changed = self._has_other_horizon(saved)
+        replanned = self._replanned(saved) if changed else None
         self.flight.load_state_dict(saved["flight"])
         self.substrate.load_state_dict(saved["substrate"])
         self._counted = self._taken
+        self.landed = saved["landed"]
+        self._end_at(self.flight.cooled_at)
+        if changed:
+            self.flight.go_by(replanned)
         self.write_lr()
 
     def _require_ours(self, saved: Any) -> None:
@@ -203,12 +292,54 @@ class Driver:
         missing = next(_missing(saved, self._state()), None)
         if missing is not None:
             raise StateError(f"A pilot state must be whole, got one without {', '.join(sorted(missing))}.")
-        if saved["total_steps"] != self.horizon.total_steps:
+        self.substrate.require_fits(saved["substrate"])
+
+    def _has_other_horizon(self, saved: dict[str, Any]) -> bool:
+        """Whether there is something to be planned anew: a cooldown goes on to its own end."""
+        flight, total = saved["flight"]["state"], self.horizon.total_steps
+        if flight["cools_from"] is not None and total == flight["cools_from"] + flight["action"]["steps"]:
+            return False
+        return bool(total != saved["total_steps"])
+
+    def _replanned(self, saved: dict[str, Any]) -> Any:
+        """What the policy makes of this horizon.
+
+        Raises:
+            StateError: there is no step left under it, the flight is over or on its way down, or the policy refuses.
+        """
+        step, total = saved["flight"]["state"]["step"], self.horizon.total_steps
+        if total is not None and total <= step:
+            raise StateError(
+                f"A pilot state must be resumed with more total_steps than have been taken, got {total} after {step}. "
+                "Give more."
+            )
+        try:
+            if saved["landed"]:
+                raise StateError("The average has been left in the model, and the flight is over.")
+            if saved["flight"]["state"]["cools_from"] is not None:
+                raise StateError("Its cooldown has begun, which ends where it was to end.")
+            return self.flight.replanned(saved["flight"], Progress(step, None if total is None else total - step))
+        except StateError as error:
             raise StateError(
                 f"A pilot state must be resumed with its own total_steps, saved was {saved['total_steps']}, got "
-                f"{self.horizon.total_steps}: its schedule was planned for that length. Construct the pilot with it."
-            )
-        self.substrate.require_fits(saved["substrate"])
+                f"{total}, or be one that can be planned anew. {error} Construct the pilot with the saved total_steps."
+            ) from error
+
+
+@contextmanager
+def _without_average(training: Training) -> Iterator[None]:
+    """Drop the average of a pilot that was given up: the next one begins with the weights that stand in the model.
+
+    Where that one cannot be constructed, nothing has happened.
+    """
+    abandoned, training.average = training.average, None
+    try:
+        yield
+    except BaseException:
+        training.average = abandoned
+        raise
+    if abandoned is not None:
+        put_back_momentum(training.raw_optimizer)
 
 
 def _missing(saved: dict[str, Any], mine: dict[str, Any]) -> Iterator[set[str]]:

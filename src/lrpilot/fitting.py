@@ -18,6 +18,7 @@ from lrpilot.flight.horizon import Budget, Clock, Horizon, StepHorizon, TimeHori
 from lrpilot.flight.substrate import STEP
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
+from lrpilot.report import FlightReport
 from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
@@ -58,6 +59,10 @@ class FitResult:
         """What the measurements cost, beyond the kept steps."""
         return self.pilot.cost
 
+    def report(self) -> FlightReport:
+        """See :meth:`lrpilot.Pilot.report`."""
+        return self.pilot.report()
+
     @property
     def coasts_from(self) -> int | None:
         """Kept steps taken when the budget could not pay for what the policy asked next; None if it always could.
@@ -95,9 +100,9 @@ def fit(
         policy: decides the learning rates.
         total_steps: kept optimizer steps.
         budget: total compute instead, probes included: a number of forward-equivalents, or a
-            :class:`Budget`. The policy is told the steps that are left. Forward-equivalents are never exceeded (they
-            count batches of the first one's size: where a sampler's batches vary, so does the total): a
-            measurement that they cannot pay for is left out and the lr held from there on
+            :class:`Budget`, in epochs too. The policy is told the steps that are left. Forward-equivalents are never
+            exceeded (they count batches of the first one's size: where a sampler's batches vary, so does the total):
+            a measurement that they cannot pay for is left out and the lr held from there on
             (:attr:`FitResult.coasts_from`). An event of phase "warning" tells once of measurements that have taken
             more than a third of it.
         continue_trials: let the policy go on from a Trial instead of rewinding it and training the same steps anew,
@@ -117,7 +122,8 @@ def fit(
         resume: continue from ``checkpoint`` (bit for bit) where it exists.
 
     Raises:
-        SettingError: not exactly one of ``total_steps`` and ``budget``; or ``checkpoint`` exists and
+        SettingError: not exactly one of ``total_steps`` and ``budget``; a budget in epochs of data whose length is not
+            known; or ``checkpoint`` exists and
             ``resume`` is False.
         StateError: the checkpoint is damaged, or belongs to another policy or model, or to a fit with another
             ``continue_trials``.
@@ -140,11 +146,11 @@ def fit(
     if saved is not None:
         loop.load_state_dict(saved)
     probes = _ProbeWatch(driver)
-    total = loop.steps + (driver.horizon(loop.steps) or 0)
+    total = loop.steps + (driver.steps_left or 0)
     with progress_bar(f"training with {policy.name}", total=total, show=progress) as bar:
         try:
             driver.start()
-            while driver.horizon(loop.steps) != 0:
+            while driver.steps_left != 0:
                 probes.look()
                 loss = loop.advance(on_step)
                 if bar is not None and bar.due:  # reading a loss stalls an accelerator: not at every step
@@ -184,9 +190,10 @@ class _Length:
         budget = self.budget
         if budget is None:
             return StepHorizon(self._total_steps)
-        if budget.forward_equivalents is not None:
-            return WorkHorizon(budget.forward_equivalents, substrate)
-        assert budget.seconds is not None  # Budget holds exactly one
+        work = budget.work(substrate.facts().epoch_steps)
+        if work is not None:
+            return WorkHorizon(work, substrate)
+        assert budget.seconds is not None  # a budget holds exactly one
         if pace is None:
             pace, spent = seconds_per_step(substrate.training)
             substrate.cost += spent

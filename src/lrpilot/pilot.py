@@ -1,5 +1,6 @@
 """Pilot: flies a policy in the user's own training loop, as a torch learning rate scheduler."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,9 @@ from lrpilot.core.policy import Policy
 from lrpilot.driver import Driver
 from lrpilot.errors import StateError
 from lrpilot.flight.horizon import StepHorizon
+from lrpilot.policies.schedules.frozen import frozen
+from lrpilot.policies.schedules.schedule import Schedule
+from lrpilot.report import FlightReport
 from lrpilot.training.training import Training
 
 
@@ -76,8 +80,8 @@ class Pilot(LRScheduler):
 
         Raises:
             LossError: ``loss`` is a tensor of several elements.
-            StepError: called between ``scaler.step`` and ``scaler.update``, or after several optimizer
-                steps at once.
+            StepError: called between ``scaler.step`` and ``scaler.update``, after several optimizer
+                steps at once, or after a step that was taken when the flight had landed.
             SchedulerConflictError: somebody else wrote the lr.
         """
         if not self._constructed:
@@ -92,6 +96,81 @@ class Pilot(LRScheduler):
         lr. After Ctrl-C in a search, or a resume into one, it finishes that search.
         """
         self.driver.start()
+
+    # ---------------------------------------------------------- the average
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Weights to judge or save, for a ``with`` block: the average, where one is flown; else the weights themselves.
+
+        BatchNorm statistics are estimated for it on a few training batches, which is counted in :attr:`cost`. After
+        the block parameters, buffers, modes and random generators are what they were before it, bit for bit. No
+        optimizer step may be taken inside.
+
+        Example:
+            >>> with pilot.averaged():  # doctest: +SKIP
+            ...     torch.save(model.state_dict(), "model.pt")
+        """
+        return self.driver.averaged()
+
+    def land(self) -> None:
+        """Leave the weights to be kept in the model: the average, where one is flown. The flight is over then.
+
+        BatchNorm statistics are estimated for it (counted in :attr:`cost`), the average is dropped, and the
+        optimizer's momentum is what you had it at. The last step of a known horizon does it by itself where an average
+        is flown. An optimizer step after it, told of to :meth:`step`, is an error.
+        """
+        self.driver.land()
+
+    def cooldown(self, steps: int) -> None:
+        """Take the lr straight to zero over the next ``steps`` kept steps, and end the training there.
+
+        For an open horizon (``total_steps=None``), where you decide on the way when to end; before a known end too. The
+        first step runs at the lr that was due, the last one at a ``steps``-th of it. The policy is not asked again,
+        whatever the losses do: what it was about to measure is dropped, its marks are forgotten. An average that is
+        flown is carried on, and lands with the last step.
+
+        May be called again, for another way down. Saved inside, a flight resumes inside: give the new pilot the
+        ``total_steps`` of the old one.
+
+        Args:
+            steps: of the cooldown, >= 1; a tenth to a third of the training is usual.
+
+        Raises:
+            SettingError: ``steps`` is no int >= 1, or more than a budget (of ``fit``) has left.
+            StepError: after the last step, or after :meth:`land`; before the search that chooses the first lr; or after
+                an optimizer step that :meth:`step` does not know of yet.
+
+        Example:
+            >>> pilot = Pilot(training, Schedule("constant"))  # doctest: +SKIP
+            >>> for step, batch in enumerate(loader):  # doctest: +SKIP
+            ...     pilot.step(training.step(batch))
+            ...     if step == 8000:
+            ...         pilot.cooldown(2000)
+            ...     if pilot.steps_left == 0:
+            ...         break
+        """
+        self.driver.cooldown(steps)
+
+    def report(self) -> FlightReport:
+        """What was tried, what was chosen and why, what was done against harm, and what it cost; at any time.
+
+        ``print(pilot.report())`` says it, ``.to_dict()`` has it as plain data, ``.plot()`` draws it.
+        """
+        return self.driver.report()
+
+    def as_schedule(self) -> Schedule:
+        """The kept steps so far as a plain schedule: the same lrs, value by value, without a measurement.
+
+        Also the momentum where the policy moved it, and the average where one was flown: on the same training, from
+        the same weights, with the same batches, it gives the same weights, bit for bit. Not where the policy has
+        rewound, or continued a Trial: its steps are the steps as they were taken. After its last step it holds the lr;
+        a shorter training flies its beginning. ``dataclasses.replace(schedule, lr=0.1)`` is the same shape at another
+        peak.
+
+        Raises:
+            StateError: no step has been taken yet.
+        """
+        return frozen(self.history)
 
     # -------------------------------------------------------------- reading
 
@@ -114,6 +193,11 @@ class Pilot(LRScheduler):
     def cost(self) -> Cost:
         """Every forward and backward beyond the user's own steps, and the seconds they took."""
         return self.driver.substrate.cost
+
+    @property
+    def steps_left(self) -> int | None:
+        """Kept steps left until the end; None while the end is open."""
+        return self.driver.steps_left
 
     @property
     def done(self) -> bool:
@@ -174,9 +258,13 @@ class Pilot(LRScheduler):
 
         If a search was due when the state was saved, :meth:`start` (or the next :meth:`step`) runs it.
 
+        A pilot with other ``total_steps`` than the saved one had goes on to those, where its policy can plan anew for
+        them: a schedule whose lrs until here are the same under both ("constant"; "wsd" while it holds), ``AutoLRS``
+        and ``LRTuner`` before they are on their way to zero, and policies that say how (``Policy.replan``).
+
         Raises:
-            StateError: the state is damaged, or of another version, policy, model or optimizer. Nothing is
-                written then.
+            StateError: the state is damaged, of another version, policy, model or optimizer, or of another horizon
+                that the policy cannot plan anew for. Nothing is written then.
         """
         self.driver.load_state_dict(state_dict)
 

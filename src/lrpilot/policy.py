@@ -36,6 +36,7 @@ Nothing here loads torch.
 
 from lrpilot.core.actions import (
     Action,
+    Average,
     Continue,
     Done,
     Drop,
@@ -55,7 +56,7 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import coded_enum, record
 from lrpilot.core.found import FindCode
-from lrpilot.core.policy import Context, Policy, Reason, not_asked_for
+from lrpilot.core.policy import Context, Facts, Policy, Reason, not_asked_for
 from lrpilot.core.settings import (
     Rule,
     among,
@@ -78,11 +79,13 @@ from lrpilot.found import FoundLR
 
 __all__ = [
     "Action",
+    "Average",
     "Context",
     "Continue",
     "Done",
     "Drop",
     "Evaluate",
+    "Facts",
     "FindCode",
     "FoundLR",
     "HeldOut",

@@ -62,7 +62,7 @@ def late_bug():
     calls = []
     def spoil():
         calls.append(1)
-        return 1 / (100 - len(calls))
+        return 1 / (60 - len(calls))
     return make_training(spoil)
 
 def bug():
@@ -109,20 +109,36 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["find", "task.py:bug"], "raised ZeroDivisionError: division by zero (task.py, line "),
         (["find", "task.py:hopeless"], "The loss must be finite at the start, got nan."),
         (["find", "task.py:make_training", "--method", "wittmann"], "Pass target='constant'"),
+        (["find", "task.py:make_training", "--budget", "20"], " for 3 trials of 9 steps and a check"),
+        (["find", "task.py:make_training", "--effort", "thorogh"], "Did you mean 'thorough'?"),
+        (["find", "task.py:make_training", "--target", "constant", "--budget", "90"], "are for target='decay'"),
         (["train", "task.py:make_training"], "one of --steps and --budget"),
         (["train", "task.py:make_training", "--steps", "9", "--budget", "9"], "exactly one of --steps"),
         (["train", "task.py:make_training", "--budget", "2"], "enough for a step, 3 forward-equivalents, got 2."),
         (["train", "task.py:make_training", "--steps", "9", "--policy", "range_tes"], "one of autolrs, autolrs_paper"),
         (["train", "task.py:make_training", "--steps", "9", "--policy", "range_test"], "one of autolrs, autolrs_paper"),
-        (["train", "task.py:late_bug", "--steps", "200"], "but it raised ZeroDivisionError: division by zero (task.py"),
+        (
+            ["train", "task.py:late_bug", "--policy", "cosine", "--steps", "200"],
+            "but it raised ZeroDivisionError: division by zero (task.py",
+        ),
         (["find", "task.py:late_bug"], "but it raised ZeroDivisionError: division by zero (task.py, line "),
         (["train", "task.py:make_training", "--steps", "9", "--out", "task.py/x"], "can be made and written, got"),
         (["train", "task.py:make_training", "--steps", "9", "--policy", "cosin"], "Did you mean 'cosine'?"),
-        (["train", "task.py:make_training", "--steps", "9", "--lr", "fnd"], "--lr must be a finite number > 0 or"),
-        (["train", "task.py:make_training", "--steps", "9", "--warmup", "-1.5"], "warmup must be an int >= 0"),
+        (
+            ["train", "task.py:make_training", "--policy", "cosine", "--steps", "9", "--lr", "fnd"],
+            "--lr must be a finite number > 0 or",
+        ),
+        (
+            ["train", "task.py:make_training", "--policy", "cosine", "--steps", "9", "--warmup", "-1.5"],
+            "warmup must be an int >= 0",
+        ),
         (["train", "task.py:make_training", "--budget", "3 days"], "--budget must be forward-equivalents (3000) or"),
+        (["train", "task.py:make_training", "--steps", "9", "--lr", "1"], "got autopilot, which finds its own"),
         (["train", "task.py:make_training", "--steps", "9", "--resume"], "--resume needs the folder to resume"),
-        (["train", "task.py:make_training", "--lr", "find", "--budget", "100"], "more than the search for an lr"),
+        (
+            ["train", "task.py:make_training", "--policy", "cosine", "--lr", "find", "--budget", "100"],
+            "more than the search for an lr",
+        ),
         (
             ["demo", "--data", "digts"],
             "--data must be one of digits, fashion-mnist, got 'digts'. Did you mean 'digits'?",
@@ -163,7 +179,7 @@ def call_json_of(result: Result) -> dict[str, Any]:
         (["simulate", "lr_tuner", "--set", "lr=1", "--set", "lr=2"], "got 'lr' twice"),
         (
             ["train", "task.py:make_training", "--steps", "9", "--lr", "1", "--policy", "weighted_factors"],
-            "published one. Leave --lr away, and give the optimizer in task.py:make_training its lr.",
+            "published one. Leave --lr away, or choose a schedule (--policy cosine).",
         ),
         (
             ["train", "task.py:make_training", "--steps", "9", "--lr", "find", "--policy", "weighted_factors_paper"],
@@ -174,7 +190,7 @@ def call_json_of(result: Result) -> dict[str, Any]:
             "--warmup is for schedules, got lr_tuner",
         ),
         (
-            ["train", "task.py:make_training", "--steps", "9", "--lr", "1", "--set", "lr=1"],
+            ["train", "task.py:make_training", "--policy", "cosine", "--steps", "9", "--lr", "1", "--set", "lr=1"],
             "lr must be given once, got --lr and --set lr",
         ),
     ],
@@ -229,6 +245,13 @@ def test_find_as_json_is_what_the_folder_keeps(method: str, num_steps: int) -> N
     assert document["picture"] is None
 
 
+def test_find_takes_a_budget_or_an_effort() -> None:
+    quick = call_json("find", "task.py:make_training", "--budget", "60", "--no-plot")
+    assert quick["method"] == "paired_search" and quick["cost"]["steps"] <= 60
+    thorough = call_json("find", "task.py:make_training", "--effort", "thorough", "--num-steps", "5", "--no-plot")
+    assert thorough["method"] == "annealed_search" and thorough["lengths"][0]["num_steps"] == 5
+
+
 def test_a_search_without_an_answer_is_status_1() -> None:
     range_without_effect = ("--target", "constant", "--min-lr", "1e-12", "--max-lr", "1e-10")
     document = call_json("find", "task.py:make_training", *range_without_effect, "--no-plot", status=1)
@@ -254,7 +277,10 @@ def test_a_used_folder_is_not_overwritten() -> None:
 def test_train_leaves_a_whole_run() -> None:
     document = call_json("train", "task.py:make_training", "--policy", "linear", "--lr", "0.1", "--steps", "40")
     folder = Path(document["folder"])
-    assert {p.name for p in folder.iterdir()} == {"result.json", "history.jsonl", "picture.png", "checkpoint.pt"}
+    files = {"result.json", "history.jsonl", "picture.png", "checkpoint.pt", "report.txt", "report.json"}
+    assert {p.name for p in folder.iterdir()} == files
+    assert (folder / "report.txt").read_text().startswith("Schedule('linear'): 40 steps, 0 left\nlr    0.1, ")
+    assert json.loads((folder / "report.json").read_text())["cost"]["share"] == 0
     assert document["steps"] == 40
     assert document["peak_lr"] == 0.1
     assert document["total_compute"] == 120
@@ -264,8 +290,17 @@ def test_train_leaves_a_whole_run() -> None:
     assert lrs == pytest.approx([0.1 * (1 - t / 40) for t in range(40)])
 
 
+def test_train_prints_what_was_tried_and_decided() -> None:
+    autolrs = ("--policy", "autolrs", "--set", "overhead=2.0")
+    result = call("train", "task.py:make_training", *autolrs, "--steps", "120", "--out", "here")
+    assert result.exit_code == 0, result.output
+    report = Path("here/report.txt").read_text()
+    assert report in result.stdout
+    assert "\ntried:\n  step 0, trials of " in report and "\ndecided:\n  step 0: lr" in report
+
+
 def test_train_prints_one_bill_with_its_search_in_it() -> None:
-    document = call_json("train", "task.py:make_training", "--lr", "find", "--steps", "40")
+    document = call_json("train", "task.py:make_training", "--policy", "cosine", "--lr", "find", "--steps", "40")
     search, bill = document["found"]["cost"], document["bill"]
     assert bill["search"] == [search["steps"], search["seconds"]]
     assert bill["training"][0] == 40
@@ -273,18 +308,28 @@ def test_train_prints_one_bill_with_its_search_in_it() -> None:
     assert bill["total"][0] == pytest.approx(document["total_compute"] / 3)
     assert bill["total"][1] == pytest.approx(document["seconds"])
     assert document["cost"] == search  # this policy measures nothing of its own
-    said = call("train", "task.py:make_training", "--lr", "find", "--steps", "40").stdout
+    said = call("train", "task.py:make_training", "--policy", "cosine", "--lr", "find", "--steps", "40").stdout
     low, high = document["found"]["interval"]
     assert f"({low:.3g} to {high:.3g})\n{document['found']['code']}: {document['found']['status']}\n" in said
     assert f"cost  search {search['steps']:.0f} + other measurements 0 + training 40 = " in said
 
 
+def test_train_flies_autopilot_unless_another_policy_is_named() -> None:
+    document = call_json("train", "task.py:make_training", "--budget", "360", "--out", "here")
+    assert document["policy"] == "autopilot" and document["held_out_loss"] < 0.5
+    assert document["total_compute"] <= 360
+    assert "autopilot: " in Path("here/report.txt").read_text()
+
+
 def test_the_loss_is_called_what_it_is() -> None:
-    said = call("train", "task.py:make_training", "--steps", "20").stdout
+    said = call("train", "task.py:make_training", "--policy", "cosine", "--steps", "20").stdout
     assert "validation loss  " in said and "seen" not in said
     said = call("train", "task.py:without_val_data", "--steps", "20").stdout
     assert "loss on 8 reserved training batches  " in said and "(training has seen them)" in said
-    assert "compared  loss on 8 reserved training batches" in call("find", "task.py:without_val_data").stdout
+    assert (
+        "compared  loss on 8 reserved training batches"
+        in call("find", "task.py:without_val_data", "--effort", "thorough").stdout
+    )
 
 
 @pytest.mark.parametrize("lr", ["5", "1e38"])
@@ -309,12 +354,14 @@ def test_what_counts_as_diverged() -> None:
 
 
 def test_a_search_over_the_budget_ends_early() -> None:
-    result = call("train", "task.py:make_training", "--lr", "find", "--budget", "100")
-    assert "takes over 120 forward-equivalents, got 100" in result.stderr  # two trials of 20 steps
+    result = call("train", "task.py:make_training", "--policy", "cosine", "--lr", "find", "--budget", "100")
+    assert "more than the search for an lr, which takes over 1" in result.stderr  # in its second trial of 29 steps
 
 
 def test_train_pays_for_its_search_out_of_the_budget() -> None:
-    document = call_json("train", "task.py:make_training", "--lr", "find", "--budget", "9000", "--warmup", "0.05")
+    document = call_json(
+        "train", "task.py:make_training", "--policy", "cosine", "--lr", "find", "--budget", "9000", "--warmup", "0.05"
+    )
     searched = document["found"]["cost"]["forward_equivalents"]
     assert document["peak_lr"] == pytest.approx(document["found"]["lr"], rel=0.05)
     assert 0 < searched < 9000
@@ -323,7 +370,7 @@ def test_train_pays_for_its_search_out_of_the_budget() -> None:
 
 
 def test_resuming_gives_the_run_that_was_never_stopped() -> None:
-    asked = ("--lr", "find", "--steps", "120", "--set", "min_factor=0.01")
+    asked = ("--policy", "cosine", "--lr", "find", "--steps", "120", "--set", "min_factor=0.01")
     whole = call_json("train", "task.py:make_training", *asked, "--out", "whole")
     words = [SCRIPT, "train", "task.py:interrupted", *asked, "--out", "stopped"]
     done = subprocess.run(words, capture_output=True, text=True)
@@ -362,7 +409,9 @@ def test_the_closest_command_and_option_are_offered(typed: list[str], meant: str
 
 
 def test_a_search_that_is_stopped_leaves_nothing_to_resume() -> None:
-    result = call("train", "task.py:interrupted", "--lr", "find", "--steps", "120", "--out", "searching")
+    result = call(
+        "train", "task.py:interrupted", "--policy", "cosine", "--lr", "find", "--steps", "120", "--out", "searching"
+    )
     assert result.exit_code == 130
     assert "nothing to resume" in result.stderr
 
@@ -376,6 +425,14 @@ def test_simulate_on_a_quadratic() -> None:
     assert document["final_loss"] < 0.3
     shown = call("simulate", "linear", "--steps", "50").stdout
     assert shown.count("\n") > 11 and "after 50 steps" in shown
+
+
+def test_simulate_autopilot() -> None:
+    flown = [call_json("simulate", "autopilot", "--steps", "200", "--lr", lr) for lr in ("0.001", "10")]
+    assert flown[0]["history"]["lrs"] == flown[1]["history"]["lrs"] and flown[0]["cost"]["steps"] <= 200 / 6
+    assert flown[0]["final_loss"] < 0.3
+    forced = call_json("simulate", "autopilot", "--steps", "200", "--set", "arm=ordinary")
+    assert forced["history"]["lrs"][-1] < 0.1 * max(forced["history"]["lrs"])
 
 
 def test_simulate_under_a_budget() -> None:
@@ -465,14 +522,17 @@ def test_demo_tells_the_whole_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demos, "DIGITS_STEPS", 1200)
     document = call_json("demo", "--seeds", "1", "--out", "here")
     rows = {row["row"]: row for row in document["rows"]}
-    assert list(rows) == ["default lr ÷ 30", "default lr", "default lr × 30", "found lr", "found, equal compute"]
+    guesses = ["default lr ÷ 30", "default lr", "default lr × 30"]
+    assert list(rows) == [*guesses, "found lr", "found, equal compute", "Autopilot"]
     search = document["found"][0]["cost"]["steps"]
     assert rows["found lr"]["compute"] == [1200 + search]
     assert rows["found, equal compute"]["compute"] == pytest.approx([1200], abs=1)
+    assert rows["Autopilot"]["compute"] == pytest.approx([1200], abs=1)
+    assert rows["Autopilot"]["steps"][0] < 1200, "its search is paid for"
+    assert rows["Autopilot"]["loss"][0] < 0.8 * rows["default lr"]["loss"][0]
     assert rows["default lr"]["lr"] == [0.001]
     assert rows["found lr"]["loss"][0] < rows["default lr"]["loss"][0] < rows["default lr ÷ 30"]["loss"][0]
     assert rows["found lr"]["accuracy"][0] > 0.9
-    assert document["seconds"] < 60
     assert {p.name for p in Path("here").iterdir()} == {"result.json", "picture.png"}
 
 
@@ -481,18 +541,26 @@ def test_demo_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     result = call("demo", "--seeds", "1", "--out", "here")
     assert result.exit_code == 0, result.output
     assert "found lr" in result.stdout and "a search cost" in result.stdout
-    assert "no row at equal compute" in result.stderr
+    assert "no row of it at equal compute" in result.stderr
+    assert "at equal compute Autopilot's loss is" in result.stdout
     assert "; 1 seed\n" in result.stdout and "±" not in result.stdout.splitlines()[1]
 
 
-def test_the_demo_compares_with_the_best_guess_too() -> None:
-    losses = {"default lr ÷ 30": 2.0, "default lr": 1.0, "default lr × 30": 0.5, "found, equal compute": 0.6}
+def test_the_demo_compares_with_the_found_lr_and_with_the_best_guess_too() -> None:
+    losses = {"default lr ÷ 30": 2.0, "default lr": 1.0, "default lr × 30": 0.5, "found, equal compute": 0.8}
+    losses["Autopilot"] = 0.6
     assert verdict(losses) == (
-        "at equal compute the found lr's loss is 40% below the default lr's, 20% above the default lr × 30's"
+        "at equal compute Autopilot's loss is 25% below the found lr's, 40% below the default lr's, "
+        "20% above the default lr × 30's"
     )
     losses["default lr × 30"] = math.nan
-    assert verdict(losses).endswith("loss is 40% below the default lr's")
-    assert verdict(losses | {"found, equal compute": math.nan}) == "at equal compute the run with the found lr diverged"
+    assert verdict(losses).endswith("loss is 25% below the found lr's, 40% below the default lr's")
+    assert verdict(losses | {"found, equal compute": math.nan}).endswith(
+        "below the found lr's, which diverged, 40% below the default lr's"
+    )
+    del losses["found, equal compute"]
+    assert verdict(losses) == "at equal compute Autopilot's loss is 40% below the default lr's"
+    assert verdict(losses | {"Autopilot": math.nan}) == "at equal compute the run with Autopilot diverged"
 
 
 # ------------------------------------------------------------ small parts

@@ -2,8 +2,8 @@
 
 import json
 
-from lrpilot.core.actions import Line, LineLosses, Progress, Train, Trained, Trial, TrialLosses
-from lrpilot.core.history import Event, History
+from lrpilot.core.actions import Average, Line, LineLosses, Progress, Train, Trained, Trial, TrialLosses
+from lrpilot.core.history import Event, History, describe
 from lrpilot.core.policy import Reason, lr_from_to
 from lrpilot.core.shape import constant
 
@@ -39,6 +39,16 @@ def test_a_trial_is_known_by_the_last_held_out_loss_that_it_has() -> None:
         for held_out, readings in ((None, ()), (None, (2.0, 1.0)), (0.5, (2.0, 1.0)))
     ]
     assert [message.split(" -> ")[1] for message in said] == ["loss 3", "loss 1", "loss 0.5"]
+
+
+def test_an_averaged_flight_is_shown_as_such() -> None:
+    assert describe(Train(constant(0.1), 3)) == "train 3 steps, lr 0.1 to 0.1"
+    published = Train(constant(0.1), 3, average=Average())
+    assert describe(published) == "train 3 steps, lr 0.1 to 0.1, averaged (mix 0.9)"
+    trial = Trial(constant(0.1), 3, average=Average(0.85, 2.0))
+    assert describe(trial) == "trial of 3 steps, lr 0.1 to 0.1, averaged (mix 0.85, power 2)"
+    history = History([0.1], [2.0], [Event("end", 3, published), Event("end", 3, trial)])
+    assert History.from_plain(json.loads(json.dumps(history.to_plain()))) == history
 
 
 def test_lrs_in_words() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lrpilot.core.actions import (
     Action,
+    Average,
     Done,
     Drop,
     Evaluate,
@@ -30,7 +31,7 @@ from lrpilot.core.actions import (
 from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import Event
-from lrpilot.core.policy import Context, Policy
+from lrpilot.core.policy import Context, Facts, Policy
 from lrpilot.core.shape import Shape, constant, ramp
 from lrpilot.core.stop import Stop, StopReason, StopState, check_stop
 from lrpilot.errors import PolicyError, StateError
@@ -58,6 +59,16 @@ class OneNumber:
         self.agreed: list[Action] = []
         self.reads: list[int] = []
         self.fail_next: BaseException | None = None
+        self.average: Average | None = None
+        self.landing_price = 0.0
+        self.flown: list[Average | None] = []
+
+    def facts(self) -> Facts:
+        return Facts(momentum=0.25)
+
+    def fly(self, average: Average | None) -> None:
+        self.flown.append(average)
+        self.average = average
 
     def step(self, lr: float) -> float:
         before = self.weight
@@ -245,6 +256,56 @@ def test_events_begin_and_end_measurements_and_end_trains() -> None:
         ("begin", "Mark", 2),
         ("end", "Mark", 2),
     ]
+
+
+# -------------------------------------------------------- averaged flight
+
+
+def test_every_train_says_how_it_is_flown_and_nothing_else_does() -> None:
+    average = Average(0.8)
+    script = (Evaluate(), train(2, average=average), Mark("a"), train(1), train(2, average=Average(0.5)))
+    flight, substrate = fly(*script)
+    assert substrate.flown == [average], "when it is due, before its first step"
+    steps(flight, substrate, 6)
+    assert flight.done and substrate.flown == [average, None, Average(0.5)], "Done leaves it as it is"
+    assert substrate.average == Average(0.5)
+
+
+def test_no_line_is_armed_where_an_average_is_flown() -> None:
+    flight, substrate = fly(train(1, average=Average()), Line((1.0,)))
+    with pytest.raises(PolicyError, match=r"FlightScript asked for one in an averaged flight.*without average first"):
+        steps(flight, substrate, 1)
+    assert not substrate.armed
+
+
+def test_a_resumed_flight_leaves_the_average_to_the_substrates_own_state() -> None:
+    flight, substrate = fly(train(5, average=Average()))
+    steps(flight, substrate, 2)
+    again, other = fly(train(5, average=Average()))
+    other.flown.clear()
+    again.load_state_dict(json.loads(json.dumps(flight.state_dict())))
+    assert other.flown == []
+
+
+def test_what_is_left_out_does_not_end_an_averaged_flight() -> None:
+    substrate = OneNumber()
+    script = FlightScript((train(3, 0.3, average=Average(0.7)), Evaluate(), train(9)))
+    flight = Flight(script, substrate, lr=START_LR, horizon=horizon(20), affords=lambda *_: False)
+    steps(flight, substrate, 8)
+    assert flight.coasts_from == 3 and substrate.flown == [Average(0.7)] * 2
+    assert flight.history.lrs == [0.3] * 8
+
+
+def test_a_policy_is_told_what_can_be_seen_of_the_training() -> None:
+    seen: list[Context] = []
+
+    class Asking(FlightScript):
+        def init(self, context: Context) -> Any:
+            seen.append(context)
+            return super().init(context)
+
+    Flight(Asking((train(1),)), OneNumber(), lr=START_LR, horizon=horizon(7))
+    assert seen == [Context(START_LR, Progress(0, 7), False, Facts(momentum=0.25))]
 
 
 # ---------------------------------------------------------------- trains

@@ -23,6 +23,12 @@ class Priced(SimulatedSubstrate):
         return 10.0
 
 
+class Averaged(Priced):
+    """The same in an averaged flight, whose landing costs 6."""
+
+    landing_price = 6.0
+
+
 class StoppedClock(Clock):
     """Stands where it is set."""
 
@@ -82,6 +88,21 @@ def test_seconds_are_planned_at_a_pace_and_kept_to_when_it_drifts() -> None:
     clock.now = 12.6
     assert left(6) == 0
     assert left.probe_share == pytest.approx(0.2) and left.pace == 0.5
+
+
+def test_what_a_landing_costs_is_held_back() -> None:
+    left = WorkHorizon(100.0, Averaged(Cost(forwards=20.0, backwards=10.0)))  # 40 spent, 6 held back
+    assert [left(step) for step in (0, 17, 18)] == [18, 1, 0]
+    assert [left.affords(Evaluate(), step) for step in (14, 15)] == [True, False]  # 12 and 9 left
+    seconds = TimeHorizon(10.0, Averaged(Cost(seconds=2.0)), clock=StoppedClock(3.0), pace=0.5, shared=own)
+    assert seconds(0) == 14, "two steps less"
+
+
+def test_statistics_are_estimated_on_fifty_batches_or_a_tenth_of_a_short_run() -> None:
+    substrate = Priced(Cost())
+    seconds = TimeHorizon(10.0, substrate, clock=StoppedClock(0.0), pace=0.1, shared=own)
+    horizons = (StepHorizon(None), StepHorizon(5000), StepHorizon(100), StepHorizon(2), WorkHorizon(99.0, substrate))
+    assert [left.norm_batches for left in (*horizons, seconds)] == [50, 50, 30, 1, 9, 30]
 
 
 def test_ranks_stop_at_the_same_step() -> None:

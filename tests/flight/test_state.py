@@ -37,6 +37,7 @@ def test_the_running_train_says_the_next_lr_and_else_the_last_is_held() -> None:
         (Line((1.0,)), {"line_held": True}, True),
         (Evaluate(), {}, True),
         (Mark("a"), {"coasts_from": 0}, False),
+        (TRAIN, {"cools_from": 0, "report_due": True}, False),
         (Done(), {}, False),
     ],
 )
@@ -56,6 +57,7 @@ def test_a_train_is_finished_at_its_last_step_or_where_a_rule_stops_it() -> None
 FULL: dict[str, Any] = {
     "step": 12, "position": 3, "window": [0.5, 0.25], "stop_state": StopState(0.25, 2), "stop": StopReason.PATIENCE,
     "report_due": True, "marks": ("a", "b"), "ends": ("x",), "end_taken": True, "line_held": True, "coasts_from": 5,
+    "cools_from": 6,
 }  # fmt: skip
 
 
@@ -73,7 +75,15 @@ def test_every_field_is_saved() -> None:
 def test_another_action_begins_with_nothing_done() -> None:
     begun = state(**FULL)
     begun.begin(TRAIN)
-    told_of = {"step": 12, "marks": ("a", "b"), "ends": ("x",), "end_taken": True, "line_held": True, "coasts_from": 5}
+    told_of = {
+        "step": 12,
+        "marks": ("a", "b"),
+        "ends": ("x",),
+        "end_taken": True,
+        "line_held": True,
+        "coasts_from": 5,
+        "cools_from": 6,
+    }
     assert begun == state(TRAIN, **told_of), "but what is held, and how far the training is"
 
 

@@ -73,6 +73,26 @@ def decay() -> FoundLR:
     )
 
 
+def paired(**changes: Any) -> FoundLR:
+    lrs = (0.006, 0.019, 0.06, 0.19)
+    losses = (1.65, 0.59, 0.35, math.inf)
+    found = FoundLR(
+        lr=0.022,
+        target="decay",
+        method="paired_search",
+        code=FindCode.OK,
+        window=(0.0076, 0.062),
+        interval=(0.0046, 0.062),
+        suggestions={"paired": 0.022, "trial_best": 0.061, "expected": 0.006},
+        lrs=lrs,
+        losses=losses,
+        start_loss=START,
+        lengths=(LengthPick(29, 0.061, (0.0046, 0.062), lrs, losses),),
+        metric="training loss of the last steps of each trial",
+    )
+    return replace(found, **changes)
+
+
 def nothing(code: FindCode, losses: tuple[float, ...]) -> FoundLR:
     return constant(
         lr=None,
@@ -97,12 +117,21 @@ def labels(ax: Any) -> list[Any]:
     return [text for text in ax.texts if text.get_text()]
 
 
-ANSWERS = [constant(), constant(-6.2), constant(-0.5), decay()]
+ANSWERS = [
+    constant(),
+    constant(-6.2),
+    constant(-0.5),
+    decay(),
+    paired(),
+    paired(lr=0.19, interval=(0.05, 3.0), code=FindCode.AT_UPPER_EDGE),
+    paired(lr=0.004, interval=(1e-4, 0.02), code=FindCode.NOT_BRACKETED),
+]
 REFUSALS = [
     nothing(FindCode.FLAT, (START,) * 5),
     nothing(FindCode.RISING, (START, START, 2.4, 7.0, math.inf)),
     nothing(FindCode.ALL_DIVERGED, (math.inf,) * 5),
     nothing(FindCode.ALL_DIVERGED, ()),
+    paired(lr=None, code=FindCode.WITHIN_NOISE, window=None, interval=None, lengths=(), losses=(START,) * 4),
 ]
 
 
@@ -175,6 +204,21 @@ def test_a_decay_has_a_curve_and_a_mark_per_length() -> None:
     assert len({line.get_color() for line in curves.values()}) == 3
     (shade,) = [patch for patch in ax.patches if patch.get_alpha() is not None]
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx(found.interval)
+
+
+def test_a_short_search_shows_trials_pick_interval_and_what_was_expected() -> None:
+    found = paired()
+    ax = plot_found(found)
+    draw(ax)
+    lines = {str(line.get_label()): line for line in ax.lines}
+    assert [*lines["29 steps"].get_xdata()] == [*found.lrs[:3]] and [*lines["diverged"].get_xdata()] == [0.19]
+    assert [*lines["best of a trial"].get_xdata()] == [0.061]
+    assert set(lines["expected before the trials"].get_xdata()) == {0.006}
+    (shade,) = [patch for patch in ax.patches if patch.get_alpha() is not None]
+    assert (shade.get_x(), shade.get_x() + shade.get_width()) == pytest.approx(found.interval)
+    left, right = ax.get_xlim()
+    assert left < 0.0046 and right > 0.19, "the whole interval and every trial are seen"
+    assert [text.get_text() for text in labels(ax)] == ["peak 0.022  (0.0046 to 0.062)"]
 
 
 @pytest.mark.parametrize("found", REFUSALS)

@@ -24,6 +24,7 @@ from lrpilot.policies.guard import (
     Verdict,
     half_way,
     is_alarming,
+    leap_reason,
     losses_of,
     mean_and_spread,
     no_number_reason,
@@ -273,6 +274,11 @@ def test_where_it_took_the_weights_with_it_the_lr_stays(before: int) -> None:
     assert sound().after(creeps, 0.1).verdict is DYING, "an lr takes steps to get there"
 
 
+def test_where_a_measurement_tells_of_it_first_the_verdict_is_the_same() -> None:
+    assert sound().after((0.5, 0.5, 5e3, 60.0), 0.1).wrecked(0.1).verdict is SPOILED
+    assert sound().after((0.5, 0.5, 5.0, 60.0), 0.1).wrecked(0.1).verdict is DYING
+
+
 def test_a_loss_that_has_risen_by_itself_clears_the_lr() -> None:
     watch, lr, verdicts = sound(), 0.1, []
     while len(verdicts) < 12 and CLEARED not in verdicts:
@@ -348,6 +354,8 @@ def test_what_is_said_of_a_loss_that_is_no_number() -> None:
     assert said == Reason(
         "bad_data", f"lr stays 0.4: the loss was no finite number, for a reason, {look}; back", alarms=True
     )
+    assert leap_reason(0.4, 0.4, 1) == Reason("bad_data", "lr stays 0.4: a loss leapt out of sound ones")
+    assert leap_reason(0.4, 0.4, 3, back="; back").alarms
     unseen = wreck_reason(0.4, 0.2, back="", gained=False)
     assert unseen.sentence == "lr 0.4 to 0.2: the loss rose above that of the untrained weights"
     lost = Reason("wrecked", "lr 0.4 to 0.2: most of what had been gained was lost; back")

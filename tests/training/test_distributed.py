@@ -13,13 +13,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lrpilot import Pilot, Schedule, find_lr, fit
-from lrpilot.core.actions import Evaluate, Line, Trial
+from lrpilot.core.actions import Average, Evaluate, Line, Train, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import RanksDisagreeError
 from lrpilot.flight.horizon import Budget
 from lrpilot.training.distributed import mean_over_ranks, require_same_action, together
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
+    Listed,
     assert_equal,
     everything,
     loop_step,
@@ -27,6 +28,7 @@ from small_training import (
     make_batches,
     make_model,
     make_training,
+    own_loop,
 )
 
 TRIAL = Trial(constant(0.1), 4, evaluate="end")
@@ -126,6 +128,37 @@ def losses_of_own_data(rank: int) -> dict[str, Any]:
     }
 
 
+def averaged_flight(rank: int) -> list[Any]:
+    """Every rank reads data of its own; what is flown, judged and landed is alike where the gradients are."""
+    model = make_model(batch_norm=True)
+    training = make_training(model=model, val=make_batches(2, seed=10 + rank))
+    average, none = Average(0.8, 1.0), constant(0.0)
+    script = (
+        Trial(constant(0.1), 2, evaluate="end", average=average, momentum=none),
+        Train(constant(0.1), 3, momentum=none, average=average),
+        Evaluate(),
+        Train(constant(0.1), 9, average=average),
+    )
+    result = fit(training, Listed(script), total_steps=6, progress=False)
+    told = [getattr(e.observation, "held_out", getattr(e.observation, "loss", None)) for e in result.history.events]
+    return [told, [t.clone() for t in model.state_dict().values()], result.pilot.driver.landed]
+
+
+def failed_landing(rank: int) -> str:
+    """A landing that fails on rank 1 while it estimates statistics."""
+    training = make_training(model=make_model(batch_norm=True), loss_fn=FailsOn(1, 9, rank))
+    pilot = Pilot(training, Listed((Train(constant(0.1), 99, momentum=constant(0.0), average=Average()),)))
+    own_loop(training, pilot, 3)
+    training.loss_fn.calls = 4
+    before = everything(training.model, training.raw_optimizer)
+    try:
+        pilot.land()
+    except (OnlyHereError, RanksDisagreeError) as error:
+        assert_equal(everything(training.model, training.raw_optimizer), before)
+        return type(error).__name__
+    return "nothing was raised"
+
+
 def seconds_budget(rank: int) -> int:
     """Clocks differ, and still both must stop at the same step."""
     import time
@@ -145,9 +178,11 @@ def scenarios(rank: int, world: int, rendezvous: str, results: str) -> None:
     seen: dict[str, Any] = {f"call {call}": failed_trial(rank, call) for call in (1, 3, 10, 22)}
     seen["line"] = failed_line(rank)
     seen["data"] = failed_data(rank)
+    seen["landing"] = failed_landing(rank)
+    seen["averaged"] = averaged_flight(rank)
     seen["actions"] = different_actions(rank)
     seen["losses"] = losses_of_own_data(rank)
-    found = find_lr(make_training(data=make_batches(12, seed=rank)), num_steps=2, min_lr=1e-3, max_lr=1, progress=False)
+    found = find_lr(make_training(data=make_batches(12, seed=rank)), num_steps=9, min_lr=1e-3, max_lr=1, progress=False)
     seen["found"] = [found.lr, list(found.lrs), list(found.losses)]
     seen["steps"] = seconds_budget(rank)
     torch.save(seen, f"{results}.{rank}")
@@ -177,7 +212,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 pytestmark = pytest.mark.distributed
 
 
-@pytest.mark.parametrize("where", ["call 1", "call 3", "call 10", "call 22", "line", "data"])
+@pytest.mark.parametrize("where", ["call 1", "call 3", "call 10", "call 22", "line", "data", "landing"])
 def test_a_failure_on_one_rank_stops_both_with_everything_put_back(ranks: list[dict[str, Any]], where: str) -> None:
     assert [seen[where] for seen in ranks] == ["RanksDisagreeError", "OnlyHereError"]
 
@@ -194,6 +229,12 @@ def test_every_rank_is_told_the_mean_of_all(ranks: list[dict[str, Any]]) -> None
     assert first["first"] == pytest.approx((first["alone"] + second["alone"]) / 2, rel=1e-6)
     assert first["reading"] == pytest.approx((first["first batch"] + second["first batch"]) / 2, rel=1e-6)
     assert first["mean"] == [0.5, 1.0] and first["read"] == [0.5, 3.0]
+
+
+def test_an_averaged_flight_is_alike_on_every_rank(ranks: list[dict[str, Any]]) -> None:
+    (told, weights, landed), (same_told, same_weights, _) = (seen["averaged"] for seen in ranks)
+    assert landed and told == same_told and sum(loss is not None for loss in told) == 2
+    assert_equal(weights, same_weights)
 
 
 def test_a_search_gives_every_rank_the_same_lr(ranks: list[dict[str, Any]]) -> None:

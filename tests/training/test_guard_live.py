@@ -165,8 +165,7 @@ def test_bad_batches_that_take_the_weights_with_them_cost_little(policy: Policy,
     whole = trained(policy, normalised, 0.05, steps=400)
     flown = trained(policy, normalised, 0.05, steps=400, spoil=now_and_then(factor, rate=0.01))
     assert flown.rewinds > 0 and flown.loss < 1.5 * whole.loss + 0.02
-    # Weighted factors decide on other weights then, and walk by themselves: what they must not do is fall to nothing.
-    assert sorted(flown.lrs)[200] > 0.1 * sorted(whole.lrs)[200]
+    assert sorted(flown.lrs)[200] > 0.3 * sorted(whole.lrs)[200]
 
 
 @pytest.mark.slow

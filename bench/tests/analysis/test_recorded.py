@@ -195,7 +195,13 @@ def test_the_registered_catalogue() -> None:
     finders = [method for method in catalogue.methods.values() if method.group == "finder"]
     assert finders and all(method.finder is not None and method.finder.suggestions for method in finders)
     ours = {method.name for method in finders if method.finder is not None and method.finder.own}
-    assert ours == {"pick_find_lr_decay", "pick_find_lr_decay_quick", "pick_find_lr_constant", "pick_range_test"}
+    assert ours == {
+        "pick_find_lr_quick",
+        "pick_find_lr_decay",
+        "pick_find_lr_decay_quick",
+        "pick_find_lr_constant",
+        "pick_range_test",
+    }
 
 
 def test_runs_of_jobs_and_of_records_agree() -> None:

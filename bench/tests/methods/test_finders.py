@@ -144,6 +144,16 @@ def test_one_search_for_an_lr_to_hold_gives_four_suggestions() -> None:
     assert all(notes["suggestions"].values())
 
 
+def test_the_default_search_costs_150_steps_at_most_and_says_what_its_parts_say() -> None:
+    method = BY_NAME["pick_find_lr_quick"]
+    notes = method.train(open_session(DIGITS, method))
+
+    assert 0 < notes["search_cost"] <= 450 and notes["code"] == "OK"
+    assert notes["rows"] == ["paired", "trial_best", "expected"] and all(notes["suggestions"].values())
+    low, high = notes["interval"]
+    assert low < notes["picked_lr"] < high
+
+
 # ------------------------------------------------------------------ no pick
 
 
@@ -152,7 +162,7 @@ def no_pick(session: Session) -> Pick:
     return Pick(None, 1.0, reason="too few points")
 
 
-@pytest.mark.parametrize("name", ["tlf_linear", "find_decay_linear"])
+@pytest.mark.parametrize("name", ["tlf_linear", "find_quick_linear"])
 def test_no_pick_is_a_failure_with_its_reason(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     picker = BY_NAME[name].settings["picker"]
     monkeypatch.setitem(PICKERS, picker, replace(PICKERS[picker], pick=no_pick))

@@ -14,7 +14,7 @@ from torch import nn
 from lrpilot.errors import MissingDependencyError
 from lrpilot_bench.data import digits
 from lrpilot_bench.data.splits import Split, Splits
-from lrpilot_bench.methods import defaults, distance, gen, greedy, plateau, polling, schedule_free
+from lrpilot_bench.methods import defaults, distance, gen, greedy, nadamw, plateau, polling, schedule_free
 from lrpilot_bench.methods import packages as packages_module
 from lrpilot_bench.methods.loops import fly_on_validation
 from lrpilot_bench.methods.method import Method
@@ -27,7 +27,7 @@ from lrpilot_bench.session import DivergedError, Session
 from lrpilot_bench.tasks.registry import get_task
 from lrpilot_bench.tasks.task import OptimizerFamily, Task, class_accuracy, class_loss, lr_grid
 
-FILES = (defaults, schedule_free, distance, gen, greedy, plateau, polling)
+FILES = (defaults, schedule_free, nadamw, distance, gen, greedy, plateau, polling)
 METHODS = tuple(method for file in FILES for method in file.METHODS)
 NAMES = [method.name for method in METHODS]
 KINDS = ("sgd", "adamw")
@@ -223,6 +223,29 @@ def test_sgd_steps_down_at_a_half_and_three_quarters(monkeypatch: pytest.MonkeyP
     assert lrs == pytest.approx([0.1] * 30 + [0.01] * 15 + [0.001] * 15)
 
 
+def test_nadamw_warms_up_and_falls_to_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    lrs = lrs_of("nadamw_fixed", "sgd", monkeypatch, steps=100)
+    assert lrs[:2] == [0.0, lrs[2] / 2]  # 2 % of the steps
+    assert lrs[2] == max(lrs) == 0.0017486387539278373
+    assert lrs[51] == pytest.approx(lrs[2] / 2) and lrs[99] < lrs[2] / 1000
+
+
+def test_nadamw_is_the_published_update_with_the_momentums_correction_a_step_ahead() -> None:
+    (b1, b2), lr, decay = (0.9, 0.99), 0.1, 0.5
+    weight = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = nadamw.nadamw([weight], lr, betas=(b1, b2), weight_decay=decay)
+    expected, m, v = weight.detach().clone(), torch.zeros(2), torch.zeros(2)
+    for t in range(1, 6):
+        optimizer.zero_grad()
+        (0.5 * weight.square() * torch.tensor([1.0, 3.0])).sum().backward()
+        optimizer.step()
+        g = expected * torch.tensor([1.0, 3.0])
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        nesterov = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
+        expected = expected * (1 - lr * decay) - lr * nesterov / ((v / (1 - b2**t)).sqrt() + 1e-8)
+        torch.testing.assert_close(weight.detach(), expected)
+
+
 def test_adamw_falls_linearly_from_its_lr_to_one_step_before_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     lrs = lrs_of("adamw_linear_5e5", "sgd", monkeypatch, steps=4)
     assert lrs == pytest.approx([5e-5, 3.75e-5, 2.5e-5, 1.25e-5])
@@ -294,7 +317,7 @@ def test_evaluating_schedule_free_changes_nothing_of_its_training(monkeypatch: p
 
 def test_inside_an_evaluation_schedule_free_shows_the_average_with_statistics_of_its_own() -> None:
     session = open_session(get_method("schedule_free"), "sgd")
-    optimizer = schedule_free._optimizer(session, 0)
+    optimizer = schedule_free._optimizer(session, session.lr, 0)
     optimizer.train()
     for _, batch in zip(range(10), session.batches(), strict=False):
         session.step(optimizer, batch)

@@ -100,7 +100,7 @@ METHODS = (
     _method("tlf_linear", "pytorch-lr-finder + linear", "peer"),
     _method("find_decay_linear", "find_lr (decay) + linear", "lrpilot"),
     _method("find_decay_linear_free", "find_lr (decay) + linear, search free", "lrpilot", equal_compute=False),
-    _method("find_decay_quick_linear", "find_lr (decay, num_steps=5) + linear", "lrpilot"),
+    _method("autopilot", "Autopilot", "lrpilot"),
     _method("find_constant", "find_lr (constant)", "lrpilot"),
     _finder("pick_find_lr_decay", "find_lr, target decay", "linear", "annealed"),
     _finder("pick_find_lr_constant", "find_lr, target constant", "constant", "midpoint", "steepest", "minimum_over_10"),
@@ -115,7 +115,7 @@ PICKERS = {
 OFFSETS = {
     "schedule_free": (0.25, 0.0), "prodigy_cosine": (0.15, 0.0), "gen": (-0.4, 0.2), "polling": (-0.5, 0.05),
     "tlf_linear": (-0.9, 0.1), "find_decay_linear": (0.08, 0.06), "find_decay_linear_free": (0.08, 0.06),
-    "find_constant": (-0.3, 0.05), "find_decay_quick_linear": (0.1, 0.02),
+    "find_constant": (-0.3, 0.05), "autopilot": (0.16, 0.02),
 }  # fmt: skip
 WITHOUT_DECAY = {"constant": 1.35, "adamw_constant": 1.35, "find_constant": 1.3, "polling": 1.25}
 

@@ -31,7 +31,7 @@ def markdown_tables(text: str) -> dict[str, list[list[str]]]:
 
 def test_markdown_tables_are_whole(markdown: str) -> None:
     tables = markdown_tables(markdown)
-    assert len(tables) == 4
+    assert len(tables) == 6
     for caption, (columns, *rows) in tables.items():
         assert rows and {len(row) for row in rows} == {len(columns)}, caption
 

@@ -120,9 +120,9 @@ def test_a_budget_spent_before_training_is_a_failure_of_its_own(records: list[Re
     made = page_of(found)
     listed = made.section("failures").tables[0]
     row = next(row for row in listed.rows if "spent before training" in [c.words for c in row.cells])
-    assert (row.head, row.cells[3].words) == ("find_lr (decay, num_steps=5) + linear", "0, 1, 2")
+    assert (row.head, row.cells[3].words) == ("Autopilot", "0, 1, 2")
     headline = made.section("headline").tables[0]
-    assert headline.cell("find_lr (decay, num_steps=5) + linear", "digits").words == "∞"
+    assert headline.cell("Autopilot", "digits").words == "∞"
     panel = made.section("sanity").tables[0].rows[3]
     assert panel.cells[0].mark == "good" and "3 more runs spent the budget before training" in panel.cells[2].words
 

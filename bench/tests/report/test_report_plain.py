@@ -33,7 +33,7 @@ def failing(records: list[Record], methods: set[str], task: str, seed: int) -> l
 
 
 def test_the_page_begins_with_what_counts(page: Page, markdown: str) -> None:
-    assert page.sections[:5] == ["summary", "headline", "peers", "nothing", "reading"]
+    assert page.sections[:6] == ["summary", "headline", "sides", "peers", "nothing", "reading"]
     assert page.sections[-2:] == ["sanity", "machine"]
     text = markdown.split("## Start-lr")[0]
     shown = " ".join(page.section("summary").words)
@@ -113,7 +113,7 @@ def test_the_entry_and_the_best_of_lrpilots_rows_are_told_apart(records: list[Re
         ids = [str(part.get("id")) for part in page.figures[name].drawing.iter("g")]
         assert ids.count(f"{name}-best-{ENTRY}") == ids.count(f"{name}-best-find_decay_linear") == 1, name
         labels = page.figures[name].labels
-        assert labels.count("find_lr (decay, num_steps=5) + linear (entry)") == 1
+        assert labels.count("Autopilot (entry)") == 1
         assert labels.count("find_lr (decay) + linear (best of 3 lrpilot rows, picked afterwards)") == 1
 
 
@@ -130,7 +130,7 @@ def test_where_the_entry_is_the_best_nothing_was_picked(records: list[Record]) -
 def test_other_budgets_name_their_bar_and_their_seeds(page: Page) -> None:
     assert page.section("horizon").tables
     for table in page.section("horizon").tables:
-        assert "×1: ÷ best linear" in table.columns and "×1: ÷ default linear" in table.columns
+        assert "×1: ÷ best swept" in table.columns and "×1: ÷ default linear" in table.columns
         assert "regret" not in " ".join(table.columns) and re.search(r"\d paired seed", table.caption)
 
 

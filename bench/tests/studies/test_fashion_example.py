@@ -47,7 +47,7 @@ def test_finding_and_fitting_as_the_script_does_learns() -> None:
     bound = example.training_plain_adamw(seed=0)
     start, _ = example.evaluate(bound.model)
 
-    found = find_lr(bound, target="decay", num_steps=5, min_lr=1e-4, max_lr=1e-1, progress=False)
+    found = find_lr(bound, target="decay", effort="thorough", num_steps=5, min_lr=1e-4, max_lr=1e-1, progress=False)
     assert found.lr is not None
     fit(bound, Schedule("linear", lr=found.lr, warmup=example.WARMUP), total_steps=30, progress=False)
 

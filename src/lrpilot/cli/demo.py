@@ -1,4 +1,4 @@
-"""``lrpilot demo``: what a found learning rate is worth on real data, everything paid for, in under a minute."""
+"""``lrpilot demo``: what Autopilot and a found learning rate are worth on real data, everything paid for."""
 
 import math
 import time
@@ -25,6 +25,8 @@ FACTOR = 30.0  # how far off the first guess of an lr may be
 DEFAULT = "default lr"
 SEARCHED = "found lr"
 SEARCHED_PAID = "found, equal compute"
+AUTOPILOT = "Autopilot"  # at equal compute: it pays for its own search
+NAMED = {SEARCHED_PAID: "found lr"}  # in the verdict
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Run:
     Attributes:
         row: the row of the table it belongs to.
         seed: of weights and batches.
-        lr: peak lr of its schedule.
+        lr: peak lr of its schedule, or that Autopilot chose.
         steps: optimizer steps it trained.
         compute: everything it cost, in training steps' worth: steps, and the search where there was one.
         seconds: likewise.
@@ -67,7 +69,7 @@ def demo(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Find an lr, train with it, and compare with the optimizer's default lr and guesses around it."""
+    """Train with Autopilot and with a found lr; compare with the optimizer's default lr and guesses around it."""
     started = time.perf_counter()
     import torch
 
@@ -98,12 +100,12 @@ def demo(
 
 
 def _fly(chosen: "Demo", seeds: int, *, show: bool) -> tuple[list["FoundLR"], list[Run]]:
-    """For every seed: search, train with what was found, and train with three lrs nobody searched for."""
+    """For every seed: search and train with what was found, with three lrs nobody searched for, and with Autopilot."""
     from lrpilot.progress import progress_bar
 
     found: list[FoundLR] = []
     runs: list[Run] = []
-    with progress_bar("demo", total=6 * seeds, show=show) as bar:
+    with progress_bar("demo", total=7 * seeds, show=show) as bar:
 
         def said(what: str) -> None:
             if bar is not None:
@@ -115,6 +117,8 @@ def _fly(chosen: "Demo", seeds: int, *, show: bool) -> tuple[list["FoundLR"], li
             for row, lr, steps, searched in _plan(chosen, found[-1]):
                 said(f"seed {seed}: {row}, lr {lr_text(lr)}")
                 runs.append(_train(chosen, row, seed, lr, steps, searched))
+            said(f"seed {seed}: Autopilot")
+            runs.append(_autopilot(chosen, seed))
     return found, runs
 
 
@@ -161,6 +165,27 @@ def _train(chosen: "Demo", row: str, seed: int, lr: float, steps: int, searched:
     )
 
 
+def _autopilot(chosen: "Demo", seed: int) -> Run:
+    """The whole run by Autopilot, its search out of the same compute."""
+    from lrpilot.fitting import fit
+    from lrpilot.flight.substrate import STEP
+    from lrpilot.policies.autopilot import Autopilot
+
+    training = chosen.make(seed)
+    result = fit(training, Autopilot(), budget=STEP * chosen.steps, progress=False)
+    return Run(
+        row=AUTOPILOT,
+        seed=seed,
+        lr=max(result.history.lrs),
+        steps=result.steps,
+        compute=result.total_compute / STEP,
+        seconds=result.seconds,
+        loss=training.evaluate(),
+        accuracy=chosen.accuracy(training),
+        history=result.history,
+    )
+
+
 # ------------------------------------------------------------- reporting
 
 
@@ -182,7 +207,7 @@ def _spread(values: Sequence[float], form: str) -> str:
 def _report(chosen: "Demo", seeds: int, document: dict[str, Any], found: Sequence["FoundLR"]) -> None:
     rows = document["rows"]
     repeated = "1 seed" if seeds == 1 else f"{seeds} seeds, mean ± deviation"
-    say(f"[bold]{chosen.title}[/bold]", f"linear schedule to zero, {WARMUP:.0%} warmup; {repeated}")
+    say(f"[bold]{chosen.title}[/bold]", f"linear to zero, {WARMUP:.0%} warmup, but for Autopilot; {repeated}")
     say(table(("", "peak lr", "val loss", "accuracy", "steps", "compute", "s"), [_row_text(row) for row in rows]))
     say(
         "compute: training steps, the search included; a search cost "
@@ -190,25 +215,25 @@ def _report(chosen: "Demo", seeds: int, document: dict[str, Any], found: Sequenc
         f"and {fmean(one.cost.seconds for one in found):.1f} s"
     )
     losses = {row["row"]: fmean(row["loss"]) for row in rows}
-    if SEARCHED_PAID in losses:
-        say(f"[bold]{verdict(losses)}[/bold]")
-    else:
-        note("The search cost more than the run itself, so there is no row at equal compute.")
+    say(f"[bold]{verdict(losses)}[/bold]")
+    if SEARCHED_PAID not in losses:
+        note("The search for an lr cost more than the run itself, so there is no row of it at equal compute.")
     say(f"picture  {document['picture']}", f"{document['seconds']:.0f} s in all")
 
 
 def verdict(losses: Mapping[str, float]) -> str:
-    """The found lr at equal compute against the default lr, and against the best row that nobody searched for.
+    """Autopilot at equal compute against the found lr, the default lr, and the best row that nobody searched for.
 
     Args:
         losses: mean validation loss by row; not finite where the row diverged.
     """
-    if not math.isfinite(losses[SEARCHED_PAID]):
-        return "at equal compute the run with the found lr diverged"
-    guesses = {row: loss for row, loss in losses.items() if row not in (SEARCHED, SEARCHED_PAID)}
+    if not math.isfinite(losses[AUTOPILOT]):
+        return "at equal compute the run with Autopilot diverged"
+    guesses = {row: loss for row, loss in losses.items() if row not in (SEARCHED, SEARCHED_PAID, AUTOPILOT)}
     best = min(guesses, key=lambda row: guesses[row] if math.isfinite(guesses[row]) else math.inf)
-    compared = [_compared(losses[SEARCHED_PAID], losses[row], row) for row in dict.fromkeys((DEFAULT, best))]
-    return f"at equal compute the found lr's loss is {', '.join(compared)}"
+    others = [row for row in dict.fromkeys((SEARCHED_PAID, DEFAULT, best)) if row in losses]
+    compared = [_compared(losses[AUTOPILOT], losses[row], NAMED.get(row, row)) for row in others]
+    return f"at equal compute Autopilot's loss is {', '.join(compared)}"
 
 
 def _compared(loss: float, other: float, row: str) -> str:

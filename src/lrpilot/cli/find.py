@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lrpilot.found import FoundLR
 
 TARGETS = ("decay", "constant")
+EFFORTS = ("quick", "thorough")
 METHODS = ("step_sampling", "range_test", "wittmann")
 
 Target = Annotated[
@@ -23,6 +24,24 @@ Target = Annotated[
         callback=among("--target", TARGETS),
         help="decay: the peak of a schedule that ends at zero. constant: an lr to hold.",
     ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER", help="Training steps' worth that a quick search may cost, in all.", show_default="150"
+    ),
+]
+Effort = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(EFFORTS),
+        callback=among("--effort", EFFORTS),
+        help="For --target decay. thorough: three lengths of trials, some 1000 steps' worth.",
+    ),
+]
+NumSteps = Annotated[
+    int | None,
+    typer.Option(metavar="NUMBER", help="Optimizer steps of one trial.", show_default="29 of a quick search, else 20"),
 ]
 Method = Annotated[
     str,
@@ -39,7 +58,9 @@ def find(
     *,
     target: Target = "decay",
     method: Method = "step_sampling",
-    num_steps: Annotated[int, typer.Option(metavar="NUMBER", help="Optimizer steps of one trial.")] = 20,
+    budget: Budget = None,
+    effort: Effort = "quick",
+    num_steps: NumSteps = None,
     min_lr: Annotated[float, typer.Option(metavar="NUMBER", help="Smallest lr to try.")] = 1e-7,
     max_lr: Annotated[float, typer.Option(metavar="NUMBER", help="Largest lr to try.")] = 10.0,
     out: Out = None,
@@ -53,18 +74,18 @@ def find(
     """
     from lrpilot.find import find_lr, finder_policy
 
-    finder_policy(target, method, num_steps=num_steps, min_lr=min_lr, max_lr=max_lr)  # refuses before anything is made
+    sizes: dict[str, Any] = {"num_steps": num_steps, "budget": budget, "min_lr": min_lr, "max_lr": max_lr}
+    finder_policy(target, method, effort=effort, **sizes)  # refuses before anything is made
     training = load_training(factory)
     with run_folder("find", out, force=force) as folder:
         found = guarded(
             lambda: find_lr(
                 training,
-                target=cast(Any, target),  # both were checked with their options
-                num_steps=num_steps,
-                min_lr=min_lr,
-                max_lr=max_lr,
+                target=cast(Any, target),  # the three were checked with their options
+                effort=cast(Any, effort),
                 method=cast(Any, method),
                 progress=not json,
+                **sizes,
             ),
             f"{factory} must train without errors",
         )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from lrpilot.core.history import History
+    from lrpilot.report import FlightReport
 
 RUNS = Path("runs")
 
@@ -44,6 +45,16 @@ class RunFolder:
         """The picture."""
         return self.path / "picture.png"
 
+    @property
+    def report(self) -> Path:
+        """What was tried and chosen, why, and at what cost, in words."""
+        return self.path / "report.txt"
+
+    @property
+    def report_data(self) -> Path:
+        """The same as plain data."""
+        return self.path / "report.json"
+
     def stage_picture(self, number: int) -> Path:
         """How the lr of a stage of AutoLRS was found; stages are counted from 1."""
         return self.path / f"stage-{number}.png"
@@ -61,6 +72,11 @@ class RunFolder:
     def write_result(self, document: Mapping[str, Any]) -> None:
         """Write the outcome."""
         self.result.write_text(to_json(document) + "\n", encoding="utf-8")
+
+    def write_report(self, report: "FlightReport") -> None:
+        """Write the account of a flight, in words and as plain data."""
+        self.report.write_text(f"{report}\n", encoding="utf-8")
+        self.report_data.write_text(to_json(report.to_dict()) + "\n", encoding="utf-8")
 
     def write_history(self, history: "History") -> None:
         """Write every kept step and every decision, in order."""
@@ -110,7 +126,8 @@ def open_run(command: str, out: Path | None, *, force: bool = False, resume: boo
             go_on = "--resume to go on with its run, or " if folder.checkpoint.is_file() else ""
             raise SettingError(f"--out must be new or empty, got {out}. Name another folder, or add {go_on}--force.")
         stages = out.glob("stage-*.png")
-        for file in (folder.result, folder.history, folder.picture, folder.found, folder.checkpoint, *stages):
+        known = (folder.result, folder.history, folder.picture, folder.found, folder.checkpoint)
+        for file in (*known, folder.report, folder.report_data, *stages):
             file.unlink(missing_ok=True)
     return folder
 

@@ -117,8 +117,8 @@ class Request:
             known = load_recipe(self.policy).settings
         if self.lr is not None and "lr" not in known:
             raise SettingError(
-                f"--lr is for policies that take an lr, got {self.policy}, which starts at the optimizer's or at a "
-                f"published one. Leave --lr away, and give the optimizer in {self.factory} its lr."
+                f"--lr is for policies that take an lr, got {self.policy}, which finds its own, or starts at the "
+                f"optimizer's or at a published one. Leave --lr away, or choose a schedule (--policy cosine)."
             )
         if self.warmup is not None and "warmup" not in known:
             raise SettingError(
@@ -143,9 +143,10 @@ def train(
         str,
         typer.Option(
             metavar="NAME|PLACE",
-            help="A schedule (cosine, linear, wsd, ...), another policy, or your own: module_or_file.py:Class.",
+            help="autopilot, another policy, a schedule (cosine, linear, wsd, ...), or your own: "
+            "module_or_file.py:Class.",
         ),
-    ] = "cosine",
+    ] = "autopilot",
     lr: Annotated[
         str | None,
         typer.Option(
@@ -170,7 +171,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the stopped run in --out.")] = False,
     json: Json = False,
 ) -> None:
-    """Train with a policy. Ctrl-C leaves a run that resumes bit for bit."""
+    """Train with a policy, Autopilot unless another is named. Ctrl-C leaves a run that resumes bit for bit."""
     request = Request(factory, policy, lr, warmup, steps, budget, tuple(settings or ()), continue_trials)
     request.check()
     training = load_training(factory)
@@ -186,7 +187,7 @@ def train(
     if json:
         say_json(document)
     else:
-        report_run(document)
+        report_run(document, folder.report.read_text(encoding="utf-8"))
     if document["diverged"]:
         note(
             "diverged: the loss ended above its start, or is no finite number. Give a lower --lr, or --lr find.", "red"
@@ -204,6 +205,7 @@ def _run(request: Request, training: "Training", folder: RunFolder, *, resume: b
     }
     folder.write_result(document)
     folder.write_history(result.history)
+    folder.write_report(result.report())
     _draw(request.policy, result, folder)
     return document
 

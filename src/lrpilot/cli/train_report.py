@@ -64,13 +64,21 @@ def has_diverged(losses: Sequence[float], held_out: float) -> bool:
     return above or not math.isfinite(held_out) or not math.isfinite(losses[-1])
 
 
-def report_run(document: dict[str, Any]) -> None:
-    """Print it."""
+def report_run(document: dict[str, Any], report: str) -> None:
+    """Print it, and what the flight says of itself.
+
+    Args:
+        document: the outcome.
+        report: of the flight, in words.
+    """
+    from rich.markup import escape
+
     found, metric = document["found"], document["metric"]
     if found is not None:
         span = found["interval"] or found["window"]
         between = "" if span is None else f"  ({lr_text(span[0])} to {lr_text(span[1])})"
         say(f"found lr  {lr_text(found['lr'])}{between}", f"{found['code']}: {found['status']}")
+    say(escape(report))
     say(f"trained  {document['steps']} steps, peak lr {lr_text(document['peak_lr'])}")
     if document["coasts_from"] is not None:
         say(f"from step {document['coasts_from']} on the lr was held: the budget could not pay for what was asked next")

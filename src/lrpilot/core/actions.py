@@ -16,6 +16,37 @@ from lrpilot.errors import PolicyError, SettingError
 
 
 @record
+class Average:
+    """How an averaged flight mixes and weighs (schedule-free dynamics: Defazio et al. 2024, arXiv 2405.15682).
+
+    Beside the average x of the flight there is its base z, which takes the optimizer's steps; the parameters stand at
+    y, where gradients are taken. With Δ what a step did to y, and t the steps before it::
+
+        y = (1 - mix) z + mix x      z += Δ      x += (z - x) w_t / Σw      w_t = (t + 1)^power · lr_max²
+
+    where ``lr_max`` is the largest reference lr flown so far. What is judged and kept is x. The optimizer's own
+    momentum stays as it is; as published it is zero: ``Train(..., average=..., momentum=constant(0.0))``.
+
+    Attributes:
+        mix: part of the average in the parameters, in [0, 1); the published value is 0.9, which takes the place of
+            the momentum.
+        power: how much later steps weigh more, finite and >= 0; 0 weighs all alike.
+
+    Raises:
+        SettingError: one is out of range.
+    """
+
+    mix: float = 0.9
+    power: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mix < 1:
+            raise SettingError(f"mix must be >= 0 and < 1, got {self.mix}. The default is 0.9.")
+        if not 0 <= self.power < math.inf:
+            raise SettingError(f"power must be finite and >= 0, got {self.power}. The default is 0.")
+
+
+@record
 class Train:
     """Take the next ``steps`` kept optimizer steps at the lrs of ``shape``.
 
@@ -28,6 +59,10 @@ class Train:
         observe_every: also ``tell`` each time this many steps have passed.
         stop: rules that end it early.
         momentum: momentum (SGD) or beta1 (Adam family) at step 0, 1, ...; None leaves it alone.
+        average: fly it averaged; only where :attr:`~lrpilot.core.policy.Facts.averages` says so. The first such Train
+            begins with x = z = the parameters; one after it carries both on, under a mix and power of its own if it
+            likes. A Train without lands first: the parameters become the average (buffers stay as they are), and the
+            momentum is what the user had it at. No Line is read in between.
     """
 
     shape: Shape
@@ -35,6 +70,7 @@ class Train:
     observe_every: int | None = None
     stop: Stop = Stop()
     momentum: Shape | None = None
+    average: Average | None = None
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
@@ -87,11 +123,15 @@ class Trial:
             one that was stopped is not held.
         first: batch of its data that it begins with, counted from the one that Trials begin with now.
         read_every: also read the loss on the first held-out batch, a small fixed subset, each time this many steps
-            have been taken, with the weights and BatchNorm statistics as they are; >= 1, <= ``steps``. A Trial that
-            is stopped keeps the readings it has. None for no readings.
+            have been taken, with the weights (of an averaged Trial: the average) and BatchNorm statistics as they
+            are; >= 1, <= ``steps``. A Trial that is stopped keeps the readings it has. None for no readings.
+        momentum: as that of a Train; None for what it is now.
+        average: as that of a Train: an average that is flown now is carried on, else one begins; held-out losses are
+            the average's. Without it a Trial lands first if an average is flown: it trains from the average, at the
+            momentum that the user had.
 
     Raises:
-        SettingError: ``steps`` or ``read_every`` is out of range.
+        SettingError: ``steps`` or ``read_every`` is out of range, or an averaged Trial is to be averaged once more.
     """
 
     shape: Shape
@@ -101,10 +141,17 @@ class Trial:
     keep: str | None = None
     first: int = 0
     read_every: int | None = None
+    momentum: Shape | None = None
+    average: Average | None = None
 
     def __post_init__(self) -> None:
         _require_steps(self.steps)
         _require_index(self.first)
+        if self.average is not None and self.evaluate == "average":
+            raise SettingError(
+                "An averaged Trial is judged by its own average, got evaluate='average' and an average. "
+                "Use evaluate='end'."
+            )
         if self.read_every is not None and not 1 <= self.read_every <= self.steps:
             raise SettingError(
                 f"read_every must be >= 1 and <= steps, got {self.read_every} in a Trial of {self.steps} steps. "
@@ -114,10 +161,11 @@ class Trial:
 
 @record
 class Evaluate:
-    """Held-out loss now.
+    """Held-out loss now; of the average, where one is flown.
 
     Attributes:
-        reestimate: re-estimate BatchNorm statistics first, as after a Trial, then put them back.
+        reestimate: re-estimate BatchNorm statistics first, as after a Trial, then put them back. For an average they
+            always are: it has none of its own.
     """
 
     reestimate: bool = False

@@ -10,7 +10,10 @@ from lrpilot.core.cost import Cost
 
 @coded_enum
 class FindCode(Enum):
-    """Outcome of a search for a learning rate. Only ``OK`` and ``AT_UPPER_EDGE``/``AT_LOWER_EDGE`` carry an lr."""
+    """Outcome of a search for a learning rate.
+
+    ``OK``, ``AT_UPPER_EDGE``/``AT_LOWER_EDGE`` and ``NOT_BRACKETED`` carry an lr; the others say why there is none.
+    """
 
     OK = "A learning rate was found."
     AT_UPPER_EDGE = (
@@ -19,24 +22,28 @@ class FindCode(Enum):
     AT_LOWER_EDGE = (
         "The best lr is the smallest one allowed, so a smaller one may be better still. Lower min_lr and search again."
     )
+    NOT_BRACKETED = (
+        "The budget ended before the best lr stood between two worse ones, so it may lie beyond the lrs tried: "
+        "the interval is wide. Raise the budget and search again."
+    )
     FLAT = (
         "No reliable suggestion: the loss hardly moved at any lr. "
-        "Train longer per trial (num_steps), or check that loss and optimizer belong to this model."
+        "Train longer per trial (num_steps, or a larger budget), or check that loss and optimizer belong to this model."
     )
     WITHIN_NOISE = (
         "No reliable suggestion: what the best lr gained in a trial is within the scatter of single batches. "
-        "Train longer per trial (num_steps), or use larger batches."
+        "Train longer per trial (num_steps, or a larger budget), or use larger batches."
     )
     RISING = (
         "No reliable suggestion: every lr made the loss worse than no training at all. "
-        "Lower min_lr, or train longer per trial (num_steps)."
+        "Lower min_lr, or train longer per trial (num_steps, or a larger budget)."
     )
     ALL_DIVERGED = "No reliable suggestion: every lr diverged. Lower min_lr, and check the data for non-finite values."
 
     @property
     def has_lr(self) -> bool:
         """Whether an outcome of this kind comes with a learning rate."""
-        return self in (FindCode.OK, FindCode.AT_UPPER_EDGE, FindCode.AT_LOWER_EDGE)
+        return self in (FindCode.OK, FindCode.AT_UPPER_EDGE, FindCode.AT_LOWER_EDGE, FindCode.NOT_BRACKETED)
 
 
 @record
@@ -48,7 +55,7 @@ class LengthPick:
         lr: minimiser of the fitted loss, natural units.
         interval: lrs between which the best lr of this length plausibly lies.
         lrs: lrs tried at this length, ascending.
-        losses: held-out losses of these trials; inf where one diverged.
+        losses: of these trials, in the measure of the finding; inf where one diverged.
     """
 
     num_steps: int

@@ -1,11 +1,12 @@
 """The contract between a policy and the driver that flies it; its decisions carry a reason."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from lrpilot.core.actions import Action, Observation, Progress
 from lrpilot.core.codec import record
-from lrpilot.errors import PolicyError
+from lrpilot.errors import PolicyError, StateError
 
 
 @record
@@ -33,6 +34,34 @@ def lr_from_to(before: float, after: float) -> str:
 
 
 @record
+class Facts:
+    """What can be seen of a training without training it, and a policy cannot see for itself.
+
+    Attributes:
+        averages: whether averaged flight is possible here (:class:`~lrpilot.core.actions.Average`): the optimizer's
+            momentum, if it has one, can be set to 0, and it keeps no average of its own.
+        optimizer: "sgd" (plain, with momentum or Nesterov), "adam" (Adam and its kin), or "other".
+        momentum: SGD's momentum or Adam's beta1, of the first group, as the user has set it; None where there is none.
+        pretrained: whether the weights have been trained before: a norm layer's scale is not constant, as a fresh
+            one's is.
+        epoch_steps: optimizer steps of one pass over the training data; None where its length is not known.
+        trains_batchnorm: whether the model has BatchNorm layers that collect running statistics.
+        batch_size: samples of a training batch; None where that is not known without reading one.
+        customary_lr: default lr of the optimizer's class, natural units, whatever it was built with; None where it has
+            none.
+    """
+
+    averages: bool = False
+    optimizer: Literal["sgd", "adam", "other"] = "other"
+    momentum: float | None = None
+    pretrained: bool = False
+    epoch_steps: int | None = None
+    trains_batchnorm: bool = False
+    batch_size: int | None = None
+    customary_lr: float | None = None
+
+
+@record
 class Context:
     """What a policy knows before it is asked for the first time.
 
@@ -41,11 +70,13 @@ class Context:
         progress: steps taken (0) and left (None: open horizon).
         continues: whether Trials may be kept and continued (``Trial.keep``, ``Continue``). Only ``fit`` and
             ``simulate`` grant it, on request: in a user's own loop every Trial is rewound.
+        facts: what can be seen of the training.
     """
 
     lr: float
     progress: Progress
     continues: bool = False
+    facts: Facts = Facts()
 
 
 class Policy(ABC):
@@ -97,6 +128,32 @@ class Policy(ABC):
             after: the state it made of them.
         """
         return None
+
+    def replan(self, state: Any, progress: Progress) -> Any:
+        """The state under another horizon: a flight is resumed with more steps than it was planned for, or with fewer.
+
+        Called once, when it is loaded. Then the policy is asked anew: while a Train runs, an equal Train goes on where
+        it is, any other begins here. By default a policy refuses.
+
+        Args:
+            state: as it was saved.
+            progress: kept steps taken, inside a Train too, and left under the new horizon (None: open), >= 1.
+
+        Raises:
+            StateError: what has been flown has no meaning under that horizon; in a sentence, without a remedy.
+        """
+        raise StateError(f"{self.name} has laid out its flight over another horizon.")
+
+    def account(self, state: Any) -> Mapping[str, Any]:
+        """What only the policy knows of its flight, for :meth:`lrpilot.Pilot.report`: by name, and plain data.
+
+        Values are numbers, words, None, or tuples and mappings of them; floats in natural units. They are shown in this
+        order: a name is a few words ("lr as left by the user").
+
+        Args:
+            state: where the flight stands.
+        """
+        return {}
 
 
 def not_asked_for(name: str, observation: Observation, *, asked_for: str | None = None) -> PolicyError:

@@ -101,9 +101,18 @@ class Shape:
         u = (step - start) / (end - start)
         return _INTERPOLATIONS[self.kinds[after - 1]](self.values[after - 1], self.values[after], u)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it has a single knot."""
+        return len(self.steps) == 1
+
     def first(self, steps: int) -> list[float]:
         """Values at steps 0, 1, ..., steps - 1."""
         return [self(step) for step in range(steps)]
+
+    def later(self, steps: int) -> "Shape":
+        """The same curve, begun ``steps`` steps later: its step 0 is step ``steps`` of this one."""
+        return self if steps == 0 else Shape(tuple(at - steps for at in self.steps), self.values, self.kinds)
 
     def scaled(self, factor: float) -> "Shape":
         """The same shape with every value multiplied by ``factor``."""

@@ -29,9 +29,9 @@ from lrpilot.core.actions import (
 )
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
-from lrpilot.core.history import Event, History, OnEvent
+from lrpilot.core.history import Event, History, Leg, OnEvent
 from lrpilot.core.policy import Context, Policy, Reason
-from lrpilot.core.shape import constant
+from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.flight.holdings import Holdings
 from lrpilot.flight.losses import KeptLosses
@@ -87,7 +87,7 @@ class Flight:
         self._affords = affords
         self.on_event = on_event
         left = horizon(0)
-        policy_state = policy.init(Context(lr, Progress(0, left), continues))
+        policy_state = policy.init(Context(lr, Progress(0, left), continues, substrate.facts()))
         action = policy.ask(policy_state)
         self._stand_at(FlightState(policy_state, action, lr, left, continues), History())
         self._begin(action)
@@ -136,6 +136,17 @@ class Flight:
         return self.state.coasts_from
 
     @property
+    def cools_from(self) -> int | None:
+        """Kept steps taken when the cooldown began that is flown (or over); None where there is none."""
+        return self.state.cools_from
+
+    @property
+    def cooled_at(self) -> int | None:
+        """Kept steps after which the cooldown is over; None where there is none."""
+        begun, action = self.state.cools_from, self.state.action
+        return None if begun is None or not isinstance(action, Train) else begun + action.steps
+
+    @property
     def done(self) -> bool:
         """Whether the policy has nothing more to ask."""
         return isinstance(self.state.action, Done)
@@ -143,7 +154,8 @@ class Flight:
     @property
     def result(self) -> Any:
         """What the policy's Done carried; None before it."""
-        return self.state.action.result if isinstance(self.state.action, Done) else None
+        asked = self.state.action if self.cools_from is None else self.policy.ask(self.state.policy_state)
+        return asked.result if isinstance(asked, Done) else None
 
     @property
     def history(self) -> History:
@@ -170,6 +182,7 @@ class Flight:
             share: the step was taken at this share of :attr:`lr` (a search was due and had not run).
         """
         state, action = self.state, self.state.action
+        self._note_leg(share)
         state.lr = self.lr
         state.step += 1
         self._history.lrs.append(state.lr * share)
@@ -182,6 +195,16 @@ class Flight:
         if isinstance(action, Train):
             observed = action.observe_every is not None and state.position % action.observe_every == 0
             state.report_due = observed or state.finished
+
+    def _note_leg(self, share: float) -> None:
+        """Put down what the step just taken has followed: the shape of a Train that begins, or a single lr."""
+        state, action, average = self.state, self.state.action, self.substrate.average
+        if isinstance(action, Train) and state.position < action.steps:
+            if state.position == 0:
+                self._history.follow(Leg(state.step, action.shape, action.momentum, average))
+            return
+        momentum = None if state.momentum is None else constant(state.momentum)
+        self._history.follow(Leg(state.step, constant(self.lr * share), momentum, average))
 
     # -------------------------------------------------------------- the loop
 
@@ -227,6 +250,12 @@ class Flight:
         self.lr = self.state.next_lr
         if isinstance(action, Train):
             require_positive_lrs(action)
+            self.substrate.fly(action.average)
+        if isinstance(action, Line) and self.substrate.average is not None:
+            raise PolicyError(
+                f"A Line is read along the optimizer's own step, but {self.policy.name} asked for one in an averaged "
+                "flight, which moves the weights otherwise. Ask for a Train without average first."
+            )
         if self.state.end_taken:  # and the policy has been told of it
             self.holdings.ends.drop_all(self.substrate)
         self.holdings.make_ready(action, self.substrate)
@@ -292,8 +321,22 @@ class Flight:
     def _coast(self) -> None:
         """Leave out what cannot be paid for, and hold the lr to the end: a budget is a promise."""
         left_out, self.state.coasts_from = self.action, self.step
-        self._begin(Train(constant(self.state.lr), max(1, self.horizon(self.step) or 0)))
+        left = max(1, self.horizon(self.step) or 0)
+        self._begin(Train(constant(self.state.lr), left, average=self.substrate.average))
         self._put_down(Event("skip", self.step, left_out))
+
+    def cool(self, steps: int) -> None:
+        """Go straight to zero from here, over ``steps`` kept steps.
+
+        What is due is dropped, and the policy not asked again. An average that is flown is carried on, a
+        momentum that the policy has set is held; marks are dropped.
+        """
+        momentum = None if self.momentum is None else constant(self.momentum)
+        ramped = Train(ramp(self.lr, 0.0, steps), steps, momentum=momentum, average=self.substrate.average)
+        self._begin(ramped)
+        self.holdings.drop_all(self.substrate)
+        self.state.cools_from = self.step
+        self._put_down(Event("cooldown", self.step, ramped))
 
     # ---------------------------------------------------------------- events
 
@@ -337,6 +380,23 @@ class Flight:
         self.substrate.agree(state.action)
         self.holdings.make_ready(state.action, self.substrate)
         self.substrate.cost = cost
+
+    def replanned(self, saved: dict[str, Any], progress: Progress) -> Any:
+        """What the policy makes of a saved flight under another horizon; nothing is changed here.
+
+        Raises:
+            StateError: nothing, or the flight is another policy's.
+        """
+        self._require_own(decode(saved["policy"]), continues=saved["state"]["continues"])
+        return self.policy.replan(decode(saved["state"]["policy_state"]), progress)
+
+    def go_by(self, policy_state: Any) -> None:
+        """Go on from a state that was planned anew: with the action that is being done, where it asks for the same."""
+        asked = self.policy.ask(policy_state)
+        self.state.policy_state, self.state.told_left = policy_state, self.progress.remaining
+        if asked != self.action:
+            self._begin(asked)
+        self._put_down(Event("replan", self.step, asked))
 
     def _require_own(self, policy: Any, *, continues: bool) -> None:
         if policy != self.policy:

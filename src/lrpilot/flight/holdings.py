@@ -4,7 +4,7 @@ The substrate has the states themselves; here is which of them may be held, and 
 """
 
 from lrpilot.core.actions import Action, Done, Line, Train, Trial
-from lrpilot.core.history import History
+from lrpilot.core.history import History, Leg
 from lrpilot.core.policy import Policy
 from lrpilot.errors import PolicyError
 from lrpilot.flight.state import FlightState
@@ -90,6 +90,12 @@ def _different_keys(key: str) -> PolicyError:
     return PolicyError(f"A mark and an end need different keys, got {key!r} for both. Rename one of them.")
 
 
+def _kept_as(key: str, history: History) -> Trial:
+    """The last Trial that was to be kept under a key."""
+    actions = (event.action for event in reversed(history.events))
+    return next(action for action in actions if isinstance(action, Trial) and action.keep == key)
+
+
 class HeldEnds:
     """The ends that a flight holds, by key; the substrate has the states themselves.
 
@@ -171,6 +177,8 @@ class HeldEnds:
         end = substrate.continue_trial(key)
         history.lrs[state.step :] = end.lrs  # not +=: an interruption may have left a part of it
         history.losses[state.step :] = end.losses
+        trial = _kept_as(key, history)
+        history.follow(Leg(state.step, trial.shape, trial.momentum, trial.average))
         substrate.cost -= end.cost
         state.end_taken = True
 
@@ -224,6 +232,12 @@ class Holdings:
         self.line.release(substrate)
         self.ends.drop_all(substrate)
         substrate.rewind(key)
+
+    def drop_all(self, substrate: Substrate) -> None:
+        """Forget all marks and ends."""
+        self.ends.drop_all(substrate)
+        for key in self._state.marks:
+            self.marks.drop(key, substrate)
 
     def drop(self, key: str, substrate: Substrate) -> None:
         """Forget an end, or else a mark.

@@ -12,26 +12,56 @@ from lrpilot.flight.substrate import STEP, Substrate
 
 # A training slower than its plan may take this many times its budget of seconds before it is cut short.
 OVERTIME = 1.25
+# Most batches over which BatchNorm statistics are estimated for an average that is to be kept, and the part of a short
+# run's forward-equivalents that they may take.
+NORM_BATCHES = 50
+NORM_SHARE = 0.1
 
 
 @record
 class Budget:
-    """Total compute of a training: its steps plus every probe. Give one of the two.
+    """Total compute of a training: its steps plus every probe. Give one of the three.
 
     Attributes:
         forward_equivalents: forward passes over a training batch, a backward counting 2 (a step is 3).
         seconds: wall time.
+        epochs: what so many passes over the training data take, at 3 forward-equivalents a batch; they need not be
+            whole. Only where the data says how many batches it has.
     """
 
     forward_equivalents: float | None = None
     seconds: float | None = None
+    epochs: float | None = None
 
     def __post_init__(self) -> None:
-        given = [x for x in (self.forward_equivalents, self.seconds) if x is not None]
+        given = [x for x in (self.forward_equivalents, self.seconds, self.epochs) if x is not None]
         if len(given) != 1 or not 0 < given[0] < math.inf:
             raise SettingError(
-                f"A budget must be one finite number > 0, of forward_equivalents or of seconds, got {self}."
+                f"A budget must be one finite number > 0, of forward_equivalents, of seconds or of epochs, got {self}."
             )
+
+    def work(self, epoch_steps: int | None) -> float | None:
+        """It in forward-equivalents; None for a budget in seconds.
+
+        Args:
+            epoch_steps: optimizer steps of a pass over the training data; None where that is not known.
+
+        Raises:
+            SettingError: it is in epochs, and that is not known, or it does not pay for a step.
+        """
+        if self.epochs is None:
+            return self.forward_equivalents
+        if epoch_steps is None:
+            raise SettingError(
+                f"A budget in epochs needs training data that says how many batches it has, got one without a length "
+                f"and {self.epochs:g} epochs. Give total_steps, or a budget in forward-equivalents (a step is 3)."
+            )
+        work = STEP * self.epochs * epoch_steps
+        if work < STEP:
+            raise SettingError(
+                f"A budget in epochs must pay for a step, got {self.epochs:g} epochs of {epoch_steps} steps. Raise it."
+            )
+        return work
 
 
 def as_budget(budget: float | Budget | None) -> Budget | None:
@@ -70,14 +100,25 @@ class Horizon(ABC):
     Attributes:
         total_steps: kept steps in all, where these are what is counted; None for an open end or under a budget.
         pace: seconds per step that a budget of seconds was planned at; None for the others.
+        end: kept steps after which a cooldown ends the training, whatever was planned; None where there is none. A
+            budget may still end it before.
     """
 
     total_steps: int | None = None
     pace: float | None = None
+    end: int | None = None
 
-    @abstractmethod
     def __call__(self, step: int) -> int | None:
         """Kept steps left after ``step`` of them; None when the end is open."""
+        left = self.planned(step)
+        if self.end is None:
+            return left
+        to_end = max(0, self.end - step)
+        return to_end if left is None else min(left, to_end)
+
+    @abstractmethod
+    def planned(self, step: int) -> int | None:
+        """The same but for a cooldown."""
 
     def affords(self, action: Action, step: int) -> bool:
         """Whether a measurement can be paid for after ``step`` kept steps."""
@@ -87,6 +128,16 @@ class Horizon(ABC):
     def probe_share(self) -> float:
         """Part of the budget that measurements have taken so far; 0 where steps are counted, and probes are not."""
         return 0.0
+
+    @property
+    @abstractmethod
+    def work(self) -> float | None:
+        """Forward-equivalents of the whole training, as far as it is planned; None when the end is open."""
+
+    @property
+    def norm_batches(self) -> int:
+        """Batches over which BatchNorm statistics are estimated for an average that is to be kept."""
+        return NORM_BATCHES if self.work is None else max(1, min(NORM_BATCHES, int(NORM_SHARE * self.work)))
 
 
 class StepHorizon(Horizon):
@@ -105,12 +156,24 @@ class StepHorizon(Horizon):
         self.total_steps = total_steps
 
     def __call__(self, step: int) -> int | None:
-        """Kept steps left after ``step`` of them; None when the end is open."""
+        """Kept steps left after ``step`` of them; a cooldown may end later than what was planned."""
+        return self.planned(step) if self.end is None else max(0, self.end - step)
+
+    def planned(self, step: int) -> int | None:
+        """The same but for a cooldown."""
         return None if self.total_steps is None else max(0, self.total_steps - step)
+
+    @property
+    def work(self) -> float | None:
+        """3 a step; None when the end is open."""
+        total = self.total_steps if self.end is None else self.end
+        return None if total is None else STEP * total
 
 
 class WorkHorizon(Horizon):
     """A budget in forward-equivalents: a step costs 3, and no measurement is begun that what is left cannot pay for.
+
+    Where an average is flown, what leaving it in the model costs is held back.
 
     Args:
         forward_equivalents: of everything.
@@ -121,12 +184,13 @@ class WorkHorizon(Horizon):
         self._budget = forward_equivalents
         self._substrate = substrate
 
-    def __call__(self, step: int) -> int:
+    def planned(self, step: int) -> int:
         """Kept steps left after ``step`` of them."""
         return max(0, int(self._left(step) // STEP))
 
     def _left(self, step: int) -> float:
-        return self._budget - self._substrate.cost.forward_equivalents - STEP * step
+        spent = self._substrate.cost.forward_equivalents + self._substrate.landing_price
+        return self._budget - spent - STEP * step
 
     def affords(self, action: Action, step: int) -> bool:
         """Whether a measurement can be paid for after ``step`` kept steps; what is free always can."""
@@ -136,6 +200,11 @@ class WorkHorizon(Horizon):
     def probe_share(self) -> float:
         """Part of the budget that measurements have taken so far."""
         return self._substrate.cost.forward_equivalents / self._budget
+
+    @property
+    def work(self) -> float:
+        """The budget."""
+        return self._budget
 
 
 Shared = Callable[[Sequence[float]], list[float]]
@@ -163,14 +232,20 @@ class TimeHorizon(Horizon):
         self.pace: float = pace
         self._shared = shared
 
-    def __call__(self, step: int) -> int:
+    def planned(self, step: int) -> int:
         """Kept steps left after ``step`` of them."""
         elapsed, spent, pace = self._shared([self._clock.seconds, self._substrate.cost.seconds, self.pace])
         if elapsed > OVERTIME * self._budget:
             return 0
-        return max(0, int((self._budget - spent) / pace) - step)
+        landing = pace * self._substrate.landing_price / STEP
+        return max(0, int((self._budget - spent - landing) / pace) - step)
 
     @property
     def probe_share(self) -> float:
         """Part of the budget that measurements have taken so far."""
         return self._substrate.cost.seconds / self._budget
+
+    @property
+    def work(self) -> float:
+        """3 a step, at the pace that it was planned at."""
+        return STEP * self._budget / self.pace

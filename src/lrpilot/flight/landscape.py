@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import KW_ONLY
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,11 @@ class Landscape(Protocol):
         """Held-out loss of ``state``."""
 
     def mix(self, states: Sequence[Any], weights: Sequence[float]) -> Any:
-        """The weighted sum of the weights of ``states``: a point of a Line, or an average."""
+        """The weighted sum of the weights of ``states``: a point of a Line, or an average.
+
+        What a state holds beside its weights (a momentum buffer) is that of the last one. A landscape whose states
+        have no weights says so by an attribute ``averages = False``: no averaged flight is flown on it then.
+        """
 
 
 class QuadraticState(NamedTuple):
@@ -84,7 +88,7 @@ class NoisyQuadratic:
     @classmethod
     def log_spaced(
         cls, num: int, *, condition: float, largest: float = 1.0, noise: float = 0.0, momentum: float = 0.0
-    ) -> "NoisyQuadratic":
+    ) -> Self:
         """``num`` eigenvalues from ``largest`` down to ``largest / condition``, evenly in the logarithm."""
         if num < 2 or not condition >= 1:
             raise SettingError(f"num must be >= 2 and condition >= 1, got {num} and {condition}. Use 10 and 100.")
@@ -146,6 +150,8 @@ class RecordedCurve:
         losses: held-out loss at each; not finite where the Trial diverged.
         start_loss: loss of the untrained state (lr -> 0).
     """
+
+    averages: ClassVar[bool] = False  # there are no weights behind the losses
 
     lrs: tuple[float, ...]
     losses: tuple[float, ...]

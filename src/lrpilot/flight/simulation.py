@@ -1,17 +1,18 @@
 """Fly any policy without torch, on a landscape instead of a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from lrpilot.core.actions import Action, Evaluate, Line, Trial
+from lrpilot.core.actions import Action, Average, Evaluate, Line, Trial
 from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
-from lrpilot.core.policy import Policy
+from lrpilot.core.policy import Facts, Policy
 from lrpilot.core.stop import StopState, check_stop
 from lrpilot.errors import PolicyError, SettingError
+from lrpilot.flight.averaging import SimulatedState, averages, flown, stepped
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import Budget, Horizon, StepHorizon, WorkHorizon, as_budget
 from lrpilot.flight.landscape import Landscape
@@ -29,7 +30,7 @@ class SimulationResult:
         history: lr and training loss of every kept step, and every decision with its evidence.
         cost: everything the policy asked for beyond the kept steps; forward 1, step 3.
         result: what the policy's Done carried; None if it did not come to one.
-        final_loss: held-out loss after the last kept step (read free of charge).
+        final_loss: held-out loss after the last kept step (read free of charge); of the average, where one was flown.
         coasts_from: kept steps taken when the budget could not pay for what the policy asked next; None if it always
             could. From there on the lr was held.
     """
@@ -63,21 +64,52 @@ class SimulatedSubstrate:
     def __init__(self, landscape: Landscape, *, seed: int = 0) -> None:
         self.landscape = landscape
         self.cost = Cost()
-        self.state = landscape.start()
         self.steps = 0
+        self._flown = SimulatedState(landscape.start())
         self._seed = seed
         self._rng = np.random.default_rng([seed, 0])
-        self._marks: dict[str, Any] = {}
-        self._ends: dict[str, tuple[Any, int, TrialEnd]] = {}
+        self._marks: dict[str, SimulatedState] = {}
+        self._ends: dict[str, tuple[SimulatedState, int, TrialEnd]] = {}
         self._armed = False
         self._endpoints: tuple[Any, Any] | None = None
 
+    @property
+    def state(self) -> Any:
+        """The landscape's state that is trained; of an averaged flight, where its gradients are taken."""
+        return self._flown.weights
+
+    @property
+    def judged(self) -> Any:
+        """The landscape's state that is judged: the average, where one is flown."""
+        return self._flown.judged
+
+    def facts(self) -> Facts:
+        """A landscape trains by SGD, from fresh weights, on data that never ends."""
+        momentum = getattr(self.landscape, "momentum", None)
+        return Facts(averages=averages(self.landscape), optimizer="sgd", momentum=momentum)
+
+    @property
+    def average(self) -> Average | None:
+        """How the next kept step is averaged; None where no average is flown."""
+        return None if self._flown.averaged is None else self._flown.averaged.settings
+
+    def fly(self, average: Average | None) -> None:
+        """Average the kept steps from now on, or land where they have been averaged until now (None)."""
+        self._flown = flown(self.landscape, self._flown, average)
+
+    @property
+    def landing_price(self) -> float:
+        """There is no BatchNorm to re-estimate."""
+        return 0.0
+
     def step(self, lr: float, momentum: float | None = None) -> float:
-        """Take one kept step: its training loss, read before the weights move."""
+        """Take one kept step: its training loss, read before the weights move; ``momentum`` None leaves that alone."""
         before = self.state
         batch = self.landscape.draw(self._rng)
         loss = self.landscape.loss(before, batch)
-        self.state = self.landscape.step(before, batch, lr, momentum)
+        if momentum is not None:
+            self._flown = replace(self._flown, momentum=momentum)
+        self._flown = stepped(self.landscape, self._flown, batch, lr)
         self.steps += 1
         if self._armed:
             self._endpoints, self._armed = (before, self.state), False
@@ -92,7 +124,7 @@ class SimulatedSubstrate:
 
     def trial(self, action: Trial) -> TrialSeen:
         """Fly a Trial on a copy of the state."""
-        rng, state, visited = self._probe_rng(), self.state, []
+        rng, state, visited = self._probe_rng(), flown(self.landscape, self._flown, action.average), []
         losses: list[float] = []
         readings: list[float] = []
         rules, stop = StopState(), None
@@ -100,12 +132,15 @@ class SimulatedSubstrate:
             self.landscape.draw(rng)
         while stop is None and len(losses) < action.steps:
             batch = self.landscape.draw(rng)
-            losses.append(self.landscape.loss(state, batch))
-            state = self.landscape.step(state, batch, action.shape(len(losses) - 1), None)
-            visited.append(state)
+            lr = action.shape(len(losses))
+            if action.momentum is not None:
+                state = replace(state, momentum=action.momentum(len(losses)))
+            losses.append(self.landscape.loss(state.weights, batch))
+            state = stepped(self.landscape, state, batch, lr)
+            visited.append(state.weights)
             rules, stop = check_stop(action.stop, rules, losses[-1])
             if stop is None and action.read_every is not None and len(losses) % action.read_every == 0:
-                readings.append(self._judge(state))
+                readings.append(self._judge(state.judged))
         steps = len(losses)
         cost = Cost(forwards=steps, backwards=steps, trial_steps=steps)
         self.cost += cost + Cost(trials=1)
@@ -114,14 +149,15 @@ class SimulatedSubstrate:
             self._ends[action.keep] = (state, self.steps + steps, end)
         if stop is not None or action.evaluate == "no":
             return TrialSeen(tuple(losses), None, stop, tuple(readings))
+        judged = state.judged
         if action.evaluate == "average":
             second_half = visited[action.steps // 2 :]
-            state = self.landscape.mix(second_half, [1 / len(second_half)] * len(second_half))
-        return TrialSeen(tuple(losses), self._judge(state), None, tuple(readings))
+            judged = self.landscape.mix(second_half, [1 / len(second_half)] * len(second_half))
+        return TrialSeen(tuple(losses), self._judge(judged), None, tuple(readings))
 
     def continue_trial(self, key: str) -> TrialEnd:
         """Go to the end of a Trial; the noise of the training itself is left as it was."""
-        self.state, self.steps, end = self._ends[key]
+        self._flown, self.steps, end = self._ends[key]
         return end
 
     def drop_end(self, key: str) -> None:
@@ -134,7 +170,7 @@ class SimulatedSubstrate:
 
     def evaluate(self, action: Evaluate) -> float:
         """Mean held-out loss; there is no BatchNorm to re-estimate."""
-        return self._judge(self.state)
+        return self._judge(self.judged)
 
     def arm_line(self) -> None:
         """Make the next kept step the step of a Line."""
@@ -156,11 +192,11 @@ class SimulatedSubstrate:
 
     def mark(self, key: str) -> None:
         """Remember the state."""
-        self._marks[key] = self.state
+        self._marks[key] = self._flown
 
     def rewind(self, key: str) -> None:
         """Go back to a mark; the noise moves on."""
-        self.state = self._marks[key]
+        self._flown = self._marks[key]
 
     def drop(self, key: str) -> None:
         """Forget a mark."""
@@ -224,7 +260,7 @@ def simulate(
                 f"{MAX_OPEN_STEPS} steps. Give total_steps."
             )
         flight.kept(substrate.step(flight.lr, flight.momentum))
-    final_loss = landscape.held_out(substrate.state)
+    final_loss = landscape.held_out(substrate.judged)
     return SimulationResult(flight.history, substrate.cost, flight.result, final_loss, flight.coasts_from)
 
 

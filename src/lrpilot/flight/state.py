@@ -31,6 +31,7 @@ class FlightState:
         line_held: whether the step of a Line has been taken, and its endpoints are held.
         coasts_from: kept steps taken when the policy asked for what could not be paid for any more; None if it
             never did.
+        cools_from: kept steps taken when a cooldown was asked for, whose Train is the action since; None if none was.
     """
 
     policy_state: Any
@@ -49,6 +50,7 @@ class FlightState:
     end_taken: bool = False
     line_held: bool = False
     coasts_from: int | None = None
+    cools_from: int | None = None
 
     # -------------------------------------------------------------- reading
 
@@ -69,7 +71,7 @@ class FlightState:
     @property
     def searching(self) -> bool:
         """Whether a measurement, or a report to the policy, is due before the next kept step."""
-        if self.coasts_from is not None:
+        if self.coasts_from is not None or self.cools_from is not None:
             return False
         if isinstance(self.action, Train):
             return self.report_due

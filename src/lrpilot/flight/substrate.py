@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from lrpilot.core.actions import Action, Evaluate, Line, Trial
+from lrpilot.core.actions import Action, Average, Evaluate, Line, Trial
 from lrpilot.core.codec import record
 from lrpilot.core.cost import Cost
+from lrpilot.core.policy import Facts
 from lrpilot.core.stop import StopReason
 
 STEP = 3.0  # forward-equivalents of a training step: a forward pass is 1, a backward pass 2
@@ -61,6 +62,20 @@ class Substrate(Protocol):
 
     cost: Cost
     reads_are_cheap: bool
+
+    def facts(self) -> Facts:
+        """What a policy may know of it before its first action; nothing is read or run for it."""
+
+    @property
+    def average(self) -> Average | None:
+        """How the next kept step is averaged; None where no average is flown."""
+
+    def fly(self, average: Average | None) -> None:
+        """Average the kept steps from now on, or land where they have been averaged until now (None)."""
+
+    @property
+    def landing_price(self) -> float:
+        """Forward-equivalents that leaving the average in the model would cost now; 0 where none is flown."""
 
     def price(self, action: Action) -> float:
         """Forward-equivalents that an action will cost beyond kept steps: a budget must know what it can pay for."""

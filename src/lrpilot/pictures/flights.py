@@ -33,7 +33,7 @@ def plot_flights(histories: dict[str, History], axes: "tuple[Axes, Axes] | None"
     smoothed: list[Any] = []
     for i, (name, history) in enumerate(histories.items()):
         color = RUNS[i % len(RUNS)]
-        _draw_lrs(lr_ax, history, color, name)
+        draw_lrs(lr_ax, history, color, name)
         smoothed.append(_draw_losses(loss_ax, history, color, name, faint=len(histories) > 3))
     _scale_lrs(lr_ax, histories)
     _scale_losses(loss_ax, np.concatenate([np.empty(0), *smoothed]))
@@ -46,12 +46,14 @@ def plot_flights(histories: dict[str, History], axes: "tuple[Axes, Axes] | None"
     return lr_ax, loss_ax
 
 
-def _draw_lrs(ax: "Axes", history: History, color: str, name: str) -> None:
+def draw_lrs(ax: "Axes", history: History, color: str, name: str) -> None:
+    """The lr of every step, and a triangle at every rewind."""
     lrs = np.array(history.lrs, dtype=float)
     ax.plot(np.arange(len(lrs)), lrs, color=color, lw=1.6, label=name)
     rewinds = [e.step for e in history.events if isinstance(e.action, Rewind) and 0 < e.step <= len(lrs)]
     if rewinds:
-        ax.plot(rewinds, lrs[np.array(rewinds) - 1], ls="", marker="v", ms=6, color=color, mec="white", mew=0.6)
+        at = lrs[np.array(rewinds) - 1]
+        ax.plot(rewinds, at, ls="", marker="v", ms=6, color=color, mec="white", mew=0.6, label="rewind")
 
 
 def _draw_losses(ax: "Axes", history: History, color: str, name: str, *, faint: bool) -> Any:

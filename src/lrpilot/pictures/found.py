@@ -39,14 +39,17 @@ def plot_found(found: Finding, ax: "Axes | None" = None) -> "Axes":
     if span is not None and found.lr is not None:
         ax.axvspan(*span, color=CHOSEN, alpha=0.07, lw=0, zorder=0)
     for label, color, lrs, losses in curves:
-        _draw_curve(ax, lrs, losses, low=low, high=high, color=color, label=label)
+        _draw_curve(ax, lrs, losses, low=low, high=high, color=color, label=label, named=len(curves) == 1)
     if found.start_loss is not None and math.isfinite(found.start_loss):
         ax.axhline(found.start_loss, color=QUIET, lw=0.9, ls=(0, (5, 3)), zorder=1, label="untrained")
     _mark_picks(ax, found.lengths, low, high)
+    prior = found.suggestions.get("expected")
+    if prior is not None:
+        ax.axvline(prior, color=QUIET, lw=1.0, ls=(0, (1, 2)), zorder=1, label="expected before the trials")
     flags = _flags(found)
     rows = len(flags) or 3  # without a suggestion, the legend is up there
     ax.set_xscale("log")
-    _limit_lrs(ax, curves, flags)
+    _limit_lrs(ax, found, flags)
     # Head room for one row of labels per suggestion; the curves end below it.
     bottom = low - 0.06 * (high - low)
     ax.set_ylim(bottom, bottom + (high - bottom) / (1.0 - FLAG_HEIGHT * (rows + 0.6)))
@@ -88,8 +91,17 @@ def _loss_range(found: Finding, curves: list[Curve]) -> tuple[float, float]:
 
 
 def _draw_curve(
-    ax: "Axes", lrs: Sequence[float], losses: Sequence[float], *, low: float, high: float, color: str, label: str
+    ax: "Axes",
+    lrs: Sequence[float],
+    losses: Sequence[float],
+    *,
+    low: float,
+    high: float,
+    color: str,
+    label: str,
+    named: bool,
 ) -> None:
+    """A curve; what diverged is in the legend only where that is ``named``, once."""
     x, y = np.asarray(lrs), np.asarray(losses)
     finite, beyond = np.isfinite(y), ~(y <= high)
     crowded = len(x) > 60
@@ -118,7 +130,7 @@ def _draw_curve(
             mew=1.3,
             color=color,
             zorder=3,
-            label="diverged" if not label.endswith("steps") else None,
+            label="diverged" if named else None,
         )
 
 
@@ -126,7 +138,8 @@ def _mark_picks(ax: "Axes", lengths: Sequence[LengthPick], low: float, high: flo
     """A small diamond below each curve of annealed trials, at its pick."""
     for i, pick in enumerate(lengths):
         color = LENGTHS[min(i, len(LENGTHS) - 1)] if len(lengths) > 1 else DATA
-        last = "best of each length" if i == len(lengths) - 1 else None
+        every = "best of each length" if len(lengths) > 1 else "best of a trial"
+        last = every if i == len(lengths) - 1 else None
         at = low - 0.03 * (high - low)
         ax.plot([pick.lr], [at], ls="", marker="D", ms=4.5, color=color, mec="white", mew=0.5, zorder=4, label=last)
 
@@ -142,8 +155,10 @@ def _flags(found: Finding) -> list[Flag]:
     return [(lr, f"{name.replace('_', ' ')} {lr:.2g}", lr == found.lr) for lr, name in named]
 
 
-def _limit_lrs(ax: "Axes", curves: list[Curve], flags: list[Flag]) -> None:
-    lrs = [lr for _, _, lrs, _ in curves for lr in lrs] + [lr for lr, *_ in flags]
+def _limit_lrs(ax: "Axes", found: Finding, flags: list[Flag]) -> None:
+    """From the smallest to the largest lr of anything that is drawn, and a margin."""
+    lrs = [lr for _, _, lrs, _ in _curves(found) for lr in lrs] + [lr for lr, *_ in flags]
+    lrs += [lr for lr in (*(found.interval or ()), found.suggestions.get("expected")) if lr is not None]
     if not lrs:
         lrs = [1e-7, 10.0]  # a search that was over before it began
     margin = (max(lrs) / min(lrs)) ** 0.03 * 1.05

@@ -395,6 +395,10 @@ class LossWatch:
         """The weights are no numbers any more, and no loss has told of it: the step of a Line did it."""
         return self._spoiled(lr) if self._tail_is_sound else self._dying(lr, math.inf)
 
+    def wrecked(self, lr: float) -> "LossWatch":
+        """A measurement says that the training is lost, before the losses of the loop do."""
+        return self._spoiled(lr) if self.leapt else replace(self, verdict=Verdict.DYING)
+
     def marked(self) -> "LossWatch":
         """A mark was set here."""
         levels = None if self.levels is None else replace(self.levels, begun=-math.inf)
@@ -578,6 +582,12 @@ def no_number_reason(
     code, why = ("no_number", "") if after < before else ("bad_data", f", {excuse}")
     sentence = f"{lr_from_to(before, after)}: {loss} was no finite number{why}{_alarm(lost)}{back}"
     return Reason(code, sentence, is_alarming(lost))
+
+
+def leap_reason(before: float, after: float, lost: int, *, back: str = "") -> Reason:
+    """What is said of weights that went with a bad batch whose loss was finite; as :func:`no_number_reason`."""
+    sentence = f"{lr_from_to(before, after)}: a loss leapt out of sound ones{_alarm(lost)}{back}"
+    return Reason("bad_data", sentence, is_alarming(lost))
 
 
 def wreck_reason(before: float, after: float, *, back: str, gained: bool = True) -> Reason:

@@ -24,11 +24,13 @@ from lrpilot.policies.schedules.shapes import SCHEDULES
 # "module:attribute"; the attribute may be dotted, for a class's own presets ("module:Class.preset").
 METHODS: dict[str, str] = {
     "annealed_search": "lrpilot.policies.finders.annealed_search:AnnealedSearch",
+    "autopilot": "lrpilot.policies.autopilot:Autopilot",
     "autolrs": "lrpilot.policies.autolrs:AutoLRS",
     "autolrs_paper": "lrpilot.policies.autolrs:AutoLRS.paper",
     "beam_search": "lrpilot.policies.beam_search:BeamSearch",
     "lr_tuner": "lrpilot.policies.lr_tuner:LRTuner",
     "lr_tuner_paper": "lrpilot.policies.lr_tuner:LRTuner.paper",
+    "paired_search": "lrpilot.policies.finders.paired_search:PairedSearch",
     "range_test": "lrpilot.policies.finders.range_test:RangeTest",
     "step_sampling": "lrpilot.policies.finders.step_sampling:StepSampling",
     "weighted_factors": "lrpilot.policies.weighted_factors:WeightedFactors",

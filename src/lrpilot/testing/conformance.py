@@ -39,8 +39,9 @@ from lrpilot.core.actions import (
 from lrpilot.core.codec import decode, encode
 from lrpilot.core.policy import Context, Policy
 from lrpilot.core.stop import StopReason
+from lrpilot.errors import SettingError
 from lrpilot.testing.bad_settings import check_refuses_bad_settings
-from lrpilot.testing.flights import LR, STEPS, Recorder, advance, fly, make_flight, over, require_sound_lrs
+from lrpilot.testing.flights import LR, STEPS, Recorder, Unaveraged, advance, fly, make_flight, over, require_sound_lrs
 
 
 def check_is_deterministic(policy: Policy, *, continues: bool = False) -> None:
@@ -113,9 +114,10 @@ def check_survives_divergence(policy: Policy) -> None:
 
     The policy is told NaN or inf at random in place of what it should have seen, up to 300 tells.
     """
+    facts = make_flight(policy).substrate.facts()
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        state = policy.init(Context(LR, Progress(0, STEPS)))
+        state = policy.init(Context(LR, Progress(0, STEPS), facts=facts))
         step = 0
         for _ in range(300):
             action = policy.ask(state)
@@ -132,6 +134,18 @@ def check_survives_divergence(policy: Policy) -> None:
 def check_flies_without_losses(policy: Policy) -> None:
     """A loop need not give its losses: a Train that asked to be observed is told of a held-out loss, others of none."""
     require_sound_lrs(fly(policy, tells_losses=False))
+
+
+def check_averages_only_where_it_can(policy: Policy) -> None:
+    """An averaged Train or Trial is asked for only where ``Context.facts.averages`` says so (the flight raises).
+
+    A policy whose setting asks for nothing else may refuse with a SettingError from ``init``.
+    """
+    try:
+        make_flight(policy, landscape=Unaveraged)
+    except SettingError:
+        return
+    require_sound_lrs(fly(policy, landscape=Unaveraged))
 
 
 def check_survives_a_shrinking_budget(policy: Policy) -> None:
@@ -200,6 +214,7 @@ CHECKS: tuple[Callable[[Policy], None], ...] = (
     *_WHERE_CONTINUED,
     check_survives_divergence,
     check_flies_without_losses,
+    check_averages_only_where_it_can,
     check_survives_a_shrinking_budget,
     check_refuses_bad_settings,
     check_marks_are_declared,

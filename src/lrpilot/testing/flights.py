@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from lrpilot.core.actions import Action, Observation, Train, Trial
+from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.landscape import NoisyQuadratic
@@ -55,15 +56,29 @@ class Recorder(Policy):
         return after
 
 
-def make_flight(policy: Policy, *, left: Callable[[int, float], int] | None = None, continues: bool = False) -> Flight:
+@record
+class Unaveraged(NoisyQuadratic):
+    """One whose weights cannot be averaged, as those of some optimizers cannot."""
+
+    averages: ClassVar[bool] = False
+
+
+def make_flight(
+    policy: Policy,
+    *,
+    left: Callable[[int, float], int] | None = None,
+    continues: bool = False,
+    landscape: type[NoisyQuadratic] = NoisyQuadratic,
+) -> Flight:
     """The policy on a noisy quadratic of condition number 30, at the start.
 
     Args:
         policy: what is flown.
         left: kept steps left, after so many and with so many steps' worth of measurements; None for STEPS in all.
         continues: whether it may continue Trials.
+        landscape: the kind of quadratic.
     """
-    substrate = SimulatedSubstrate(NoisyQuadratic.log_spaced(8, condition=30.0, noise=0.05), seed=0)
+    substrate = SimulatedSubstrate(landscape.log_spaced(8, condition=30.0, noise=0.05), seed=0)
     count = left or (lambda step, measured: STEPS - step)
     return Flight(
         policy,
@@ -87,9 +102,15 @@ def advance(flight: Flight, *, tells_losses: bool = True) -> None:
     flight.kept(loss if tells_losses else None)
 
 
-def fly(policy: Policy, *, continues: bool = False, tells_losses: bool = True) -> Flight:
+def fly(
+    policy: Policy,
+    *,
+    continues: bool = False,
+    tells_losses: bool = True,
+    landscape: type[NoisyQuadratic] = NoisyQuadratic,
+) -> Flight:
     """The whole flight."""
-    flight = make_flight(policy, continues=continues)
+    flight = make_flight(policy, continues=continues, landscape=landscape)
     flight.start()
     while not over(flight):
         advance(flight, tells_losses=tells_losses)

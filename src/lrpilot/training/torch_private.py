@@ -43,11 +43,32 @@ def has_stepped(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> bool:
     return getattr(stage, "name", "") == "STEPPED"
 
 
+def local_of(tensor: Tensor) -> Tensor:
+    """This rank's part of a sharded tensor (a DTensor of FSDP), sharing its memory; any other tensor itself.
+
+    What is done element by element is done on these: few calls for many tensors know DTensors.
+    """
+    if type(tensor) is Tensor or type(tensor) is nn.Parameter or not hasattr(tensor, "to_local"):
+        return tensor
+    local: Tensor = tensor.to_local()
+    return local
+
+
 def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
     """Copy every source into its target by one call: a loop starts a kernel for each."""
-    torch._foreach_copy_(targets, sources)
+    torch._foreach_copy_([local_of(t) for t in targets], [local_of(s) for s in sources])
 
 
 def lerp_all(tensors: list[Tensor], ends: list[Tensor], weight: float) -> None:
     """Move every tensor by ``weight`` of the way to its end, in place, by one call."""
-    torch._foreach_lerp_(tensors, ends, weight)
+    torch._foreach_lerp_([local_of(t) for t in tensors], [local_of(e) for e in ends], weight)
+
+
+def lerped_all(starts: list[Tensor], ends: list[Tensor], weight: float) -> list[Tensor]:
+    """New tensors, by ``weight`` of the way from each start to its end, by one call; exact where they are equal."""
+    return list(torch._foreach_lerp(starts, ends, weight))
+
+
+def moved_all(tensors: list[Tensor], to: list[Tensor], since: list[Tensor]) -> None:
+    """Add to every tensor the way between two others, in place, by two calls."""
+    torch._foreach_add_(tensors, torch._foreach_sub(to, since))

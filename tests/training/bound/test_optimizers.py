@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from lrpilot import apply_lr
 from lrpilot.errors import OptimizerError, SchedulerConflictError, SettingError
-from lrpilot.training.bound.optimizers import ParamGroupLRs, unwrap_optimizer
+from lrpilot.training.bound.optimizers import (
+    ParamGroupLRs,
+    momentum_as_given,
+    put_back_momentum,
+    unwrap_optimizer,
+)
 
 LR = st.floats(1e-8, 1e3)
 
@@ -128,6 +133,46 @@ def test_momentum_is_written_where_there_is_one() -> None:
     adam = optimizer_of(0.1, cls=torch.optim.Adam, betas=(0.9, 0.95))
     ParamGroupLRs(adam).set_momentum(0.5)
     assert adam.param_groups[0]["betas"] == (0.5, 0.95)
+
+
+def test_a_momentum_goes_back_to_what_its_owner_set() -> None:
+    groups = [{"params": [nn.Parameter(torch.ones(1))], "momentum": m} for m in (0.9, 0.0, 0.5)]
+    sgd = torch.optim.SGD(groups, lr=0.1)
+    for momentum in (0.0, 0.7, 0.0):
+        ParamGroupLRs(sgd).set_momentum(momentum)  # a new one each time: what was given is noted in the group
+        assert [group["momentum"] for group in sgd.param_groups] == [momentum, 0.0, momentum]
+        assert [momentum_as_given(group) for group in sgd.param_groups] == [0.9, 0.0, 0.5]
+    resumed = torch.optim.SGD([dict(g) for g in groups], lr=0.1)
+    resumed.load_state_dict(sgd.state_dict())
+    for optimizer in (sgd, resumed):
+        put_back_momentum(optimizer)
+        assert [group["momentum"] for group in optimizer.param_groups] == [0.9, 0.0, 0.5]
+        assert not any("initial_momentum" in group for group in optimizer.param_groups)
+    adam = optimizer_of(0.1, cls=torch.optim.Adam, betas=(0.9, 0.95))
+    ParamGroupLRs(adam).set_momentum(0.0)
+    put_back_momentum(adam)
+    assert adam.param_groups[0]["betas"] == (0.9, 0.95)
+
+
+def step_of(optimizer: torch.optim.Optimizer, gradient: float) -> float:
+    (weight,) = optimizer.param_groups[0]["params"]
+    before, weight.grad = weight.item(), torch.full((1,), gradient)
+    optimizer.step()
+    return weight.item() - before
+
+
+@pytest.mark.parametrize("cls", [torch.optim.SGD, torch.optim.RMSprop])
+def test_directions_of_before_are_forgotten_where_the_momentum_was_zero(cls: type[torch.optim.Optimizer]) -> None:
+    flown, never = optimizer_of(1.0, cls=cls, momentum=0.9), optimizer_of(1.0, cls=cls, momentum=0.9)
+    plain = optimizer_of(1.0, cls=cls)
+    step_of(flown, 8.0), step_of(plain, 8.0)
+    for optimizer in (flown, never):
+        ParamGroupLRs(optimizer).set_momentum(0.0)
+        step_of(optimizer, 1.0)
+        put_back_momentum(optimizer)
+    step_of(plain, 1.0)
+    assert step_of(flown, 1.0) == step_of(plain, 1.0), "a first step with momentum is one without"
+    assert step_of(never, 1.0) < 0, "also where none was ever taken with it"
 
 
 def test_apply_lr_keeps_ratios_and_serves_schedulers_built_later() -> None:

@@ -11,7 +11,12 @@ from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import LossError
 from lrpilot.training.measure import forwards
-from lrpilot.training.measure.evaluations import BATCH_NORM_BATCHES, live_batch_norms, mean_loss, reestimate_batch_norm
+from lrpilot.training.measure.evaluations import (
+    BATCH_NORM_BATCHES,
+    batch_norms_in_training,
+    mean_loss,
+    reestimate_batch_norm,
+)
 from lrpilot.training.measure.forwards import pure_forward, pure_forwards
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import (
@@ -289,7 +294,7 @@ def test_frozen_batch_norm_stays_frozen_in_mode_and_statistics() -> None:
     model[1].running_mean.fill_(0.25)
     batches = make_batches(4)
     expected = reference_statistics(model, model[2], batches)
-    assert live_batch_norms(model) == [model[2]]
+    assert batch_norms_in_training(model) == [model[2]]
     reestimate_batch_norm(model, batches, lambda batch: loss_fn(model, batch))
     assert not model[1].training and model[2].training
     assert model[1].running_mean.tolist() == [0.25] * 8 and model[1].num_batches_tracked == 0
@@ -313,7 +318,7 @@ def test_a_frozen_layer_is_frozen_in_every_pass_of_a_trial() -> None:
 
 def test_untracked_batch_norm_is_left_alone() -> None:
     model = norm(track_running_stats=False)
-    assert live_batch_norms(model) == []
+    assert batch_norms_in_training(model) == []
     training = make_training(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
     substrate = LiveSubstrate(training)
     substrate.evaluate(Evaluate(reestimate=True))

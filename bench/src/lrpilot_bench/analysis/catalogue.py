@@ -1,7 +1,7 @@
 """What the analysis must know of tasks and methods beside their records; plain data, free of torch."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lrpilot.errors import SettingError, unknown_name
@@ -30,7 +30,11 @@ class FamilyFacts:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """One task; the attributes are those of :class:`lrpilot_bench.tasks.task.Task`."""
+    """One task; the attributes are those of :class:`lrpilot_bench.tasks.task.Task`.
+
+    Attributes:
+        side: "development" or "judging"; None of one that takes no part in the comparison.
+    """
 
     name: str
     title: str
@@ -42,6 +46,7 @@ class TaskFacts:
     large: bool = False
     smoke: bool = False
     experiment: bool = False
+    side: str | None = None
 
     def family(self, kind: str | None = None) -> FamilyFacts:
         """The family of that kind; the first where it is None.
@@ -119,10 +124,12 @@ class Catalogue:
 def registered() -> Catalogue:
     """The catalogue of everything that is registered (loads torch)."""
     from lrpilot_bench.methods.registry import methods
+    from lrpilot_bench.protocol.split import split_tasks
     from lrpilot_bench.tasks.registry import tasks
 
+    sides = split_tasks(tasks().values())
     return Catalogue(
-        {name: task_facts(task) for name, task in tasks().items()},
+        {name: replace(task_facts(task), side=sides.get(name)) for name, task in tasks().items()},
         {name: method_facts(method) for name, method in methods().items()},
     )
 

@@ -19,6 +19,7 @@ from lrpilot_bench.stats.intervals import (
 )
 from lrpilot_bench.stats.measures import log_regrets
 from lrpilot_bench.stats.power import seeds_needed
+from lrpilot_bench.store.schema import ABLATION_GROUP
 
 Rows = Mapping[str, Sequence[MethodRow]]  # by task, as method_rows makes them
 
@@ -147,9 +148,16 @@ class DefaultLoss:
 
 
 def all_rows(bench: Bench) -> dict[str, tuple[MethodRow, ...]]:
-    """The rows of every task's first family, by task; a task without a plain run has none."""
-    rows = {task: method_rows(bench, task) for task in bench.tasks()}
+    """The rows of every task's first family, by task; a task without a plain run has none.
+
+    On a task of the comparison ablations are left out: they are there to choose by, and do not compete.
+    """
+    rows = {task: tuple(row for row in method_rows(bench, task) if _competes(bench, row)) for task in bench.tasks()}
     return {task: of_task for task, of_task in rows.items() if of_task}
+
+
+def _competes(bench: Bench, row: MethodRow) -> bool:
+    return row.group != ABLATION_GROUP or row.task not in bench.catalogue.compared
 
 
 def headlines(rows: Rows) -> tuple[Headline, ...]:

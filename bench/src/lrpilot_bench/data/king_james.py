@@ -29,6 +29,18 @@ def king_james(folder: PathLike | None = None) -> str:
     return re.sub(r"^\S+ ", "", content, flags=re.MULTILINE)
 
 
+def king_james_verses(folder: PathLike | None = None) -> list[tuple[str, str]]:
+    """The 31,102 verses in order, each with the short name of its book ("Gen"), of which there are 66.
+
+    Raises:
+        MissingDependencyError: the file is not there; the message says how to get it.
+        DataError: it is not the published one.
+    """
+    content = read_checked(find_king_james(folder) / FILE, SUMS[FILE]).decode("ascii")
+    found = (re.fullmatch(r"(\S+?)\d+:\d+ (.*)", line) for line in content.splitlines())
+    return [(match[1], match[2]) for match in found if match is not None]
+
+
 def fetch_king_james(folder: PathLike | None = None) -> Path:
     """Put ``kjv.txt`` into the data folder, unless it is there; what the package's own program prints."""
     return fetch_checked(find_king_james, SUMS, _download, subfolder=SUBFOLDER, folder=folder)

@@ -82,18 +82,26 @@ def _alone(name: str, picker: Picker) -> Method:
 
 METHODS = (
     *_own(
+        "find_quick_linear",
+        "find_lr + linear",
+        "find_lr_quick",
+        "lrpilot's README: find_lr at its default, 150 steps at most, then linear decay to zero with 5 % warmup",
+        kind="linear",
+        warmup=WARMUP,
+    ),
+    *_own(
         "find_decay_linear",
-        "find_lr (decay) + linear",
+        "find_lr (thorough) + linear",
         "find_lr_decay",
-        "lrpilot's README: find_lr, then linear decay to zero with 5 % warmup",
+        "lrpilot's docs: find_lr with effort=thorough, then linear decay to zero with 5 % warmup",
         kind="linear",
         warmup=WARMUP,
     ),
     *_own(
         "find_decay_quick_linear",
-        "find_lr (decay, num_steps=5) + linear",
+        "find_lr (thorough, num_steps=5) + linear",
         "find_lr_decay_quick",
-        "lrpilot's docs: num_steps scales the search, here to a quarter; then linear decay with 5 % warmup",
+        "lrpilot's docs: num_steps scales the thorough search, here to a quarter; then linear decay with 5 % warmup",
         kind="linear",
         warmup=WARMUP,
     )[:1],  # its cost is the point, so there is no row with the search free

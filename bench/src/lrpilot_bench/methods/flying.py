@@ -1,6 +1,7 @@
 """The two ways a method trains a session: with a policy of lrpilot, or with a plain torch loop."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,7 +15,14 @@ from lrpilot.pilot import Pilot
 from lrpilot_bench.session import Session
 
 
-def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, free: bool = False) -> FitResult | None:
+def fly_policy(
+    session: Session,
+    policy: Policy,
+    *,
+    lr: float | None = None,
+    free: bool = False,
+    before_tick: Callable[[], None] | None = None,
+) -> FitResult | None:
     """Train with a policy until what is left of the session's budget is spent, its probes included.
 
     Args:
@@ -23,6 +31,7 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
         lr: that the optimizer is built with, and that a policy without an lr of its own starts from; None
             for the session's.
         free: whether its probes are not paid for; they are counted all the same.
+        before_tick: called after every kept step, before the session may evaluate.
 
     Returns:
         What the flight did; None where nothing was left to train with.
@@ -38,7 +47,11 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
         charged = cost
 
     def on_step(pilot: Pilot, loss: Tensor) -> None:
+        # What is judged of an averaged flight is the average; as the evaluations, its statistics are free.
+        session.evaluating = lambda: pilot.driver.averaged(charged=False)
         charge(pilot.cost)
+        if before_tick is not None:
+            before_tick()
         session.tick(float(loss), pilot.history.lrs[-1], samples=session.task.batch_size)
 
     if session.steps_left == 0:
@@ -48,7 +61,10 @@ def fly_policy(session: Session, policy: Policy, *, lr: float | None = None, fre
         if free
         else {"budget": Budget(forward_equivalents=session.budget - session.compute)}
     )
-    result = fit(training, policy, progress=False, on_step=on_step, **length)
+    try:
+        result = fit(training, policy, progress=False, on_step=on_step, **length)
+    finally:
+        session.evaluating = nullcontext
     charge(result.cost)
     return result
 

@@ -61,18 +61,25 @@ def search(session: Session, **settings: Any) -> Pick:
 
 
 PICKERS = {
-    "find_lr_decay": Picker(
-        "find_lr, target decay",
+    "find_lr_quick": Picker(
+        "find_lr",
         "linear",
         partial(search, target="decay"),
+        ("paired", "trial_best", "expected"),
+        own=True,
+    ),
+    "find_lr_decay": Picker(
+        "find_lr, target decay, thorough",
+        "linear",
+        partial(search, target="decay", effort="thorough"),
         ("annealed",),
         own=True,
         version=NOISE_CHECK,
     ),
     "find_lr_decay_quick": Picker(
-        "find_lr, target decay, num_steps=5",
+        "find_lr, target decay, thorough, num_steps=5",
         "linear",
-        partial(search, target="decay", num_steps=5),
+        partial(search, target="decay", effort="thorough", num_steps=5),
         ("annealed",),
         own=True,
         version=NOISE_CHECK,

@@ -8,18 +8,21 @@ FILES = (
     "schedules",
     "defaults",
     "schedule_free",
+    "nadamw",
     "distance",
     "gen",
     "greedy",
     "plateau",
     "polling",
     "handmade",
+    "autopilot",
     "lr_tuner",
     "weighted_factors",
     "autolrs",
     "finders",
     "one_cycle",
     "autowu",
+    "readouts",
 )
 
 

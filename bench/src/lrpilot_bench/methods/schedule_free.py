@@ -6,31 +6,42 @@ package's README demands.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from itertools import islice
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
-from torch import nn
-
-from lrpilot_bench.methods.method import Method
+from lrpilot.core.actions import Average
+from lrpilot_bench.methods.averaging import lent, renew_statistics, statistics_batches
+from lrpilot_bench.methods.method import Method, Notes
 from lrpilot_bench.methods.packages import require
+from lrpilot_bench.methods.searched import SEARCH_VERSION, UNUSED_LR, search_peak
 from lrpilot_bench.session import Session
 
 
-def fly_schedule_free(session: Session, *, warmup: float, norm_batches: int) -> None:
+def fly_searched(session: Session, *, mix: float, **settings: Any) -> Notes:
+    """Search as Autopilot does, by averaged Trials of the same dynamics; train with what is left of the budget.
+
+    Args:
+        session: what is trained.
+        mix: of the average, as the package has it (its momentum or beta1).
+        **settings: of :func:`fly_schedule_free`.
+    """
+    found = search_peak(session, session.optimizer(UNUSED_LR), arm="averaged", average=Average(mix))
+    fly_schedule_free(session, lr=found.lr, **settings)
+    return found.notes
+
+
+def fly_schedule_free(session: Session, *, warmup: float, norm_batches: int, lr: float | None = None) -> None:
     """Train with the family's schedule-free optimizer; the model ends as the average.
 
     Args:
         session: what is trained.
-        warmup: fraction of the steps in which the lr rises linearly.
+        lr: natural units; None for the session's.
+        warmup: fraction of the steps that are left, in which the lr rises linearly.
         norm_batches: training batches that renew the running statistics; the last renewal is charged, those
             of the benchmark's own evaluations are free, as the evaluations are.
     """
-    optimizer = _optimizer(session, round(warmup * session.steps))
-    # Not more than a tenth of a short run.
-    batches = min(norm_batches, math.ceil(session.budget / 10)) if _is_normalised(session.model) else 0
+    optimizer = _optimizer(session, session.lr if lr is None else lr, round(warmup * session.steps_left))
+    batches = statistics_batches(session, norm_batches)
     reserved = math.ceil(batches / 3)  # steps
     session.evaluating = lambda: _averaged(session, optimizer, batches)
     optimizer.train()
@@ -42,48 +53,21 @@ def fly_schedule_free(session: Session, *, warmup: float, norm_batches: int) -> 
         session.tick(float(loss), optimizer.param_groups[0]["scheduled_lr"], samples=len(batch[0]))
     session.evaluating = nullcontext
     optimizer.eval()
-    session.charge(_renew_statistics(session, batches), forwards=1)
+    session.charge(renew_statistics(session, batches), forwards=1)
 
 
-def _optimizer(session: Session, warmup_steps: int) -> Any:
+def _optimizer(session: Session, lr: float, warmup_steps: int) -> Any:
     package, family = require("schedulefree", "schedulefree"), session.family
-    options = {"lr": session.lr, "weight_decay": family.weight_decay, "warmup_steps": warmup_steps}
+    options = {"lr": lr, "weight_decay": family.weight_decay, "warmup_steps": warmup_steps}
     if family.kind == "sgd":
         return package.SGDScheduleFree(session.model.parameters(), momentum=family.momentum, **options)
     return package.AdamWScheduleFree(session.model.parameters(), **options)
 
 
-@contextmanager
-def _averaged(session: Session, optimizer: Any, batches: int) -> Iterator[None]:
-    """Inside, the model holds the average; after, its weights and buffers are what they were, bit for bit."""
+def _averaged(session: Session, optimizer: Any, batches: int) -> AbstractContextManager[None]:
+    """Inside, the model holds the average; after, all is as it was."""
     # The package's own way back (train()) interpolates, which rounds: evaluating would change the training.
-    tensors = [*session.model.parameters(), *session.model.buffers()]
-    kept = [tensor.detach().clone() for tensor in tensors]
-    optimizer.eval()
-    try:
-        _renew_statistics(session, batches)
-        yield
-    finally:
-        optimizer.train()
-        with torch.no_grad():
-            for tensor, value in zip(tensors, kept, strict=True):
-                tensor.copy_(value)
-
-
-def _renew_statistics(session: Session, batches: int) -> int:
-    """Pass training batches through the model in train mode; how many samples there were."""
-    samples = 0
-    session.model.train()
-    with torch.no_grad():
-        for inputs, _ in islice(session.probe_batches(), batches):
-            session.model(inputs)
-            samples += len(inputs)
-    return samples
-
-
-def _is_normalised(model: nn.Module) -> bool:
-    """Whether the model keeps running statistics of its activations."""
-    return any(getattr(module, "running_mean", None) is not None for module in model.modules())
+    return lent(session, optimizer.eval, optimizer.train, batches)
 
 
 METHODS = (
@@ -96,6 +80,16 @@ METHODS = (
         group="peer",
         settings={"warmup": 0.05, "norm_batches": 50},
         lrs={"sgd": 1.0, "adamw": 2.5e-3},
+        packages=("schedulefree",),
+    ),
+    Method(
+        name="schedule_free_searched",
+        title="schedule-free, lr searched",
+        fly=fly_searched,
+        practice="its README's setting, but for the lr, which Autopilot's search finds by averaged trials (paid for)",
+        group="peer",
+        settings={"warmup": 0.05, "norm_batches": 50, "mix": 0.9},
+        version=SEARCH_VERSION,
         packages=("schedulefree",),
     ),
 )

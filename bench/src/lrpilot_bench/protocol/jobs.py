@@ -15,7 +15,7 @@ from lrpilot_bench.store.schema import JOB_FIELDS, SCHEMA
 
 # The registries load torch, so they are imported where they are used: a job travels without it.
 
-PROSE = ("title", "remark")  # fields of a task that only readers see
+PROSE = ("title", "remark", "pretrained")  # fields of a task that decide no run
 # Where a task's imports lay when tasks were first recorded: that a file has moved since makes no other run of it.
 RECORDED_AS = {"lrpilot_bench.data.splits": "lrpilot.bench.splits", "lrpilot_bench": "lrpilot.bench"}
 

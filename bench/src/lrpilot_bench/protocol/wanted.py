@@ -14,7 +14,9 @@ from typing import Any
 
 from lrpilot.errors import unknown_name
 from lrpilot_bench.methods.method import Method
+from lrpilot_bench.methods.readouts import READOUTS
 from lrpilot_bench.methods.registry import get_method, methods
+from lrpilot_bench.protocol import autopilot as pilot
 from lrpilot_bench.protocol.experiments import autolrs_jobs, lr_tuner_jobs, weighted_factors_jobs
 from lrpilot_bench.protocol.jobs import Job
 from lrpilot_bench.protocol.winners import Lookup, best_of, final_loss
@@ -177,6 +179,15 @@ def _interpolable(swept: Sequence[Job], lr: float, lookup: Lookup) -> bool:
 # ---------------------------------------------------------------------- the other suites
 
 
+def readouts(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """The oracle's own runs, judged by averages of their weights: what an average gives to one who knows the lr."""
+    for task in within.judged:
+        best = best_of(oracle_sweep(task, family=within.family), lookup)
+        if best is not None:
+            for seed in within.seeds or ORACLE_SEEDS:
+                yield from (replace(best, method=f"{best.method}_{name}", seed=seed) for name in READOUTS)
+
+
 def every_method(within: Scope, lookup: Lookup) -> Iterator[Job]:
     """Every method on every task, one seed of all before the next; hand-made schedules after everything else."""
     schedules = [method for method in within.methods if method.group == "schedule"]
@@ -260,6 +271,39 @@ def autolrs(within: Scope, lookup: Lookup) -> Iterator[Job]:
     return _experiment(autolrs_jobs(within.seeds or SEEDS, lookup), within)
 
 
+def _in_family(jobs: Iterable[Job], within: Scope) -> Iterator[Job]:
+    return (job if job.family is not None else replace(job, family=within.family) for job in jobs)
+
+
+def _winners(some: Iterable[Task], within: Scope, lookup: Lookup) -> dict[str, Job | None]:
+    """The best of every task's sweep; None while a point of it has no record, and where a task lacks the family."""
+    found: dict[str, Job | None] = {}
+    for task in some:
+        has_family = _family(task, within.family) is not None
+        found[task.name] = best_of(oracle_sweep(task, family=within.family), lookup) if has_family else None
+    return found
+
+
+def autopilot(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """Autopilot, each of its arms forced, its opponents, and the oracle's winner; development tasks first."""
+    some = within.judged
+    return _in_family(pilot.compared_jobs(some, within.seeds or pilot.SEEDS, _winners(some, within, lookup)), within)
+
+
+def autopilot_ablations(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """What each part of Autopilot is worth, on development tasks; on others where they are named."""
+    some = [task for task in within.judged if within.named or pilot.side_of(task) == "development"]
+    seeds = within.seeds or pilot.FEWER_SEEDS
+    return _in_family(pilot.ablation_jobs(some, seeds, _winners(some, within, lookup)), within)
+
+
+def autopilot_robust(within: Scope, lookup: Lookup) -> Iterator[Job]:
+    """Autopilot from other start lrs, then with other budgets beside the oracle's schedule swept anew there."""
+    some, seeds = within.judged, within.seeds or pilot.FEWER_SEEDS
+    yield from _in_family(pilot.start_jobs(some, seeds), within)
+    yield from _in_family(pilot.horizon_jobs(some, seeds, _winners(some, within, lookup), lookup), within)
+
+
 @dataclass(frozen=True)
 class Suite:
     """A part of the protocol.
@@ -288,6 +332,12 @@ _SUITES = (
         references,
         grows=True,
     ),
+    Suite(
+        "readouts",
+        "the oracle's runs again, judged by three averages of their weights, on five seeds",
+        readouts,
+        grows=True,
+    ),
     Suite("sanity", "a plain run twice, which must agree bit for bit", sanity),
     Suite("start_lr", "what takes an lr, at 1/30 and 30 times its default", start_lr),
     Suite("horizon", "a quarter and four times the budget on two tasks", horizon, grows=True),
@@ -295,6 +345,24 @@ _SUITES = (
     Suite("weighted_factors", "experiments: the shape of its paper's table and figures", weighted_factors),
     Suite(
         "autolrs", "experiments: AutoLRS against tuned schedules, in trainings four times as long", autolrs, grows=True
+    ),
+    Suite(
+        "autopilot",
+        "Autopilot, its arms forced, its opponents and the oracle's winner: five seeds, development tasks first",
+        autopilot,
+        grows=True,
+    ),
+    Suite(
+        "autopilot_ablations",
+        "experiments: Autopilot without its search or its branches, with other averages, and at the oracle's lr",
+        autopilot_ablations,
+        grows=True,
+    ),
+    Suite(
+        "autopilot_robust",
+        "Autopilot from 1/30 and 30 times the start lr, and with a quarter and four times the budget",
+        autopilot_robust,
+        grows=True,
     ),
     Suite(
         "smoke",

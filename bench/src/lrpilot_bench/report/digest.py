@@ -9,6 +9,7 @@ from lrpilot_bench.report import tables
 from lrpilot_bench.report.cells import Cell, Row, ratio_cell
 from lrpilot_bench.report.findings import Findings
 from lrpilot_bench.report.numbers import NOTHING, factor_text, many, ratio_text
+from lrpilot_bench.store.schema import AUTOPILOT, ORACLE_KINDS
 
 MOST = 10  # methods of the first table, besides lrpilot's own and those that would lead but for a failed run
 FEWER = 6  # rows of the table of start lrs
@@ -62,12 +63,14 @@ def start_lr_table(findings: Findings) -> tuple[list[str], list[Row]]:
 
 
 def horizon_table(findings: Findings) -> tuple[list[str], list[Row]]:
-    """A column for each task and other budget; each method's loss ÷ the best linear run's there."""
+    """A column for each task and other budget on which methods are compared; each one's loss ÷ the best of a sweep."""
+    alone = {AUTOPILOT, *ORACLE_KINDS}  # and the schedules that judge it: a table of its own
+    compared = {t for t, rows in findings.horizons.items() if any(row.method not in alone for row in rows)}
     found = {
         (row.method, task, row.horizon): row
         for task, rows in findings.horizons.items()
         for row in rows
-        if row.horizon != 1.0
+        if row.horizon != 1.0 and task in compared
     }
     columns = sorted({key[1:] for key in found}, key=lambda key: (findings.tasks.index(key[0]), key[1]))
     rows = [

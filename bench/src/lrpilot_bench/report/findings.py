@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lrpilot_bench.analysis.autopilot import Part, TimeRow, by_side, parts, time_rows
 from lrpilot_bench.analysis.compare import (
     DefaultLoss,
     Duel,
@@ -35,9 +36,9 @@ GROUP_WORDS: dict[Group, str] = {
     "rest": "every other method",
 }
 
-# lrpilot's one entry to the comparison with peers, named before any run of the benchmark's methods, so that it
-# is not chosen from several by the runs that judge it.
-ENTRY = "find_decay_quick_linear"
+# lrpilot's one entry to the comparison with peers, named before its first run was recorded, so that it is not chosen
+# from several by the runs that judge it. Until Autopilot was there it was a search of short trials and linear decay.
+ENTRY = "autopilot"
 
 
 def group_of(group: str) -> Group:
@@ -66,6 +67,9 @@ class Findings:
         defaults: what doing nothing loses, by task.
         duels: lrpilot's entry against the best peer, by task; tasks without either are left out.
         missing: what was planned and not run; None where no plan is known.
+        sides: ``heads`` over development tasks, and over judging ones.
+        parts: Autopilot, and what changes one thing of it.
+        times: how soon Autopilot and its rivals come to the oracle's loss, and to the default's.
     """
 
     bench: Bench
@@ -84,6 +88,9 @@ class Findings:
     defaults: Mapping[str, DefaultLoss]
     duels: Mapping[str, Duel]
     missing: tuple[NotRun, ...] | None
+    sides: Mapping[str, tuple[Headline, ...]]
+    parts: tuple[Part, ...]
+    times: tuple[TimeRow, ...]
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -169,13 +176,14 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
     start_lrs = {task: start_lr_rows(bench, task) for task in tasks}
     judged: Sequence[str] = [task for task in tasks if task in rows]
     to_beat = {task: peer_to_beat(rows[task]) for task in judged}
+    oracles = {task: oracle(bench, task) for task in tasks}
     return Findings(
         bench=bench,
         tasks=tasks,
         rows={task: rows.get(task, ()) for task in tasks},
         heads=headlines(rows) if rows else (),
         ranking=sensitivity(rows),
-        oracles={task: oracle(bench, task) for task in tasks},
+        oracles=oracles,
         panel=sanity(bench),
         finders=finders,
         picks=over_tasks(row for of_task in finders.values() for row in of_task),
@@ -186,6 +194,9 @@ def find(bench: Bench, expected: Mapping[str, Mapping[str, Any]] | None = None) 
         defaults={task: default_loss(bench, rows[task], task) for task in judged},
         duels={task: duel for task in judged if (duel := _duel(rows[task], to_beat[task])) is not None},
         missing=None if expected is None else not_run(expected, bench),
+        sides=by_side(bench, rows),
+        parts=parts(bench, oracles),
+        times=time_rows(bench, oracles),
     )
 
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from lrpilot_bench.analysis.sensitivity import failed_runs
-from lrpilot_bench.report import audit, digest, overview, tables
+from lrpilot_bench.report import audit, digest, overview, pilot_tables, tables
 from lrpilot_bench.report.cells import SIGNS, Cell, finished_text
 from lrpilot_bench.report.findings import ENTRY, GROUP_WORDS, Findings
 from lrpilot_bench.report.looks import COLOURS
@@ -42,6 +42,7 @@ VOCABULARY = {
     "no_better": NO_BETTER,
     "optimizers": OPTIMIZERS,
     "overview": overview,
+    "pilot": pilot_tables,
     "ratio": ratio_text,
     "schedule_name": schedule_name,
     "score": overview.score_text,

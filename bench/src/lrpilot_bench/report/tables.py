@@ -257,7 +257,7 @@ def horizon_table(findings: Findings, task: str) -> tuple[list[str], list[Row]]:
         own = {row.horizon: row for row in rows if row.method == method}
         cells = tuple(cell for horizon in horizons for cell in _horizon_cells(own.get(horizon)))
         lines.append(Row(findings.title(method), cells, findings.group(method)))
-    what = ("loss", "÷ best linear", f"÷ default {rows[0].reference}")
+    what = ("loss", "÷ best swept", f"÷ default {rows[0].reference}")
     return [f"{factor_text(horizon)}: {each}" for horizon in horizons for each in what], lines
 
 

@@ -34,7 +34,9 @@ NO_STEP = "took no step"  # although the budget was not spent
 ORACLE_KINDS = ("linear", "cosine", "wsd")  # schedules whose sweeps make the oracle; the first of equals wins
 REFERENCE_KINDS = ("constant", "fit_one_cycle")  # swept too, to judge the finders that are meant for them
 FINDER_GROUP = "finder"  # methods that pick an lr and train nothing
-HORIZON_KINDS = ("linear",)  # all that is swept with another budget than the task's
+AUTOPILOT = "autopilot"  # lrpilot's default; what changes one thing of it is named after it
+AT_LR = "_at_lr"  # ends the names of rows that are flown at the lr of the oracle's winner
+ABLATION_GROUP = "ablation"  # methods that belong to an experiment, and do not compete
 LR_FACTORS = (1 / 30, 1.0, 30.0)  # of the start-lr sweep; 1 is the plain run
 
 

@@ -1,9 +1,10 @@
-"""Write docs/evidence.md from records/probe_cost.json, invariances.json and the records of Lines alone."""
+"""Write docs/evidence.md from records/{probe_cost,autopilot_price,invariances}.json and those of Lines alone."""
 
 import json
 from collections.abc import Iterable
 from typing import Any
 
+from lrpilot_bench.studies.autopilot_price import tables
 from lrpilot_bench.studies.checkout import DOCS, RECORDS
 from lrpilot_bench.studies.line_cost_page import line_numbers
 from lrpilot_bench.studies.line_noise_page import noise_numbers
@@ -51,12 +52,14 @@ def page() -> str:
     """The whole page."""
     cost = json.loads((RECORDS / "probe_cost.json").read_text())
     invariances = json.loads((RECORDS / "invariances.json").read_text())
+    price = json.loads((RECORDS / "autopilot_price.json").read_text())
     return render(
         "evidence",
         {
             "step_ms": cost["trial / plain steps"]["step_ms"],
             "torch": cost["machine"]["torch"],
             "costs": cost_rows(cost),
+            "autopilot": tables(price),
             "lines": line_numbers(),
             "noise": noise_numbers(),
             "invariances": invariance_rows(invariances["rows"]),

@@ -61,7 +61,8 @@ def make_training(
 
 def search(optimizer: str, target: Any, **changes: Any) -> FoundLR:
     """One find_lr on the task with ``changes``."""
-    found = find_lr(make_training(optimizer, **changes), target=target, progress=False)
+    effort: Any = "thorough" if target == "decay" else "quick"
+    found = find_lr(make_training(optimizer, **changes), target=target, effort=effort, progress=False)
     print(f"{optimizer:6s} {target:9s} {sorted(changes)!s:32s} lr {found.lr}", flush=True)
     return found
 

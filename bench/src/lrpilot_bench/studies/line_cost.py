@@ -239,7 +239,7 @@ NUM_FACTORS = (3, 5, 7, 9)
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
 
 
-def flown_bytes(subject: Subject, kind: str, policy: PublishedWeightedFactors | WeightedFactors) -> int:
+def flown_bytes(subject: Subject, kind: str, policy: WeightedFactors | PublishedWeightedFactors) -> int:
     """Most bytes that a decision holds beyond the training's own: its Line, and the mark where there is one."""
     training = make_training(subject, OPTIMIZERS[kind])
     batches = list(training.probe_data.train.take(policy.batches))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,8 @@ def live_bytes() -> int:
         # type(), not isinstance(): some lazy objects warn when their __class__ is looked at.
         if issubclass(type(thing), torch.Tensor) and thing.layout is torch.strided:
             storage = thing.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+            with suppress(RuntimeError):  # a tensor that torch.compile only imagines has no bytes
+                storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
 
 

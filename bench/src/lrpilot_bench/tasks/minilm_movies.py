@@ -133,6 +133,7 @@ TASKS = (
         handmade_lr=5e-5,
         eval_batch_size=128,
         packages=("transformers",),
+        pretrained=True,
         remark="fine-tuning: huggingface/transformers#16013 reports range tests that pick a useless lr here",
     ),
     Task(
@@ -150,6 +151,7 @@ TASKS = (
         handmade_lr=5e-5,
         eval_batch_size=128,
         packages=("transformers",),
+        pretrained=True,
         large=True,
         remark="the whole model, three epochs: what fine-tuning usually is",
     ),

@@ -87,6 +87,7 @@ class Task:
         eval_batch_size: samples of an evaluation's forward pass.
         score_better: "higher" or "lower".
         packages: importable packages that it needs beside lrpilot's own.
+        pretrained: whether it begins from trained weights (fine-tuning); a stratum of the split, and part of no run.
         large: made for a GPU; left out unless asked for.
         smoke: for the smoke run alone, and for trying things out; left out unless named, so that what was
             chosen while looking at it is not judged by it.
@@ -110,6 +111,7 @@ class Task:
     handmade_lr: float | None = None
     eval_batch_size: int = 256
     packages: tuple[str, ...] = ()
+    pretrained: bool = False
     large: bool = False
     smoke: bool = False
     experiment: bool = False

@@ -65,6 +65,7 @@ from lrpilot.policies.autolrs.state import (
     TrainingStage,
     gone_on,
     moved_on,
+    replanned,
     unknown_phase,
     with_first_loss,
 )
@@ -265,6 +266,10 @@ class AutoLRS(Policy):
                 goes_on: Phase = StagesDone() if here.remaining == 0 else TrainingStage(steps_left(here))
                 return replace(here, phase=goes_on)
         raise not_asked_for(self.name, observation)
+
+    def replan(self, state: AutoLRSState, progress: Progress) -> AutoLRSState:
+        """The stage that is trained is trained to its end; those after it are laid out over what is left then."""
+        return replanned(state, progress, warmup=warmup_steps(self.warmup, state.total))
 
     def explain(self, state: AutoLRSState, observation: Observation, after: AutoLRSState) -> Reason | None:
         """From which lr to which, and why."""

@@ -3,9 +3,9 @@
 import math
 from dataclasses import replace
 
-from lrpilot.core.actions import Done, HeldOut, Observation, TrialLosses
+from lrpilot.core.actions import Done, HeldOut, Observation, Progress, TrialLosses
 from lrpilot.core.codec import record
-from lrpilot.errors import PolicyError
+from lrpilot.errors import PolicyError, StateError
 from lrpilot.found import FoundLR
 from lrpilot.policies.autolrs.stage import LRCandidate, LRSearch, LRStage
 from lrpilot.policies.finders.step_sampling import StepSampling, StepSamplingState
@@ -263,6 +263,33 @@ def with_first_loss(state: AutoLRSState, seen: TrialLosses) -> AutoLRSState:
         return state
     first = state.first_loss if state.first_loss is not None else seen.losses[0]
     return replace(state, first_loss=first, first_train=seen.losses[0])
+
+
+def replanned(state: AutoLRSState, progress: Progress, *, warmup: int) -> AutoLRSState:
+    """Under another horizon: what is searched for or trained now stays, unless it is the way to zero.
+
+    Args:
+        state: where the flight stood.
+        progress: kept steps taken, and left under the new horizon.
+        warmup: steps of the ramp of the first stage, as it was laid out.
+
+    Raises:
+        StateError: its last stage has begun, its warmup is not over, or its stage ends after the new horizon.
+    """
+    here = replace(state, step=progress.step, remaining=progress.remaining)
+    if not state.stages or isinstance(state.phase, Searching):
+        return here
+    stage = state.stages[-1]
+    if stage.decays or isinstance(state.phase, StagesDone):
+        raise StateError("AutoLRS has begun its last stage.")
+    if here.total is not None and stage.begin + stage.steps > here.total:
+        raise StateError(f"AutoLRS has begun a stage that ends after {stage.begin + stage.steps} steps.")
+    if isinstance(state.phase, TrainingStage) and state.phase.warming:
+        taken = here.step - stage.begin
+        if taken < warmup:
+            raise StateError(f"AutoLRS is in a warmup of {warmup} steps that it has laid out over another horizon.")
+        return replace(here, phase=TrainingStage(stage.steps - taken))
+    return here
 
 
 def gone_on(before: AutoLRSState, state: AutoLRSState) -> tuple[AutoLRSState, int]:

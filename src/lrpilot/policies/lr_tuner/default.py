@@ -8,12 +8,24 @@ import math
 from dataclasses import KW_ONLY, replace
 from typing import ClassVar, Literal, assert_never, final
 
-from lrpilot.core.actions import Action, Done, Drop, Line, LineLosses, Mark, Observation, Rewind, Train, Trained
+from lrpilot.core.actions import (
+    Action,
+    Done,
+    Drop,
+    Line,
+    LineLosses,
+    Mark,
+    Observation,
+    Progress,
+    Rewind,
+    Train,
+    Trained,
+)
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.settings import Rule, among, is_between, is_positive, is_whole, or_none, require_each
 from lrpilot.core.shape import Shape, constant
-from lrpilot.errors import PolicyError, SettingError
+from lrpilot.errors import PolicyError, SettingError, StateError
 from lrpilot.maths.line_fit import fit_line, is_good_enough, is_usable
 from lrpilot.policies.guard import NOISE_ROOM, Verdict, half_way
 from lrpilot.policies.lr_tuner import in_flight, price, restart, rules
@@ -229,6 +241,20 @@ class LRTuner(Policy):
                 return self._train_on(replace(state, origin=None))
         raise wrong_observation(state.phase, observation)
 
+    def replan(self, state: LRTunerState, progress: Progress) -> LRTunerState:
+        """While it explores under both horizons, its window is trained to the end; what follows goes by the new.
+
+        ``exploit="saturation"`` lays nothing out that depends on the horizon, but for the last steps.
+        """
+        after = replace(state, progress=progress)
+        if self.exploit == "linear":
+            ends, end = in_flight.window_end(state), rules.explore_end(self.explore, after.total)
+            if not rules.is_exploring(self.explore, state) or max(ends, progress.step + 1) > end:
+                raise StateError("LRTuner has begun its way to zero, or would have begun it under the new horizon.")
+        if in_flight.is_last(state):
+            raise StateError("LRTuner has begun steps that no measurement follows.")
+        return after
+
     def explain(self, state: LRTunerState, observation: Observation, after: LRTunerState) -> Reason | None:
         """From which lr to which, and why."""
         saturates = self.exploit == "saturation" and after.present.drops
@@ -249,7 +275,7 @@ class LRTuner(Policy):
         if not level.is_usable:
             return self._begun_without_loss(state)
         if state.guard.is_wreck(level.mean):
-            return self._wrecked(state)
+            return self._read_wreck(state)
         guard = state.guard.opened(level.losses).after_sound(level.losses)
         state = replace(state, guard=guard, watch=state.watch.opened(level.losses))
         # A fresh start has still to earn its mark.
@@ -268,6 +294,10 @@ class LRTuner(Policy):
     def _lost(self, state: LRTunerState) -> LRTunerState:
         """The weights are no numbers, although no loss of the loop was none: the step of a Line, which has none."""
         return self._taken_back(replace(state, watch=state.watch.lost(state.present.lr)))
+
+    def _read_wreck(self, state: LRTunerState) -> LRTunerState:
+        """The superbatch says that the training is lost."""
+        return self._taken_back(replace(state, watch=state.watch.wrecked(state.present.lr)))
 
     def _taken_back(self, state: LRTunerState) -> LRTunerState:
         """The watch says that the weights are lost: back to a mark, and to a lower lr where the lr did it."""
@@ -391,7 +421,7 @@ class LRTuner(Policy):
         if not new.is_usable:
             return self._lost(state)
         if state.guard.is_wreck(new.mean):
-            return self._wrecked(state)
+            return self._read_wreck(state)
         if state.restart is not None:
             if not restart.has_caught_up(state, new.mean):
                 return restart.failed(state)

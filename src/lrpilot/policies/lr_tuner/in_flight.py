@@ -16,8 +16,10 @@ from lrpilot.policies.lr_tuner.state import (
     LRTunerState,
     MarkingWindow,
     OpeningWindow,
+    Phase,
     PresentLR,
     TrainingWindow,
+    WindowsDone,
 )
 
 # Steps from one look at the losses of a Train to the next: two blocks; one after a bad batch.
@@ -55,6 +57,22 @@ def rest_of(phase: TrainPhase, steps: int) -> TrainingWindow | Cruising | Anneal
             rest = line.after(steps)
             return None if rest is None else Annealing(rest)
     return None
+
+
+def _train_of(state: LRTunerState) -> Phase | None:
+    """The phase whose Train is flown, or goes on after a mark."""
+    return state.phase.then if isinstance(state.phase, MarkingWindow) else state.phase
+
+
+def is_last(state: LRTunerState) -> bool:
+    """Whether no measurement follows any more, as things were planned."""
+    return isinstance(_train_of(state), Cruising | Annealing | WindowsDone)
+
+
+def window_end(state: LRTunerState) -> int:
+    """Kept steps taken when the present window is over, at most."""
+    train = _train_of(state)
+    return state.progress.step + (train.steps + 1 if isinstance(train, TrainingWindow) else 0)
 
 
 def ends_lost(state: LRTunerState) -> bool:

@@ -1,7 +1,7 @@
 """What LRTuner says of its decisions: read off the states before and after, so that no decision depends on it."""
 
 from lrpilot.core.policy import Reason, lr_from_to
-from lrpilot.policies.guard import Verdict, no_number_reason, wreck_reason
+from lrpilot.policies.guard import Verdict, leap_reason, no_number_reason, wreck_reason
 from lrpilot.policies.lr_tuner.state import (
     CheckingWindow,
     DecisionCode,
@@ -39,6 +39,8 @@ def reason_for(
         back = "; the training begins anew"
     if after.guard.lost > before.guard.lost:
         lost, excuse = after.guard.lost, after.watch.excuse
+        if after.watch.leapt and not after.watch.bad:
+            return leap_reason(lr, new, lost, back=back)
         return no_number_reason(lr, new, lost, loss="the loss", excuse=excuse, back=back)
     if after.tally.diverged > before.tally.diverged:
         unseen = after.watch.verdict is Verdict.DYING and not after.watch.has_gained

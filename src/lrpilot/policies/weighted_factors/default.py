@@ -14,7 +14,7 @@ from lrpilot.core.policy import Context, Policy, Reason, lr_from_to, not_asked_f
 from lrpilot.core.settings import Rule, check_start, is_real, require_each
 from lrpilot.core.shape import constant
 from lrpilot.maths.weighting import Candidates, powers_of_two
-from lrpilot.policies.guard import Guard, Verdict, no_number_reason
+from lrpilot.policies.guard import Guard, Verdict, leap_reason, no_number_reason
 from lrpilot.policies.to_zero import ToZero
 from lrpilot.policies.weighted_factors.published import PublishedWeightedFactors
 from lrpilot.policies.weighted_factors.reading import check_settings, is_ending, mean_losses, weighted, window_steps
@@ -159,6 +159,8 @@ class WeightedFactors(Policy):
     ) -> Reason | None:
         """From which lr to which, and why."""
         change = lr_from_to(state.lr, after.lr)
+        if after.guard.lost > state.guard.lost and after.watch.leapt and not after.watch.bad:
+            return leap_reason(state.lr, after.lr, after.guard.lost)
         if after.guard.lost > state.guard.lost:
             return no_number_reason(state.lr, after.lr, after.guard.lost, excuse=after.watch.excuse)
         if after.phase == "shrink":
@@ -237,7 +239,7 @@ class WeightedFactors(Policy):
     def _take_back_wreck(self, state: WeightedFactorsState, no_step: float) -> WeightedFactorsState:
         """The weights were wrecked before the step of this Line."""
         if math.isfinite(no_step):
-            return self._take_back(state, self.factors[0])
+            return self._after_verdict(replace(state, watch=state.watch.wrecked(state.lr)))
         before = state.guard
         if before.health is not None:
             return self._lost(state)

@@ -1,14 +1,17 @@
 """BoundTraining: a model, its optimizer, its loss, its step and its data, bound together and checked."""
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lrpilot.core.actions import Average
 from lrpilot.errors import DataError, LossError, StepError
+from lrpilot.training.bound.average import FlownAverage
 from lrpilot.training.bound.checks import (
     check_extra_state,
     check_loss,
@@ -18,7 +21,7 @@ from lrpilot.training.bound.checks import (
     explain_missing_gradients,
     require_loss_fn,
 )
-from lrpilot.training.bound.optimizers import ParamGroupLRs, unwrap_optimizer
+from lrpilot.training.bound.optimizers import ParamGroupLRs, put_back_momentum, unwrap_optimizer
 from lrpilot.training.bound.probe_data import ProbeData, to_device
 from lrpilot.training.bound.sources import BatchSource, Data
 from lrpilot.training.torch_private import has_stepped
@@ -44,7 +47,12 @@ class BoundTraining:
         eval_batches: most batches of an evaluation; None for all of them.
         snapshot_device: where copies of the state are kept; None for where each lives.
         probing: whether an optimizer step that is taken now belongs to a probe.
+        average: what is flown beside the parameters in an averaged flight; None in any other.
+        commander: whose kept steps are averaged, where any are; the last pilot's.
     """
+
+    average: FlownAverage | None = None
+    commander: weakref.ref[Any] | None = None
 
     def __init__(
         self,
@@ -110,6 +118,24 @@ class BoundTraining:
             yield
         finally:
             self.probing = before
+
+    def fly_averaged(self, settings: Average) -> None:
+        """Average the steps from now on: begin with the parameters as they are, or carry on."""
+        if self.average is None:
+            self.average = FlownAverage(self.raw_optimizer, settings)
+        else:
+            self.average.carry_on(settings)
+
+    def land(self) -> None:
+        """Make the average the parameters, where one is flown; the momentum is the user's own again."""
+        if self.average is not None:
+            self.average.land()
+            self.average = None
+        put_back_momentum(self.raw_optimizer)
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Inside, the parameters are those to judge: the average, where one is flown."""
+        return nullcontext() if self.average is None else self.average.shown()
 
     def move(self, batch: Any) -> Any:
         """The batch on the training's device."""

@@ -127,12 +127,59 @@ class ParamGroupLRs:
         return [lr.clone() if isinstance(lr, Tensor) else lr for lr in lrs]
 
     def set_momentum(self, value: float) -> None:
-        """Write SGD's momentum or Adam's beta1 in every group that uses one."""
+        """Write SGD's momentum or Adam's beta1 in every group that uses one; its own value is noted in the group.
+
+        As ``initial_lr`` is by torch's schedulers: so it is in the optimizer's saved state too.
+        """
         for group in self._optimizer.param_groups:
-            if group.get("momentum"):
-                group["momentum"] = value
-            elif "betas" in group and not isinstance(group["betas"][0], Tensor):
-                group["betas"] = (value, *group["betas"][1:])
+            given = momentum_as_given(group)
+            if given or ("betas" in group and given is not None):
+                group.setdefault(GIVEN_MOMENTUM, given)
+                _write_momentum(group, value)
+
+
+# Key of a param group under which a momentum is noted before another is written.
+GIVEN_MOMENTUM = "initial_momentum"
+
+
+def momentum_as_given(group: dict[str, Any]) -> float | None:
+    """SGD's momentum or Adam's beta1 of a group as its owner has set it; None where there is none to be set."""
+    if GIVEN_MOMENTUM in group:
+        return float(group[GIVEN_MOMENTUM])
+    momentum = group["momentum"] if "momentum" in group else (group.get("betas") or (None,))[0]
+    return float(momentum) if isinstance(momentum, (int, float)) else None
+
+
+def put_back_momentum(optimizer: Optimizer) -> None:
+    """Write the momentum of every group as its owner has set it, where another has been written."""
+    for group in optimizer.param_groups:
+        if GIVEN_MOMENTUM in group:
+            given = group.pop(GIVEN_MOMENTUM)
+            if given and group.get("momentum") == 0:
+                _clear_momentum_buffers(optimizer, group)
+            _write_momentum(group, given)
+
+
+def _write_momentum(group: dict[str, Any], value: float) -> None:
+    if "momentum" in group:
+        group["momentum"] = value
+    else:
+        group["betas"] = (value, *group["betas"][1:])
+
+
+def _clear_momentum_buffers(optimizer: Optimizer, group: dict[str, Any]) -> None:
+    """Forget directions of before: torch leaves buffers as they were while the momentum is 0."""
+    plain_sgd = isinstance(optimizer, torch.optim.SGD)
+    for state in (optimizer.state[p] for p in group["params"] if p in optimizer.state):
+        if plain_sgd:
+            state.pop("momentum_buffer", None)  # the next step makes one of its gradient
+        elif isinstance(optimizer, torch.optim.RMSprop):
+            state["momentum_buffer"] = torch.zeros_like(state["square_avg"])
+
+
+def has_own_average(optimizer: Any) -> bool:
+    """Whether an optimizer is to be told of training and judging, as those are which average the weights themselves."""
+    return callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
 
 
 def apply_lr(optimizer: Optimizer, lr: float | None) -> None:

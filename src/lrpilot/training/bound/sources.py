@@ -69,6 +69,11 @@ class BatchSource:
         if isinstance(data, Sized) and len(data) == 0:
             raise DataError(f"{self.name} must hold at least one batch, got none.")
 
+    @property
+    def data(self) -> Any:
+        """The data itself, or the twin of its loader: for what it says of itself, not to be iterated."""
+        return self._data
+
     def epoch(self, number: int = 0) -> Iterator[Any]:
         """The batches of one pass; the same for the same number."""
         if isinstance(self._data, DataLoader):

@@ -8,19 +8,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from lrpilot.training.bound.bound_training import BoundTraining
+from lrpilot.training.bound.facts import batch_norms_in_training
 from lrpilot.training.bound.probe_data import count_samples
 from lrpilot.training.distributed import together
 from lrpilot.training.measure.forwards import pure_forward
 from lrpilot.training.measure.meter import Meter
 from lrpilot.training.torch_private import BatchNorm
-
-
-def live_batch_norms(model: nn.Module) -> list[BatchNorm]:
-    """BatchNorm layers that collect running statistics in training; frozen ones (eval mode) are left out.
-
-    test_forwards.py::test_frozen_batch_norm_stays_frozen_in_mode_and_statistics
-    """
-    return [m for m in model.modules() if isinstance(m, BatchNorm) and m.training and m.track_running_stats]
 
 
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Any], loss: Callable[[Any], Tensor]) -> None:
@@ -34,7 +27,8 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Any], loss: Callab
         batches: training batches to estimate on.
         loss: batch -> loss, which runs the model as training does.
     """
-    norms = live_batch_norms(model)
+    # test_forwards.py::test_frozen_batch_norm_stays_frozen_in_mode_and_statistics
+    norms = batch_norms_in_training(model)
     if not norms:
         return
     with torch.no_grad():
@@ -68,6 +62,10 @@ class _OnlyTheseNorms:
 BATCH_NORM_BATCHES = 16
 
 
+Statistics = list[tuple[Tensor, Tensor]]
+"""Buffers, and what they should hold."""
+
+
 class Evaluations:
     """Reads held-out losses.
 
@@ -81,7 +79,7 @@ class Evaluations:
         self._meter = meter
 
     def judge(self, *, reestimate: bool, batches: int | None = None) -> float:
-        """Mean held-out loss over all ranks.
+        """Mean held-out loss over all ranks; of the average, where one is flown.
 
         Args:
             reestimate: BatchNorm statistics first, on training batches.
@@ -94,18 +92,41 @@ class Evaluations:
         """Samples of each held-out batch ÷ those of a training batch."""
         return self._training.probe_data.held_out_shares
 
-    @property
-    def reestimation_price(self) -> float:
+    def reestimation_price(self, batches: int = BATCH_NORM_BATCHES) -> float:
         """Forward-equivalents of estimating the statistics of BatchNorm layers anew; 0 where there are none."""
-        return float(BATCH_NORM_BATCHES) if live_batch_norms(self._training.model) else 0.0
+        return float(batches) if batch_norms_in_training(self._training.model) else 0.0
+
+    def statistics(self, batches: int) -> Statistics:
+        """Running statistics of BatchNorm layers that fit the weights to judge; everything is put back."""
+        found: Statistics = []
+
+        def estimate() -> list[float]:
+            training = self._training
+            self._meter.training_batch_size(training.probe_data.batch_size)
+            with (
+                training.judged(),
+                training.as_probe(),
+                pure_forward(training.model, training.seed, training.extra_modules),
+            ):
+                norms = self._reestimate(batches)
+                found.extend((buffer, buffer.clone()) for norm in norms for buffer in norm.buffers(recurse=False))
+            return []
+
+        if batch_norms_in_training(self._training.model):
+            together(estimate, 0)
+        return found
 
     def _held_out_loss(self, *, reestimate: bool, batches: int | None) -> float:
         """This rank's mean held-out loss."""
         training = self._training
         self._meter.training_batch_size(training.probe_data.batch_size)
-        with training.as_probe(), pure_forward(training.model, training.seed, training.extra_modules):
+        with (
+            training.judged(),
+            training.as_probe(),
+            pure_forward(training.model, training.seed, training.extra_modules),
+        ):
             if reestimate:
-                self._reestimate()
+                self._reestimate(BATCH_NORM_BATCHES)
             training.model.eval()
             held_out = map(training.move, training.probe_data.held_out(batches))
             loss, samples = mean_loss(held_out, training.loss, count_samples)
@@ -113,17 +134,27 @@ class Evaluations:
             self._meter.add(count, forwards=1)
         return loss
 
-    def _reestimate(self) -> None:
+    def _reestimate(self, count: int) -> list[BatchNorm]:
+        """Estimate statistics on so many batches, and leave the model in training mode; the layers that have them."""
         training = self._training
         if not training.model.training:
             training.model.train()
-        if not live_batch_norms(training.model):
-            return
-        batches = [training.move(batch) for batch in training.probe_data.train.take(BATCH_NORM_BATCHES)]
+        norms = batch_norms_in_training(training.model)
+        if not norms:
+            return []
+        batches = [training.move(batch) for batch in training.probe_data.train.take(count)]
         samples = [count_samples(batch) for batch in batches]
         reestimate_batch_norm(training.model, batches, training.loss)
-        for count in samples:
-            self._meter.add(count, forwards=1)
+        for size in samples:
+            self._meter.add(size, forwards=1)
+        return norms
+
+
+def put_statistics(statistics: Statistics) -> None:
+    """Write what was estimated into the live buffers."""
+    with torch.no_grad():
+        for buffer, value in statistics:
+            buffer.copy_(value)
 
 
 def mean_loss(

@@ -12,6 +12,35 @@ from lrpilot.training.restore.module_state import ModuleState
 from lrpilot.training.restore.rng import kept_rng, seed_rng
 
 
+class ForwardTrace:
+    """What forward passes leave behind: buffers, modes and plain attributes, as they were before.
+
+    Parameters are no part of it, but for embeddings with a ``max_norm``, which shrink the rows that a pass looks up.
+
+    Args:
+        model: the model.
+        beside: modules that a loss may use beside the model (a criterion with a moving centre).
+    """
+
+    def __init__(self, model: nn.Module, beside: Iterable[nn.Module] = ()) -> None:
+        self._before = [ModuleState(module) for module in (model, *beside)]
+        self._tables = [module.weight for module in model.modules() if _renorms(module)]
+        self._contents = [table.detach().clone() for table in self._tables]
+
+    def undo(self) -> None:
+        """Put all of it back."""
+        # test_forwards.py::test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end
+        with deferred_interrupt(), torch.no_grad():
+            # BatchNorm and spectral norm buffers, modes, hidden states:
+            # test_forwards.py::test_forward_passes_leave_no_trace; of a criterion too:
+            # test_continuation.py::test_buffers_of_a_criterion_go_back
+            for state in self._before:
+                state.restore()
+            # test_forwards.py::test_an_embedding_with_a_largest_norm_is_left_as_it_was
+            for table, content in zip(self._tables, self._contents, strict=True):
+                table.copy_(content)
+
+
 @contextmanager
 def pure_forwards(model: nn.Module, beside: Iterable[nn.Module] = ()) -> Iterator[Callable[[int], None]]:
     """Forward passes inside leave no trace: buffers, modes, plain attributes and RNG are put back.
@@ -25,28 +54,14 @@ def pure_forwards(model: nn.Module, beside: Iterable[nn.Module] = ()) -> Iterato
         model: the model.
         beside: modules that a loss may use beside the model (a criterion with a moving centre).
     """
-    before = [ModuleState(module) for module in (model, *beside)]
-    tables = [module.weight for module in model.modules() if _renorms(module)]
-    contents = [table.detach().clone() for table in tables]
+    trace = ForwardTrace(model, beside)
     begun = False
-
-    def put_back() -> None:
-        # test_forwards.py::test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end
-        with deferred_interrupt(), torch.no_grad():
-            # BatchNorm and spectral norm buffers, modes, hidden states:
-            # test_forwards.py::test_forward_passes_leave_no_trace; of a criterion too:
-            # test_continuation.py::test_buffers_of_a_criterion_go_back
-            for state in before:
-                state.restore()
-            # test_forwards.py::test_an_embedding_with_a_largest_norm_is_left_as_it_was
-            for table, content in zip(tables, contents, strict=True):
-                table.copy_(content)
 
     def begin(seed: int) -> None:
         nonlocal begun
         # Every pass begins where the first did: test_forwards.py::test_every_pass_begins_where_the_first_did
         if begun:
-            put_back()
+            trace.undo()
         begun = True
         # The same masks for every candidate: test_forwards.py::test_dropout_masks_are_the_same_for_every_candidate
         seed_rng(seed)
@@ -56,7 +71,7 @@ def pure_forwards(model: nn.Module, beside: Iterable[nn.Module] = ()) -> Iterato
         with kept_rng(), torch.no_grad():
             yield begin
     finally:
-        put_back()
+        trace.undo()
 
 
 def _renorms(module: nn.Module) -> TypeGuard[nn.Embedding | nn.EmbeddingBag]:

@@ -53,15 +53,18 @@ class StepCounter:
 
 
 @contextmanager
-def _counted_steps(optimizer: Optimizer) -> Iterator[StepCounter]:
-    """Count calls of ``optimizer.step`` inside the block."""
+def _counted_steps(training: BoundTraining, lrs: ParamGroupLRs) -> Iterator[StepCounter]:
+    """Count calls of ``optimizer.step`` inside the block, and average them where an average is flown."""
     counter = StepCounter()
 
     def hook(stepped: Optimizer, *_: Any) -> None:
         counter.steps += 1
-        counter.skipped += was_skipped(stepped)
+        if was_skipped(stepped):
+            counter.skipped += 1
+        elif training.average is not None:
+            training.average.step_taken(lrs.reference)
 
-    handle = optimizer.register_step_post_hook(hook)
+    handle = training.raw_optimizer.register_step_post_hook(hook)
     try:
         yield counter
     finally:
@@ -135,7 +138,7 @@ class Probe:
         # Masks are the seed's, whenever it is asked: test_substrate.py::test_a_trial_is_the_users_own_loop_rewound
         seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
-        with _counted_steps(training.raw_optimizer) as counter:
+        with _counted_steps(training, self.lrs) as counter:
 
             def take(batches: Iterator[Any]) -> float:
                 counter.restart()

@@ -1,28 +1,38 @@
 """LiveSubstrate: a live training as the driver sees it, every measurement without a trace; and how fast it trains."""
 
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lrpilot.core.actions import Action, Continue, Evaluate, Line, Trial
+from lrpilot.core.actions import Action, Average, Continue, Evaluate, Line, Trial
+from lrpilot.core.codec import decode, encode
 from lrpilot.core.cost import Cost
+from lrpilot.core.policy import Facts
 from lrpilot.core.shape import constant
-from lrpilot.errors import StateError
+from lrpilot.errors import PolicyError, StateError
+from lrpilot.flight.horizon import NORM_BATCHES
 from lrpilot.flight.substrate import TrialEnd, TrialSeen, price
+from lrpilot.training.bound.average import FlownAverage, require_average_fits
 from lrpilot.training.bound.bound_training import BoundTraining
+from lrpilot.training.bound.facts import averages, facts_of
 from lrpilot.training.bound.optimizers import ParamGroupLRs
 from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, require_same_action
 from lrpilot.training.interrupts import deferred_interrupt
-from lrpilot.training.measure.evaluations import Evaluations
+from lrpilot.training.measure.evaluations import Evaluations, put_statistics
+from lrpilot.training.measure.forwards import ForwardTrace
 from lrpilot.training.measure.lines import Lines
 from lrpilot.training.measure.meter import Meter
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.proofs import Proofs
 from lrpilot.training.measure.trials import TrialEnds, Trials
+from lrpilot.training.restore.rng import kept_rng
+from lrpilot.training.restore.tree import clone_tree
 
 
 class LiveSubstrate:
@@ -34,6 +44,7 @@ class LiveSubstrate:
         marks: saved states by key.
         ends: of Trials that may be continued.
         proofs: what has been proven of the training.
+        norm_batches: batches over which BatchNorm statistics are estimated where an average is left in the model.
         reads_are_cheap: a loss can be read at every step, for there is no device to stall and no rank to ask.
 
     Args:
@@ -46,6 +57,9 @@ class LiveSubstrate:
         self.meter = Meter()
         self.marks: dict[str, SavedState] = {}
         self.ends = TrialEnds(training)
+        self.norm_batches = NORM_BATCHES
+        self._wish: Average | None = None  # an average that begins with the next kept step
+        self._landing_price: float | None = None
         self.reads_are_cheap = training.device.type == "cpu" and not is_distributed()
         self._probe = Probe(training, self.lrs, self.meter)
         self.proofs = Proofs(self._probe)
@@ -70,12 +84,112 @@ class LiveSubstrate:
             return self.ends.extra_price(action.key)
         reads = isinstance(action, Trial) and (action.evaluate != "no" or action.read_every is not None)
         held_out = self._evaluations.shares() if reads or isinstance(action, Evaluate) else [0.0]
+        if isinstance(action, Evaluate) and self.training.average is not None:
+            action = Evaluate(reestimate=True)
         return self.proofs.due_price(action) + price(
             action,
             evaluation=sum(held_out),
             evaluation_batch=held_out[0],
-            reestimation=self._evaluations.reestimation_price,
+            reestimation=self._evaluations.reestimation_price(),
         )
+
+    @property
+    def landing_price(self) -> float:
+        """Forward-equivalents that leaving the average in the model would cost now; 0 where none is flown."""
+        if self.average is None:
+            return 0.0
+        if self._landing_price is None:  # asked at every step of a budget, and every layer is looked at
+            self._landing_price = self._evaluations.reestimation_price(self.norm_batches)
+        return self._landing_price
+
+    # ------------------------------------------------------ averaged flight
+
+    def facts(self) -> Facts:
+        """What can be seen of the training; no batch is drawn and no forward pass made."""
+        return facts_of(self.training)
+
+    @property
+    def average(self) -> Average | None:
+        """How the next kept step is averaged; None where no average is flown."""
+        flown = self.training.average
+        return self._wish if flown is None else flown.settings
+
+    def fly(self, average: Average | None) -> None:
+        """Average the kept steps from now on, or land where they have been averaged until now (None).
+
+        An average begins right before its first step: until then a loop may load other weights.
+
+        Raises:
+            PolicyError: averaged flight is not possible here.
+        """
+        self._require_possible(average)
+        self.take_command()
+        self._wish, self._landing_price = average, None
+        if self.training.average is not None:
+            with deferred_interrupt():
+                self.forget_snapshot()
+                if average is None:
+                    self.training.land()
+                else:
+                    self.training.fly_averaged(average)
+
+    def take_command(self) -> None:
+        """Be the one whose kept steps are averaged: pilots of before may still watch the optimizer.
+
+        test_average.py::test_a_step_is_averaged_once_whoever_else_watches_the_optimizer
+        """
+        self.training.commander = weakref.ref(self)
+
+    @property
+    def _commands(self) -> bool:
+        return self.training.commander is not None and self.training.commander() is self
+
+    def _require_possible(self, average: Average | None) -> None:
+        """Raise where a policy asks for an average that there cannot be.
+
+        Raises:
+            PolicyError: it does.
+        """
+        if average is not None and not averages(self.training):
+            raise PolicyError(
+                "An averaged flight needs an optimizer whose momentum can be set to 0 and which keeps no average of "
+                f"its own, got {type(self.training.optimizer).__name__}. Ask for Train(average=...) or "
+                "Trial(average=...) only where Context.facts.averages says so."
+            )
+
+    @contextmanager
+    def averaged(self, *, charged: bool = True) -> Iterator[None]:
+        """Inside, the model holds the average under BatchNorm statistics of its own; after, all that it held before.
+
+        Args:
+            charged: whether the passes that these statistics take are counted.
+        """
+        training, before = self.training, self.meter.cost
+        if training.average is None:
+            yield
+            return
+        with self.meter.timed():
+            statistics = self._evaluations.statistics(self.norm_batches)
+        if not charged:
+            self.meter.cost = before
+        with kept_rng(), training.judged():
+            trace = ForwardTrace(training.model, training.extra_modules)
+            try:
+                put_statistics(statistics)
+                yield
+            finally:
+                trace.undo()
+
+    def land(self) -> None:
+        """Leave the average in the model, under BatchNorm statistics of its own; the momentum is the user's again."""
+        with self.meter.timed():
+            flown = self.training.average is not None
+            statistics = self._evaluations.statistics(self.norm_batches) if flown else []
+            with deferred_interrupt():
+                self.forget_snapshot()
+                self.training.land()
+                put_statistics(statistics)
+                self._wish = None
 
     # ---------------------------------------------------------------- proofs
 
@@ -93,10 +207,16 @@ class LiveSubstrate:
         """Called right before a kept optimizer step."""
         # test_probe.py::test_a_measurement_goes_back_to_where_the_training_is_now, and so after a move below
         self.forget_snapshot()
+        if self._commands and self.training.average is not None:
+            self.training.average.meet_parameters()
+        elif self._commands and self._wish is not None:
+            self.training.fly_averaged(self._wish)
         self._lines.before_kept_step()
 
     def after_kept_step(self) -> None:
         """Called once after a kept optimizer step, and after :meth:`before_kept_step`."""
+        if self._commands and self.training.average is not None:
+            self.training.average.step_taken(self.lrs.reference)
         self._lines.after_kept_step()
 
     def read(self, losses: Sequence[Any]) -> list[float]:
@@ -116,7 +236,12 @@ class LiveSubstrate:
     # -------------------------------------------------------- measurements
 
     def trial(self, action: Trial) -> TrialSeen:
-        """Fly a Trial and restore everything."""
+        """Fly a Trial and restore everything.
+
+        Raises:
+            PolicyError: it is to be averaged, and averaged flight is not possible here.
+        """
+        self._require_possible(action.average)
         return self._trials.fly(action)
 
     def continue_trial(self, key: str) -> TrialEnd:
@@ -124,6 +249,7 @@ class LiveSubstrate:
         # test_trial_ends.py::test_ctrl_c_while_going_on_waits_until_all_of_it_is_there
         with self.meter.timed(), deferred_interrupt():
             end = self.ends.go_on(key)
+            self._wish = None
             self.forget_snapshot()
         return end
 
@@ -132,9 +258,9 @@ class LiveSubstrate:
         self.ends.drop(key)
 
     def evaluate(self, action: Evaluate) -> float:
-        """Mean held-out loss."""
+        """Mean held-out loss; of the average under statistics of its own, where one is flown."""
         with self.meter.timed():
-            return self._evaluations.judge(reestimate=action.reestimate)
+            return self._evaluations.judge(reestimate=action.reestimate or self.training.average is not None)
 
     def arm_line(self) -> None:
         """Make the next kept step the step of a Line."""
@@ -159,6 +285,7 @@ class LiveSubstrate:
         """Go back to a mark."""
         with self.meter.timed():
             self.marks[key].rewind(self.training)
+        self._wish = None
         self.forget_snapshot()
 
     def drop(self, key: str) -> None:
@@ -176,6 +303,8 @@ class LiveSubstrate:
             "line": self._lines.before,
             "marks": {key: mark.saved for key, mark in self.marks.items()},
             "ends": self.ends.state_dict(),
+            "average": None if self.training.average is None else clone_tree(self.training.average.tree()),
+            "wish": encode(self._wish),
         }
 
     def require_fits(self, saved: dict[str, Any]) -> None:
@@ -195,6 +324,7 @@ class LiveSubstrate:
         shapes = [p.shape for p in self.training.trainable_parameters]
         if saved["line"] is not None and [p.shape for p in saved["line"]] != shapes:
             raise StateError("A pilot state must be resumed on the model it was saved on, got other parameter shapes.")
+        require_average_fits(self.training.raw_optimizer, saved["average"])
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`; no lr is written."""
@@ -204,6 +334,11 @@ class LiveSubstrate:
         self._lines.resume(saved["line"])
         self.ends.load_state_dict(saved["ends"])
         self.proofs.training_works, self.proofs.step_is_linear = saved["proven"]
+        average = saved["average"]
+        optimizer = self.training.raw_optimizer
+        self.training.average = None if average is None else FlownAverage.from_tree(optimizer, clone_tree(average))
+        self._wish = decode(saved["wish"])
+        self.forget_snapshot()
 
 
 CALIBRATION_STEPS = 10

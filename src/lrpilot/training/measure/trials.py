@@ -147,6 +147,7 @@ class Trials:
         self._probe.meter.count(trials=1)
         with self._probe.bracket():
             averages = action.evaluate == "average"
+            self._begin(action)
             average = RunningAverage(self._probe.training.trainable_parameters) if averages else None
             log = _TrialLog(action)
             self._train(action, log, average)
@@ -158,12 +159,22 @@ class Trials:
                 average.apply()
             return log.seen(held_out=self._evaluations.judge(reestimate=True))
 
+    def _begin(self, action: Trial) -> None:
+        """Be in the flight that the Trial is to try."""
+        training = self._probe.training
+        if action.average is not None:
+            training.fly_averaged(action.average)
+        elif training.average is not None:
+            training.land()
+
     def _train(self, action: Trial, log: "_TrialLog", average: RunningAverage | None) -> None:
         probe, first = self._probe, self._ends.passed + action.first
         with probe.steps(first) as (take, counter):
             batches = probe.training.probe_data.train.take(action.steps, first=first)
             for i in range(action.steps):
                 probe.lrs.set(action.shape(i))
+                if action.momentum is not None:
+                    probe.lrs.set_momentum(action.momentum(i))
                 before = probe.meter.cost
                 loss = take(batches)
                 probe.meter.count(trial_steps=1)

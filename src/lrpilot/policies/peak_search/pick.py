@@ -1,0 +1,143 @@
+"""From the losses of the Trials to a peak lr and the interval in which the best one lies.
+
+A parabola through the best Trial and its neighbours gives the lr that is best for a Trial. The best lr of a whole
+training lies elsewhere: by a bias, because a Trial is short, and by a scatter from training to training. Both are
+measured on development tasks, by kind of Trial; together with the prior they make a normal distribution of log10 lr.
+"""
+
+import math
+from collections.abc import Sequence
+
+from lrpilot.core.codec import record
+from lrpilot.core.policy import Facts
+from lrpilot.policies.peak_search.prior import Prior
+from lrpilot.policies.peak_search.trials import Probed, best_of, difference
+from lrpilot.policies.peak_search.walk import SPACING, learned
+
+INTERVAL = 1.645  # standard deviations to either side: nine in ten
+# Beyond an end that was not bracketed nothing was seen: half a spacing more of uncertainty.
+OPEN_END = 0.5 * SPACING
+# Where all losses are the same but for noise, any lr may be best: so many decades are as good as no knowledge.
+NOTHING_SEEN = 3.0
+
+
+@record
+class TrialError:
+    """How the best lr of a Trial differs from that of the whole training.
+
+    Attributes:
+        bias: mean of log10 (Trial's / training's), decades.
+        scatter: its standard deviation over trainings, decades.
+    """
+
+    bias: float
+    scatter: float
+
+
+def trial_error(facts: Facts, *, averaged: bool) -> TrialError:
+    """The error of Trials of some 25 steps, measured on development tasks (``lrpilot_bench.studies.peak_prior``).
+
+    Adam's first steps move every weight by the lr, however small its gradient is: what that gains at once asks for
+    larger lrs than a training bears. With SGD it is the sharpness that grows on the way and asks for smaller ones, but
+    for nets with batch normalisation, whose weights grow instead and take larger lrs than at the beginning.
+
+    Args:
+        facts: of the training.
+        averaged: whether the Trials are averaged ones.
+    """
+    if facts.pretrained:
+        return TrialError(0.0, 0.35)
+    if facts.optimizer == "sgd":
+        normalised = facts.trains_batchnorm
+        if averaged:
+            return TrialError(-0.4 if normalised else -0.1, 0.35)
+        return TrialError(0.0 if normalised else 0.35, 0.3)
+    return TrialError(0.3, 0.5) if averaged else TrialError(0.35, 0.35)
+
+
+@record
+class Pick:
+    """Where the best peak lies, as far as is known.
+
+    Attributes:
+        lr: the suggestion, natural units.
+        spread: standard deviation of its log10, decades.
+        trial_lr: the lr that was best for a Trial, by the parabola.
+    """
+
+    lr: float
+    spread: float
+    trial_lr: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lrs between which the best peak lies, nine times in ten."""
+        reach = math.pow(10.0, INTERVAL * self.spread)
+        return self.lr / reach, self.lr * reach
+
+
+def pick(probed: Sequence[Probed], prior: Prior, error: TrialError, *, from_scratch: bool = True) -> Pick | None:
+    """The peak that Trials and prior agree on; None where every Trial diverged.
+
+    Args:
+        probed: the Trials of a search, all of one length.
+        prior: what was expected.
+        error: of Trials of this kind.
+        from_scratch: whether they begin with a training, so that Trials that gain nothing tell nothing.
+    """
+    best = best_of(probed)
+    if best is None:
+        return None
+    if from_scratch and not learned(best, probed):
+        return _unseen(probed, best, prior)
+    offset, blur = _minimum(probed, best)
+    trial_log = math.log10(best.lr) + offset
+    seen, scatter = trial_log - error.bias, math.hypot(error.scatter, blur)
+    weight, prior_weight = scatter**-2, prior.spread**-2
+    log_lr = (weight * seen + prior_weight * prior.log_lr) / (weight + prior_weight)
+    return Pick(float(10.0**log_lr), (weight + prior_weight) ** -0.5, float(10.0**trial_log))
+
+
+def _unseen(probed: Sequence[Probed], best: Probed, prior: Prior) -> Pick:
+    """Where no Trial has gained anything: what was expected, below the lrs that wreck the weights.
+
+    Fresh weights that do not move are on a plateau, which takes a large lr: half way to what they do not bear, in log
+    lr, and no farther from what was expected than a Trial would have gone.
+    """
+    wrecking = min((one.lr for one in probed if not one.tail), default=math.inf)
+    lr = prior.lr
+    if wrecking <= lr:
+        lr = wrecking / 10.0
+    elif prior.plateaus and math.isfinite(wrecking):
+        lr = min(math.sqrt(lr * wrecking), lr * 10.0**SPACING)
+    return Pick(lr, prior.spread, best.lr)
+
+
+def _minimum(probed: Sequence[Probed], best: Probed) -> tuple[float, float]:
+    """Minimum of the parabola through the best Trial and its neighbours: decades from the best, and their error."""
+    at = {one.position: one for one in probed}
+    below, above = at.get(best.position - 1), at.get(best.position + 1)
+    if below is None or above is None:
+        return 0.0, OPEN_END
+    left, right = _rises(below, above, best)
+    bend = left + right
+    if bend <= 0:
+        return 0.0, NOTHING_SEEN
+    error = max(_error(one, best) for one in (below, above))
+    return 0.5 * SPACING * (left - right) / bend, min(NOTHING_SEEN, 0.5 * SPACING * error / bend)
+
+
+def _rises(below: Probed, above: Probed, best: Probed) -> tuple[float, float]:
+    """By how much its neighbours are worse than the best.
+
+    As bad as no training at all is as bad as it gets; one that diverged is so bad, and at least as bad as the other.
+    """
+    worst = max(best.first - best.score, 0.0)
+    rises = [difference(one, best)[0] if one.tail else math.inf for one in (below, above)]
+    known = max((rise for rise in rises if math.isfinite(rise)), default=worst)
+    limit = max(worst, known)
+    return min(rises[0], limit), min(rises[1], limit)
+
+
+def _error(one: Probed, best: Probed) -> float:
+    return difference(one, best)[1] if one.tail else 0.0

@@ -1,0 +1,104 @@
+"""What a policy may know of a training before its first action, read off model, optimizer and data."""
+
+import inspect
+from collections.abc import Sized
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from lrpilot.core.policy import Facts
+from lrpilot.core.settings import is_positive
+from lrpilot.training.bound.bound_training import BoundTraining
+from lrpilot.training.bound.optimizers import has_own_average, momentum_as_given, optimizer_layers
+from lrpilot.training.bound.probe_data import count_samples
+from lrpilot.training.torch_private import BatchNorm
+
+# Torch's own optimizers that have no momentum to be set to 0, and step by the gradient all the same.
+_WITHOUT_MOMENTUM = ("Adagrad", "Adadelta")
+
+
+def facts_of(training: BoundTraining) -> Facts:
+    """What can be seen of it; no batch is drawn and no forward pass made."""
+    optimizer = training.raw_optimizer
+    return Facts(
+        averages=averages(training),
+        optimizer=_family(optimizer),
+        momentum=momentum_as_given(optimizer.param_groups[0]),
+        pretrained=_is_pretrained(training.model),
+        epoch_steps=_length(training.train_source.data),
+        trains_batchnorm=bool(batch_norms_in_training(training.model)),
+        batch_size=_batch_size(training.train_source.data),
+        customary_lr=_customary_lr(optimizer),
+    )
+
+
+def averages(training: BoundTraining) -> bool:
+    """Whether averaged flight is possible: any momentum can be set to 0, and nobody else averages the weights."""
+    optimizer = training.raw_optimizer
+    if has_own_average(optimizer):
+        return False
+    wrapped = optimizer_layers(training.optimizer)[:-1]
+    if any(vars(layer).get("state", optimizer.state) is not optimizer.state for layer in wrapped):
+        return False  # a wrapper with state of its own (Lookahead) moves the weights after the step
+    if any(cls.__name__ in _WITHOUT_MOMENTUM for cls in type(optimizer).__mro__):
+        return True
+    return all(momentum_as_given(group) is not None for group in optimizer.param_groups)
+
+
+def batch_norms_in_training(model: nn.Module) -> list[BatchNorm]:
+    """BatchNorm layers that collect running statistics when the model trains.
+
+    Of a model that is in eval mode as a whole (transformers hand theirs over so) all of them, for ``train()`` will
+    come; else those in training mode: frozen ones are left out.
+    """
+    norms = [m for m in model.modules() if isinstance(m, BatchNorm) and m.track_running_stats]
+    return [m for m in norms if m.training] if model.training else norms
+
+
+def _family(optimizer: Optimizer) -> Literal["sgd", "adam", "other"]:
+    names = [cls.__name__.lower() for cls in type(optimizer).__mro__]
+    if "sgd" in names:
+        return "sgd"
+    # By name, since Adam has no common ancestor: NAdam, AdamW8bit, FusedAdam.
+    return "adam" if any("adam" in name for name in names) else "other"
+
+
+def _customary_lr(optimizer: Optimizer) -> float | None:
+    """The lr that the class takes where none is given."""
+    # Not of a wrapped __init__: torch profiles the steps of optimizers, and wraps those alone.
+    lr = getattr(inspect.signature(type(optimizer)).parameters.get("lr"), "default", None)
+    if isinstance(lr, Tensor):
+        lr = float(lr)
+    return float(lr) if isinstance(lr, (int, float)) and is_positive(lr) else None
+
+
+def _is_pretrained(model: nn.Module) -> bool:
+    """Whether a norm layer's scale has moved: a fresh one is constant, and no step moves all of it alike."""
+    scales = [getattr(m, "weight", None) for m in model.modules() if "norm" in type(m).__name__.lower()]
+    return any(_varies(scale) for scale in scales if isinstance(scale, Tensor))
+
+
+def _varies(scale: Tensor) -> bool:
+    own = scale.detach()
+    own = own.to_local() if hasattr(own, "to_local") else own  # this rank's part of it tells as well
+    return own.dim() == 1 and own.numel() > 1 and not own.is_meta and bool(torch.any(own != own[0]))
+
+
+def _length(data: Any) -> int | None:
+    """Batches of one pass, where the data says so."""
+    if not isinstance(data, Sized):
+        return None
+    try:
+        return len(data)
+    except TypeError:  # a loader of an IterableDataset without a length
+        return None
+
+
+def _batch_size(data: Any) -> int | None:
+    if isinstance(data, DataLoader):
+        size = data.batch_size if data.batch_size is not None else getattr(data.batch_sampler, "batch_size", None)
+        return size if isinstance(size, int) else None
+    return count_samples(data[0]) if isinstance(data, (list, tuple)) and data else None
