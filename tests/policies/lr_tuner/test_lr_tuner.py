@@ -30,6 +30,7 @@ from lrpilot.errors import PolicyError, SettingError
 from lrpilot.flight.flight import Flight
 from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.flight.simulation import SimulatedSubstrate, SimulationResult, simulate
+from lrpilot.policies.guard import Guard, Health, LossWatch
 from lrpilot.policies.lr_tuner import LRTuner, PublishedLRTuner
 from lrpilot.policies.lr_tuner.published import PAPER_FACTORS
 from lrpilot.policies.lr_tuner.rules import undone
@@ -38,9 +39,12 @@ from lrpilot.policies.lr_tuner.state import (
     LossDrop,
     LRChange,
     LRTunerState,
+    Origin,
     PresentLR,
     ReadingSuperbatch,
+    Restart,
     RewindingWindow,
+    TrainingWindow,
 )
 from lrpilot.policies.to_zero import ToZero
 
@@ -330,6 +334,22 @@ def test_weights_lost_again_and_again_at_an_lr_rewind_and_halve_it() -> None:
     # Four bad batches in a row are the lr's fault; after that every further one is.
     assert lrs == pytest.approx([0.1, 0.05, 0.025])
     assert len(flown.steps_of(Rewind)) == flown.state.tally.diverged == 4 + 1
+
+
+def test_what_a_fresh_start_reads_before_it_has_a_mark_is_not_held_against_the_beginning() -> None:
+    """A lower level there made a wreck of the beginning itself, at every lr down to nothing."""
+    health = Health(2.3, 2.3, 0.01)
+    begins = replace(
+        DEFAULT.init(Context(0.1, Progress(0, 100))),
+        phase=ReadingSuperbatch(),
+        marked=True,
+        placed=True,
+        guard=Guard(health),
+        origin=Origin(health, LossWatch()),
+        restart=Restart(PresentLR(0.1), 0.4, health, LossWatch()),
+    )
+    after = DEFAULT.tell(begins, LineLosses(Progress(20, 80), (1.0,), ((2.2,),) * 4))
+    assert after.guard.health == health and isinstance(after.phase, TrainingWindow)
 
 
 def test_without_a_mark_there_is_nothing_to_rewind_to() -> None:

@@ -276,10 +276,11 @@ class LRTuner(Policy):
             return self._begun_without_loss(state)
         if state.guard.is_wreck(level.mean):
             return self._read_wreck(state)
+        if state.restart is not None:
+            # It has still to earn its mark. Till then it goes back to the beginning, and to what was known there.
+            return self._train_on(state)
         guard = state.guard.opened(level.losses).after_sound(level.losses)
-        state = replace(state, guard=guard, watch=state.watch.opened(level.losses))
-        # A fresh start has still to earn its mark.
-        return replace(state, phase=MarkingWindow()) if state.restart is None else self._train_on(state)
+        return replace(state, phase=MarkingWindow(), guard=guard, watch=state.watch.opened(level.losses))
 
     def _begun_without_loss(self, state: LRTunerState) -> LRTunerState:
         """The loss of the superbatch is no number: whose fault is it?"""
