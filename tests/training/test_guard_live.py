@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrpilot import LRTuner, Pilot, Training, WeightedFactors
+from lrpilot import AutoLRS, LRTuner, Pilot, Training, WeightedFactors
 from lrpilot.core.actions import Rewind
 from lrpilot.core.policy import Policy
 
@@ -189,3 +189,10 @@ def test_weighted_factors_end_as_well_from_200_times_a_good_lr_and_at_zero(seed:
     good, far = (trained(WeightedFactors(), normalised, lr, steps=400, seed=seed) for lr in (0.05, 10.0))
     assert far.accuracy > good.accuracy - 0.02
     assert far.lrs[-1] < 0.03 * far.lrs[200] and good.lrs[-1] < 0.03 * good.lrs[200]
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.03])
+def test_autolrs_bears_bad_batches(rate: float) -> None:
+    whole = trained(AutoLRS(), normalised, 0.05, steps=400)
+    flown = trained(AutoLRS(), normalised, 0.05, steps=400, spoil=now_and_then(math.nan, rate=rate))
+    assert flown.loss < 1.5 * whole.loss + 0.03
