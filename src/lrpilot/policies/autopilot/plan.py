@@ -69,7 +69,8 @@ def make_plan(facts: Facts, total: int | None, arm: Arm | None, average: Average
 
 def _decide(facts: Facts, total: int | None) -> tuple[Arm, str]:
     if not facts.averages:
-        return "ordinary", "this optimizer's momentum cannot be set to 0, or it keeps an average of its own"
+        why = "cannot be set to 0 or differs from group to group, or it keeps an average of its own"
+        return "ordinary", f"this optimizer's momentum {why}"
     if facts.pretrained:
         return "ordinary", "the weights were trained before"
     if facts.epoch_steps is None or total is None:
