@@ -1,8 +1,7 @@
-"""The evidence of the peak search: which trainings, how a sweep walks, what is kept of a search, what the tables say."""
+"""The evidence of the peak search: its trainings, how a sweep walks, what is kept of a search, what tables say."""
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +42,7 @@ def test_a_small_training_has_scaled_data_that_its_net_and_loss_take(name: str) 
     assert torch.allclose(train.std(dim=0)[moving], torch.ones(int(moving.sum())), atol=0.01)
     assert len(splits.train) >= task.batch_size and len(splits.val) >= 100
     loss = task.loss_fn(task.make_model(), next(iter(splits.train.loader(task.batch_size, seed=0))))
-    assert loss.shape == () and math.isfinite(float(loss))
+    assert loss.shape == () and math.isfinite(loss.item())
 
 
 def test_numbers_to_predict_are_scaled_by_the_training_part_alone() -> None:
