@@ -167,7 +167,7 @@ def test_bias_is_the_mean_over_trainings_and_scatter_that_of_searches() -> None:
     one = row("a", searched(0.1), searched(0.1, seed=1))  # both a decade above
     two = row("b", searched(0.01), searched(1.0, seed=1, learned=False))  # on it; the other saw nothing
     seen = page.trial_spread([one, two], 22)
-    assert seen is not None and seen.trainings == 2 and seen.mean == pytest.approx(0.5)
+    assert seen is not None and seen.trainings == 2 and seen.mean == seen.median == pytest.approx(0.5)
     assert seen.deviation == pytest.approx(math.sqrt(1 / 3)) and seen.error == pytest.approx(0.5)
     assert page.trial_spread([one, two], 10) is None
 
@@ -177,9 +177,9 @@ def test_a_line_says_what_the_code_holds_and_whether_it_is_within_the_standard_e
     error = trial_error(near[0].facts, 22, averaged=False)
     (line,) = page.error_lines([*near, far])
     assert line[:3] == ("AdamW, ordinary", "22", "2") and line[3] == "+0.35 (± 0.05)"
-    assert line[5] == f"{error.bias:+.2f} ± {error.scatter:.2f}" and line[6] == "within"
+    assert line[6] == f"{error.bias:+.2f} ± {error.scatter:.2f}" and line[7] == "within"
     (off,) = page.error_lines([row(name, searched(0.01 * 10**bias)) for name, bias in (("a", 1.0), ("b", 1.1))])
-    assert off[6] == f"**off by {error.bias - 1.05:+.2f}**"
+    assert off[7] == f"**off by {error.bias - 1.05:+.2f}**"
 
 
 def test_batchnorm_has_lines_of_its_own_where_both_are_there() -> None:
@@ -203,7 +203,7 @@ def test_regret_is_read_off_the_sweep_for_the_pick_and_for_what_it_is_made_of() 
 
 
 def test_the_prior_is_measured_from_its_centre_to_the_best_lr() -> None:
-    ((name, trainings, mean, _, held, centre),) = page.prior_lines([row("a"), row("b", prior=0.001)])
+    ((name, trainings, mean, _, _, held, centre),) = page.prior_lines([row("a"), row("b", prior=0.001)])
     assert (name, trainings, mean, held, centre) == ("AdamW, ordinary", "2", "+0.00 (± 1.00)", "0.50", "within")
 
 

@@ -32,12 +32,14 @@ class Spread(NamedTuple):
 
     Attributes:
         mean: over trainings, of the means of their seeds.
+        median: of the same: one training may lie decades off.
         deviation: of the single values; nan where there is one alone.
         error: standard error of the mean, by trainings; nan where there is one alone.
         trainings: how many.
     """
 
     mean: float
+    median: float
     deviation: float
     error: float
     trainings: int
@@ -51,6 +53,7 @@ def spread(by_training: Sequence[Sequence[float]]) -> Spread | None:
     means, single = [statistics.fmean(values) for values in kept], [value for values in kept for value in values]
     return Spread(
         statistics.fmean(means),
+        statistics.median(means),
         statistics.stdev(single) if len(single) > 1 else math.nan,
         statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else math.nan,
         len(kept),
@@ -115,7 +118,7 @@ def prior_lines(rows: Sequence[Row]) -> Iterator[Line]:
         seen = spread([[math.log10(row.best / row.prior)] for row in of])
         assert seen is not None  # a row has a best lr
         held = expected(of[0].facts, None).spread
-        yield name, f"{seen.trainings}", *_cells(seen)[1:], f"{held:.2f}", within(seen, 0.0)
+        yield name, *_cells(seen), f"{held:.2f}", within(seen, 0.0)
 
 
 def regret_lines(rows: Sequence[Row]) -> Iterator[Line]:
@@ -142,10 +145,10 @@ def within(seen: Spread, held: float) -> str:
 
 def _cells(seen: Spread | None) -> Line:
     if seen is None:
-        return "0", NONE, NONE
+        return "0", NONE, NONE, NONE
     deviation = NONE if math.isnan(seen.deviation) else f"{seen.deviation:.2f}"
     error = "" if math.isnan(seen.error) else f" (± {seen.error:.2f})"
-    return str(seen.trainings), f"{seen.mean:+.2f}{error}", deviation
+    return str(seen.trainings), f"{seen.mean:+.2f}{error}", f"{seen.median:+.2f}", deviation
 
 
 def _regrets(values: Sequence[float]) -> str:
