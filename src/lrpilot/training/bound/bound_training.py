@@ -20,6 +20,7 @@ from lrpilot.training.bound.checks import (
     check_settings,
     explain_missing_gradients,
     require_loss_fn,
+    require_one_call_steps,
 )
 from lrpilot.training.bound.optimizers import ParamGroupLRs, put_back_momentum, unwrap_optimizer
 from lrpilot.training.bound.probe_data import ProbeData, to_device
@@ -176,6 +177,7 @@ class BoundTraining:
         batch = self.move(batch)
         if self.step_fn is not None:
             return check_loss(self.step_fn(batch), source="step_fn", needs_grad=False).detach()
+        require_one_call_steps(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         loss = check_loss(self.loss(batch), source="loss_fn", needs_grad=True)
         loss.backward()

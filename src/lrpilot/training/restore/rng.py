@@ -26,7 +26,7 @@ class Generators:
 
     def get(self) -> list[Any]:
         """The state of each."""
-        return [_get_state(generator) for generator in self._generators]
+        return [get_generator(generator) for generator in self._generators]
 
     def set(self, states: Sequence[Any]) -> None:
         """Put back what :meth:`get` returned.
@@ -34,7 +34,7 @@ class Generators:
         Each kind: test_probe_data.py::test_generators_that_a_data_set_holds_are_left_as_they_were
         """
         for generator, state in zip(self._generators, states, strict=True):
-            _set_state(generator, state)
+            set_generator(generator, state)
 
     def reseed(self, seed: int) -> None:
         """Start every one of them anew."""
@@ -56,7 +56,8 @@ class HeldGenerators(Generators):
         super().__init__([thing for thing in walk.things if is_generator(thing)])
 
 
-def _get_state(generator: Any) -> Any:
+def get_generator(generator: Any) -> Any:
+    """The state of a generator of any of the ``GENERATORS``."""
     if isinstance(generator, np.random.Generator):
         return generator.bit_generator.state
     if isinstance(generator, random.Random):
@@ -68,7 +69,8 @@ def _get_state(generator: Any) -> Any:
     return generator.get_state()
 
 
-def _set_state(generator: Any, state: Any) -> None:
+def set_generator(generator: Any, state: Any) -> None:
+    """Put back what :func:`get_generator` returned."""
     if isinstance(generator, np.random.Generator):
         generator.bit_generator.state = state
     elif isinstance(generator, random.Random):
