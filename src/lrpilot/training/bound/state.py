@@ -111,7 +111,11 @@ def held_by_modules(training: BoundTraining, device: torch.device | None = None)
 
 
 def _held(training: BoundTraining, owners: Iterable[Any], device: torch.device | None) -> Held:
-    known = [*_modules_and_parameters(training), *_optimizers_and_wrappers(training), *tensors_of([live_tree(training)])]
+    known = [
+        *_modules_and_parameters(training),
+        *_optimizers_and_wrappers(training),
+        *tensors_of([live_tree(training)]),
+    ]
     return Held(owners, Surroundings(known, roots=[training.model, training.optimizer]), device=device)
 
 
