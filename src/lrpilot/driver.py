@@ -107,9 +107,9 @@ class Driver:
         if self._taken > self._counted and self.substrate.commands and self.steps_left != 0:
             raise StepError(
                 "pilot.step() must follow every optimizer step, got a second one since the last call. Call "
-                'pilot.step(loss) after optimizer.step(), every time (in Lightning: "interval": "step"; in Ignite: in a '
-                "handler of your own, for its wrappers of schedulers never call step()). To train on without the pilot, "
-                "call pilot.land() first."
+                'pilot.step(loss) after optimizer.step(), every time (in Lightning: "interval": "step"; in Ignite: in '
+                "a handler of your own, for its wrappers of schedulers never call step()). To train on without the "
+                "pilot, call pilot.land() first."
             )
         self.substrate.before_kept_step()
 

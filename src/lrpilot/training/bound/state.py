@@ -95,7 +95,7 @@ def _each_once(optimizers: dict[str, Optimizer]) -> dict[str, Optimizer]:
 
 
 def _modules_and_parameters(training: BoundTraining) -> list[Any]:
-    """Every module, and the parameters that may carry attributes of their own (a master copy); sharded ones are torch's."""
+    """Every module, and the parameters that may carry attributes (a master copy): plain ones, others are torch's."""
     return [*named_modules(training).values(), *(p for p in _all_parameters(training) if type(p) is nn.Parameter)]
 
 

@@ -23,8 +23,8 @@ from lrpilot.training.torch_private import copy_all
 LINEARITY_TOLERANCE = 1e-2
 LINEARITY_STEPS = 4  # two brackets of two steps
 FILLING_SHARE = 1e-3  # of the lr, for the first step of each
-# What kernels that add in no fixed order (on an accelerator, or over ranks) explain: of a loss, relative; and of a step,
-# whose parts Adam gives the size of the lr also where a gradient is nothing but rounding.
+# What is explained by kernels that add in no fixed order (on an accelerator, over ranks): of a loss, relative; and of a
+# step, whose parts Adam gives the size of the lr also where a gradient is nothing but rounding.
 LOSS_ROUNDING = 1e-4
 STEP_ROUNDING = 0.1
 ENDS = frozenset({0.0, 1.0})  # factors of a Line where the weights really were: no linearity is assumed there

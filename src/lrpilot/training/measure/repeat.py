@@ -1,7 +1,7 @@
 """Proof that a step which is undone is undone: it is taken, put back and taken again, and must be the same step.
 
 State that no snapshot can see (in a closure, in a module's globals, inside an extension) makes the second step another
-one. Then nothing that lrpilot measures would mean anything, and training after a probe would not be training without it.
+one. Then nothing that is measured would mean anything, and training after a probe would not be training without it.
 """
 
 from collections.abc import Mapping

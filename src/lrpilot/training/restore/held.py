@@ -1,4 +1,4 @@
-"""What modules and optimizers hold beside their tensors of record, put back: attributes, containers, arrays, objects."""
+"""What modules and optimizers hold in attributes, put back: containers, arrays, objects, generators."""
 
 import array
 from collections import OrderedDict, deque

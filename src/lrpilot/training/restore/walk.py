@@ -59,9 +59,9 @@ def is_plain(kind: type) -> bool:
 def attributes_of(thing: Any, *, through_data: bool = False) -> dict[str, Any] | None:
     """The attributes of an object whose attributes are state, slots included; None of any other."""
     kind = type(thing)  # not isinstance(): some lazy objects warn when their __class__ is looked at
-    if not (kind is nn.Parameter or issubclass(kind, _OWNERS) or is_plain(kind)):
-        if not (through_data and issubclass(kind, _DATA)):
-            return None
+    through = _OWNERS + _DATA if through_data else _OWNERS
+    if not (kind is nn.Parameter or issubclass(kind, through) or is_plain(kind)):
+        return None
     own: dict[str, Any] = vars(thing) if hasattr(thing, "__dict__") else {}
     slots = slots_of(thing) if is_plain(kind) else {}
     return own | slots if slots else own
