@@ -17,7 +17,7 @@ from lrpilot.policies.peak_search.trials import Probed, best_of, difference
 from lrpilot.policies.peak_search.walk import SPACING, learned, neighbours
 
 INTERVAL = 1.645  # standard deviations to either side: nine in ten
-# Beyond an end that was not bracketed nothing was seen: half a spacing farther, and as much more of uncertainty.
+# Beyond an end that was not bracketed nothing was seen: half a spacing more of uncertainty.
 OPEN_END = 0.5 * SPACING
 # Where all losses are the same but for noise, any lr may be best: so many decades are as good as no knowledge.
 NOTHING_SEEN = 3.0
@@ -40,7 +40,7 @@ class TrialError:
 # of one of 900 and more. Between them the error goes with log steps.
 SHORT, USUAL = 10, 22
 PRETRAINED = TrialError(0.0, 0.35)
-SGD_AVERAGED = TrialError(-0.35, 0.3)
+SGD_AVERAGED = TrialError(-0.3, 0.3)
 SGD_BATCHNORM = TrialError(0.0, 0.3)
 SGD = TrialError(0.5, 0.5), TrialError(0.3, 0.3)
 ADAM_AVERAGED = TrialError(0.0, 0.9), TrialError(0.45, 0.5)
@@ -119,6 +119,9 @@ def pick(probed: Sequence[Probed], prior: Prior, error: TrialError, *, from_scra
     seen, scatter = trial_log - error.bias, math.hypot(error.scatter, blur)
     weight, prior_weight = scatter**-2, prior.spread**-2
     log_lr = (weight * seen + prior_weight * prior.log_lr) / (weight + prior_weight)
+    if neighbours(best, probed)[1] is None:
+        # What no Trial has survived is not flown.
+        log_lr = min(log_lr, math.log10(best.lr))
     return Pick(float(10.0**log_lr), (weight + prior_weight) ** -0.5, float(10.0**trial_log))
 
 
@@ -138,13 +141,10 @@ def _unseen(probed: Sequence[Probed], best: Probed, prior: Prior) -> Pick:
 
 
 def _minimum(probed: Sequence[Probed], best: Probed) -> tuple[float, float]:
-    """Minimum of the parabola through the best Trial and its neighbours: decades from the best, and their error.
-
-    Beyond an end that was not bracketed the minimum is taken to lie half a spacing on.
-    """
+    """Minimum of the parabola through the best Trial and its neighbours: decades from the best, and their error."""
     below, above = neighbours(best, probed)
     if below is None or above is None:
-        return OPEN_END * ((above is None) - (below is None)), OPEN_END
+        return 0.0, OPEN_END
     left, right = _rises(below, above, best)
     down, up = (SPACING * abs(one.position - best.position) for one in (below, above))
     bend = 2 * (left * up + right * down) / (down + up)
