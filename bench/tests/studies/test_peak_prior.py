@@ -222,11 +222,24 @@ def test_what_is_written_is_read_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert "10: none" in study.show(rows[0]) and "22: +0.30" in study.show(rows[0])
 
 
-@pytest.mark.parametrize(("asked", "flown"), [([], ["sgd"]), (["--tasks", "diabetes"], ["adamw", "sgd"])])
-def test_an_interrupted_study_goes_on_where_it_ended_and_a_named_training_is_flown_anew(
-    asked: list[str], flown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+NEW, KNOWN = [0.3], [0.005, 0.01, 0.02]  # lrs of a sweep: flown, on record
+
+
+@pytest.mark.parametrize(
+    ("asked", "flown", "kept"),
+    [
+        ([], [("sgd", NEW)], ["adamw", "sgd"]),
+        (["--tasks", "diabetes"], [("adamw", NEW), ("sgd", NEW)], ["adamw", "sgd"]),
+        (["--searches"], [("adamw", KNOWN)], ["adamw"]),
+        (["--tasks", "diabetes", "--dry-run"], [("adamw", NEW), ("sgd", NEW)], ["adamw"]),
+        (["--show"], [], ["adamw"]),
+    ],
+)
+def test_an_interrupted_study_goes_on_where_it_ended_and_what_is_named_is_flown_anew(
+    asked: list[str], flown: list[Any], kept: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, seen = SMALL["diabetes"], []
+    task = SMALL["diabetes"]
+    seen: list[Any] = []
     monkeypatch.setattr(record, "RECORD", tmp_path / "record.json")
     monkeypatch.setattr(study, "load", lambda *_, **__: None)
     families = [task.family("adamw"), task.family("sgd")]
@@ -234,12 +247,13 @@ def test_an_interrupted_study_goes_on_where_it_ended_and_a_named_training_is_flo
         study, "cases", lambda *_: [study.Case(task, family, "ordinary", "small") for family in families]
     )
 
-    def measure(_: Any, task: Any, family: Any, *__: Any) -> Row:
-        seen.append(family.kind)
+    def found(task: Any, family: Any, arm: Any, side: Any, losses: dict[float, float]) -> Row:
+        seen.append((family.kind, list(losses)))
         return row(task.name, searched(0.01), family=family.kind)
 
-    monkeypatch.setattr(study, "measure", measure)
+    monkeypatch.setattr(study, "whole", lambda *_: {0.3: 1.0})
+    monkeypatch.setattr(study, "found", found)
     record.write([row("diabetes", searched(0.02))])
     monkeypatch.setattr("sys.argv", ["peak_prior", *asked])
     study.main()
-    assert seen == flown and [one.family for one in record.read()] == ["adamw", "sgd"]
+    assert seen == flown and [one.family for one in record.read()] == kept

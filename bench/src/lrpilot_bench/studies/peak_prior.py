@@ -3,6 +3,7 @@
     python -m lrpilot_bench.studies.peak_prior                       # what is not on record yet: half an hour in all
     python -m lrpilot_bench.studies.peak_prior --tasks diabetes      # one training, anew
     python -m lrpilot_bench.studies.peak_prior --tasks diabetes --dry-run
+    python -m lrpilot_bench.studies.peak_prior --searches            # where the search has changed: all but the sweeps
     python -m lrpilot_bench.studies.peak_prior --show                # the tables of what is on record
 
 On each training, in each way to fly, the best lr of a whole training is that of a sweep: the linear schedule's for
@@ -19,7 +20,7 @@ Writes ``records/peak_prior.json``, sweep by sweep; an interrupted study goes on
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -59,6 +60,15 @@ START_LR = 1e-3  # an optimizer needs one; the search does not look at it
 # FARTHEST. Tasks take minutes a sweep, and the middles of their grids are where the best lr is.
 REACH: dict[str, int] = {"development": 2, "small": 4}
 FARTHEST = 12
+
+
+class Case(NamedTuple):
+    """What makes a row."""
+
+    task: Task
+    family: OptimizerFamily
+    arm: Arm
+    side: Side
 
 
 # ---------------------------------------------------------------------- sweeps
@@ -152,35 +162,39 @@ def noted(search: PeakSearch, seed: int) -> Searched:
     return Searched(search.steps, seed, len(search.probed), has_learned, *(short(lr) for lr in lrs))
 
 
-def measure(bench: Bench, task: Task, family: OptimizerFamily, arm: Arm, side: Side) -> Row:
-    """A sweep and the searches beside it."""
-    losses = whole(bench, task, family, arm, side)
-    found = []
+def found(task: Task, family: OptimizerFamily, arm: Arm, side: Side, losses: Mapping[float, float]) -> Row:
+    """The searches beside a sweep, whose losses are by lr of the flight."""
+    notes = []
     for seed in SEEDS:
         session = Session(task, family, seed=seed, steps=task.steps)
         substrate = LiveSubstrate(session.training(session.optimizer(START_LR)))
         searches = [searched(substrate, steps, arm) for steps in LENGTHS]
         substrate.forget_snapshot()
-        found += [noted(search, seed) for search in searches]
+        notes += [noted(search, seed) for search in searches]
     facts = substrate.facts()
     return Row(
         task.name, side, family.kind, facts.optimizer, arm, facts.trains_batchnorm, facts.pretrained,
         short(searches[-1].prior.lr), tuple(short(lr) for lr in losses),
         tuple(short(loss) if math.isfinite(loss) else None for loss in losses.values()),
-        tuple(sorted(found)),
+        tuple(sorted(notes, key=lambda one: (one.steps, one.seed))),
     )  # fmt: skip
 
 
+def measure(bench: Bench, case: Case, known: Row | None, *, searches: bool) -> Row | None:
+    """A sweep and the searches beside it; None where there is nothing to do.
+
+    Args:
+        bench: the benchmark's records.
+        case: what to fly.
+        known: its row on record.
+        searches: whether only searches are flown, anew, beside the sweep on record.
+    """
+    if not searches:
+        return found(*case, whole(bench, *case))
+    return None if known is None else found(*case, dict(zip(known.lrs, known.finite, strict=True)))
+
+
 # ------------------------------------------------------------------- trainings
-
-
-class Case(NamedTuple):
-    """What makes a row."""
-
-    task: Task
-    family: OptimizerFamily
-    arm: Arm
-    side: Side
 
 
 def cases(bench: Bench, names: Sequence[str] | None) -> Iterator[Case]:
@@ -226,6 +240,7 @@ def main() -> None:
     """Fly, print, write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", help="development tasks and small trainings; flown anew")
+    parser.add_argument("--searches", action="store_true", help="the searches of rows on record anew, no sweeps")
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
     parser.add_argument("--show", action="store_true", help="fly nothing")
     asked = parser.parse_args()
@@ -234,9 +249,12 @@ def main() -> None:
     if not asked.show:
         bench = load(read_records(RUNS), registered(), current_run=run_of)
         for case in cases(bench, asked.tasks):
-            if asked.tasks is None and (case.task.name, case.family.kind, case.arm) in rows:
+            known = rows.get((case.task.name, case.family.kind, case.arm))
+            if known is not None and asked.tasks is None and not asked.searches:
                 continue
-            row = measure(bench, *case)
+            row = measure(bench, case, known, searches=asked.searches)
+            if row is None:
+                continue
             rows[row.key] = row
             print(show(row), flush=True)
             if not asked.dry_run:
