@@ -27,7 +27,8 @@ from lrpilot import Training
 from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import DataError
-from lrpilot.training.bound.probe_data import RESERVED_BATCHES, ProbeData, Replay, count_samples, to_device
+from lrpilot.training.bound.batches import count_samples, to_device
+from lrpilot.training.bound.probe_data import RESERVED_BATCHES, ProbeData, Replay
 from lrpilot.training.bound.sources import BatchSource
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import BATCH, loss_fn, make_batches, make_model, make_samples, make_training, untouched
@@ -561,7 +562,7 @@ def test_validation_data_is_read_alike_and_cut_at_eval_batches() -> None:
         ({"meta": "name", "x": [torch.zeros(2, 2)]}, 2),
         (torch.tensor(1.0), 1),
         (["a", "b", "c"], 3),
-        ([], 1),
+        ([], 0),
         ("text", 1),
         (None, 1),
     ],

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lrpilot.core.actions import Line
 from lrpilot.errors import StepError
+from lrpilot.training.bound.batches import copy_batch, count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.probe_data import copy_batch, count_samples
 from lrpilot.training.distributed import together
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.forwards import pure_forwards

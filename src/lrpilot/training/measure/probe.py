@@ -8,10 +8,10 @@ import torch
 from torch.optim import Optimizer
 
 from lrpilot.errors import StepError
+from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import explain_refused_gradients
 from lrpilot.training.bound.optimizers import ParamGroupLRs, was_skipped
-from lrpilot.training.bound.probe_data import count_samples
 from lrpilot.training.bound.state import Snapshot, clear_gradients
 from lrpilot.training.distributed import together
 from lrpilot.training.interrupts import deferred_interrupt

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class HeldGenerators:
 
     def get(self) -> list[Any]:
         """The state of each."""
-        return [_get_state(generator) for generator in self._generators]
+        return [get_generator(generator) for generator in self._generators]
 
     def set(self, states: Sequence[Any]) -> None:
         """Put back what :meth:`get` returned.
@@ -38,7 +38,7 @@ class HeldGenerators:
         Each kind: test_probe_data.py::test_generators_that_a_data_set_holds_are_left_as_they_were
         """
         for generator, state in zip(self._generators, states, strict=True):
-            _set_state(generator, state)
+            set_generator(generator, state)
 
     def reseed(self, seed: int) -> None:
         """Start every one of them anew."""
@@ -67,7 +67,8 @@ def _parts(value: Any) -> list[Any]:
     return list(vars(value).values())
 
 
-def _get_state(generator: Any) -> Any:
+def get_generator(generator: Any) -> Any:
+    """The state of a generator of any of the ``GENERATORS``."""
     if isinstance(generator, np.random.Generator):
         return generator.bit_generator.state
     if isinstance(generator, random.Random):
@@ -79,7 +80,8 @@ def _get_state(generator: Any) -> Any:
     return generator.get_state()
 
 
-def _set_state(generator: Any, state: Any) -> None:
+def set_generator(generator: Any, state: Any) -> None:
+    """Put back what :func:`get_generator` returned."""
     if isinstance(generator, np.random.Generator):
         generator.bit_generator.state = state
     elif isinstance(generator, random.Random):
@@ -155,6 +157,18 @@ def kept_rng() -> Iterator[None]:
         set_rng(before)
 
 
+class Held(Protocol):
+    """Something with a state of its own that reading moves."""
+
+    start: list[Any]
+
+    def get(self) -> list[Any]:
+        """Its state."""
+
+    def set(self, states: Sequence[Any]) -> None:
+        """Put back what :meth:`get` returned."""
+
+
 class SideStream:
     """A random stream of its own, for code that draws from the global generators.
 
@@ -163,10 +177,10 @@ class SideStream:
 
     Args:
         seed: where the stream begins.
-        held: generators of the reader's own that are to be put back too.
+        held: what the reader's data holds, to be put back too.
     """
 
-    def __init__(self, seed: int, held: HeldGenerators) -> None:
+    def __init__(self, seed: int, held: Held) -> None:
         self._seed = seed
         self._held = held
         self._state: dict[str, Any] | None = None

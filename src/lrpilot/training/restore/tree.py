@@ -6,6 +6,7 @@ on working), and keys born in between are deleted rather than zeroed.
 """
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,18 @@ def clone_tree(value: Any, device: torch.device | None = None) -> Any:
         device: where the tensors are kept; None keeps each where it is.
     """
     return map_leaves(value, lambda t: _clone(t, device), copy.deepcopy)
+
+
+# Whose objects (a path, a date, a dtype) are values, and not what somebody wrote for a training.
+LIBRARIES = frozenset({"torch", "numpy", *sys.stdlib_module_names}) - {"types", "argparse", "collections"}
+
+
+def attributes_of(thing: Any) -> dict[str, Any]:
+    """The attributes of an object, slots included, as they are now."""
+    slots = (cls.__dict__.get("__slots__", ()) for cls in type(thing).__mro__)
+    names = [name for found in slots for name in ((found,) if isinstance(found, str) else found)]
+    filled = {name: getattr(thing, name) for name in names if not name.startswith("__") and hasattr(thing, name)}
+    return filled | getattr(thing, "__dict__", {})
 
 
 def alias_tree(value: Any) -> Any:
