@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from lrpilot.errors import DataError
-from lrpilot.training.restore.held import HeldState, data_named_by, is_one_shot
+from lrpilot.training.restore.data_state import DataState, data_named_by, is_one_shot
 from lrpilot.training.restore.rng import HeldGenerators
 
 Data = Iterable[Any] | Callable[[], Iterable[Any]]
@@ -48,7 +48,7 @@ class BatchSource:
         self.held = self._find_held()
         self._last_made: Any = None
 
-    def _find_held(self) -> HeldState:
+    def _find_held(self) -> DataState:
         """What reading moves in the user's own objects; of those in worker processes, what the workers begin with.
 
         Raises:
@@ -139,17 +139,17 @@ class BatchSource:
         self._last_made = made
 
 
-def _held_by(data: Any) -> tuple[HeldState, str | None]:
+def _held_by(data: Any) -> tuple[DataState, str | None]:
     """What reading moves in the user's own objects, and what among it nobody can put back, in words."""
     if isinstance(data, (list, tuple)):
-        return HeldState(), None
+        return DataState(), None
     if callable(data) and not isinstance(data, Iterable):
         named = data_named_by(data)
         once = [type(thing).__name__ for thing in named if isinstance(thing, Iterator)]
-        held = HeldState(*(thing for thing in named if not is_one_shot(thing)))
+        held = DataState(*(thing for thing in named if not is_one_shot(thing)))
         return held, f"{once[0]} made outside of it" if once else None
     streams = not isinstance(data, DataLoader)
-    held = HeldState(data, in_order=True) if streams else HeldState(data.dataset, data.collate_fn)
+    held = DataState(data, in_order=True) if streams else DataState(data.dataset, data.collate_fn)
     if not streams and (data.num_workers > 0 or not isinstance(data.dataset, IterableDataset)):
         return held, None  # workers have copies of their own, and samples that are asked for by index are left in place
     return held, None if held.one_shot is None else "{1} {0!r}".format(*held.one_shot)

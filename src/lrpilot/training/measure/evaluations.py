@@ -142,7 +142,7 @@ class Evaluations:
         norms = batch_norms_in_training(training.model)
         if not norms:
             return []
-        # An empty batch has no statistics: test_evaluations_of_empty_batches
+        # test_batches.py::test_statistics_of_batch_norm_leave_empty_batches_out
         batches = [training.move(batch) for batch in filter(count_samples, training.probe_data.train.take(count))]
         samples = [count_samples(batch) for batch in batches]
         reestimate_batch_norm(training.model, batches, training.loss)

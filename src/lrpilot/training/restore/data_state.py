@@ -6,6 +6,7 @@ such data beside a loop in flight is to begin where it once stood, and to leave 
 
 import ctypes
 import io
+import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ _DATA = (Dataset, DataLoader, Sampler)
 _Number: Any = ctypes.c_int.__mro__[1]
 
 
-class HeldState:
+class DataState:
     """What can be seen to move when data is read: attributes, buffers, generators, positions of files.
 
     Args:
@@ -80,7 +81,7 @@ class HeldState:
     def set(self, states: Sequence[Any]) -> None:
         """Put back what :meth:`get` returned.
 
-        Each kind: test_held.py::test_what_moves_is_put_back
+        Each kind: test_data_state.py::test_what_moves_is_put_back
 
         Raises:
             DataError: something has moved that cannot be put back.
@@ -147,7 +148,7 @@ class _Kind:
 
 
 def _kind_of(value: Any) -> "_Kind | None":
-    if isinstance(value, GENERATORS):
+    if isinstance(value, GENERATORS) and not isinstance(value, random.SystemRandom):
         return _GENERATOR
     if isinstance(value, Tensor):
         small = value.layout is torch.strided and value.numel() * value.element_size() <= _SMALL
