@@ -1,5 +1,6 @@
 """fit: the loop for those who have none, with a budget, checkpoints and an honest bill."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.substrate import LiveSubstrate, seconds_per_step
 from lrpilot.training.restore.rng import get_rng, set_rng
 from lrpilot.training.training import Training
+
+logger = logging.getLogger("lrpilot")
 
 OnStep = Callable[[Pilot, Tensor], None]
 
@@ -317,6 +320,12 @@ class _Loop:
         # The order of an epoch may have been drawn from the global generators, or from the data set's own.
         set_rng(state["epoch_rng"])
         self._training.train_source.held.set_plain(state["epoch_held"])
+        if state["epoch_held"]["lost"]:
+            logger.warning(
+                "The data cannot go on exactly where it was, for a checkpoint has no place for what it held (%s): make "
+                "it anew in every epoch, or keep its place in numbers.",
+                ", ".join(state["epoch_held"]["lost"]),
+            )
         for _ in range(seen):
             self._next_batch()
         if self._index != seen:

@@ -126,6 +126,26 @@ def test_it_goes_through_a_file_into_another_process(name: str, tmp_path: Path) 
     assert look(fresh) == look(data)
 
 
+def test_what_no_file_can_hold_is_named() -> None:
+    large, reader = torch.zeros(100_000), Reader()
+    data = Data([large])
+    assert DataState(data).plain() == {"states": [{}, None], "lost": []}, "nobody has moved it"
+    state = DataState(data)
+    data.held.append(large)
+    assert state.plain()["lost"] == ["a list of 2 entries"]
+    data.held = reader
+    assert state.plain()["lost"] == ["held", "a list of 2 entries"]
+
+
+def test_samples_in_a_buffer_go_into_a_file(tmp_path: Path) -> None:
+    data, fresh = Data([]), Data([])
+    state = DataState(data)
+    data.held.append((torch.ones(3), 4, {"name": "a"}))
+    torch.save(state.plain(), tmp_path / "state.pt")
+    DataState(fresh).set_plain(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert str(fresh.held) == str(data.held) and state.plain()["lost"] == []
+
+
 def test_what_was_opened_at_the_first_reading_stays_open_in_a_data_set_and_not_in_a_stream() -> None:
     """A handle may be opened once only (LMDB), an index may take long; how far a stream's reader is, is the loop's."""
     for data, stays in ((Data(), True), (Stream(), False)):

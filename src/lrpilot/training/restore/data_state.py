@@ -10,7 +10,8 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import CellType, FunctionType, MethodType, ModuleType
+from operator import is_
+from types import CellType, FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -89,13 +90,21 @@ class DataState:
         for (thing, kind), state in zip(self._things, states, strict=True):
             kind.put(thing, state)
 
-    def plain(self) -> list[Any]:
-        """The part of it that can go into a file, as ``torch.load(weights_only=True)`` accepts it."""
-        return [kind.plain(state) for (_, kind), state in zip(self._things, self.get(), strict=True)]
+    def plain(self) -> dict[str, Any]:
+        """The part of it that can go into a file, as ``torch.load(weights_only=True)`` accepts it.
 
-    def set_plain(self, states: Sequence[Any]) -> None:
+        ``lost`` names what has moved and cannot (a reader, a buffer of large samples).
+        """
+        lost: list[str] = []
+        states = [
+            kind.plain(state, start, lost)
+            for (_, kind), state, start in zip(self._things, self.get(), self.start, strict=True)
+        ]
+        return {"states": states, "lost": lost}
+
+    def set_plain(self, saved: dict[str, Any]) -> None:
         """Put back what :meth:`plain` returned, in this process or in another that has built the same."""
-        for (thing, kind), state in zip(self._things, states, strict=True):
+        for (thing, kind), state in zip(self._things, saved["states"], strict=True):
             if state is not None:
                 kind.put_plain(thing, state)
 
@@ -139,11 +148,18 @@ def _has_state(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a thing of one kind is read and put back: as it is, and as plain data (None: it has none)."""
+    """How a thing of one kind is read and put back, as it is and as plain data.
+
+    Attributes:
+        get: its state.
+        put: puts that back.
+        plain: of a state, the one at the start and the names of what is lost: plain data, None where there is none.
+        put_plain: puts that back.
+    """
 
     get: Callable[[Any], Any]
     put: Callable[[Any, Any], None]
-    plain: Callable[[Any], Any]
+    plain: Callable[[Any, Any, list[str]], Any]
     put_plain: Callable[[Any, Any], None]
 
 
@@ -163,11 +179,17 @@ def _kind_of(value: Any) -> "_Kind | None":
         return _FILE if value.seekable() else None
     if isinstance(value, _Number):
         return _NUMBER
+    if isinstance(value, DataLoader):
+        return _LOADER
     return _OBJECT if _has_state(value) else None
 
 
-def _same(state: Any) -> Any:
+def _same(state: Any, start: Any, lost: list[str]) -> Any:
     return state
+
+
+def _nothing(state: Any, start: Any, lost: list[str]) -> None:
+    return None
 
 
 def _write_tensor(tensor: Tensor, content: Tensor) -> None:
@@ -199,24 +221,51 @@ def _write_container(container: Any, content: Any) -> None:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, _SCALARS) or (isinstance(value, (tuple, list)) and all(map(_is_plain, value)))
+    if isinstance(value, dict):
+        return all(_is_plain(key) and _is_plain(entry) for key, entry in value.items())
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return isinstance(value, _SCALARS) or (isinstance(value, Tensor) and _kind_of(value) is _TENSOR)
 
 
 def _plain_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_plain_value(key): _plain_value(entry) for key, entry in value.items()}
     if isinstance(value, (tuple, list)):
-        return type(value)(map(_plain_value, value))
+        return type(value)(map(_plain_value, value)) if type(value) in (tuple, list) else list(map(_plain_value, value))
+    if isinstance(value, Tensor):
+        return value.detach().clone()
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _plain_container(content: Any) -> Any:
-    """None for what holds more than plain values: it is filled again as it is read."""
-    if isinstance(content, dict):
-        return _plain_attributes(content) if all(map(_is_plain, content.values())) else None
-    return _plain_value(content) if isinstance(content, bytes) or _is_plain(content) else None
+def _plain_container(content: Any, start: Any, lost: list[str]) -> Any:
+    """None for what nobody has moved: it is built again."""
+    if isinstance(content, bytes) or _is_plain(content):
+        return _plain_value(content)
+    same = len(content) == len(start) and all(map(is_, _entries(content), _entries(start)))
+    if not same:
+        lost.append(f"a {type(content).__name__} of {len(content)} entries")
+    return None
 
 
-def _plain_attributes(attributes: dict[Any, Any]) -> dict[Any, Any]:
-    return {name: _plain_value(value) for name, value in attributes.items() if _is_plain(value)}
+def _entries(content: Any) -> Any:
+    return content.values() if isinstance(content, dict) else content
+
+
+def _plain_attributes(attributes: dict[str, Any], start: dict[str, Any], lost: list[str]) -> dict[str, Any]:
+    plain = {}
+    for name, value in attributes.items():
+        if not isinstance(value, _SCALARS) and start.get(name) is value:
+            continue  # the very thing: put back in place
+        if _is_plain(value):
+            plain[name] = _plain_value(value)
+        elif not isinstance(value, _NOTHING):
+            lost.append(name)
+    return plain
+
+
+def _plain_array(array: Any, start: Any, lost: list[str]) -> Tensor:
+    return torch.from_numpy(array)
 
 
 def _require_length(queue: Any, length: int) -> None:
@@ -269,20 +318,26 @@ def _add_attributes(thing: Any, saved: dict[str, Any]) -> None:
 
 _GENERATOR = _Kind(get_generator, set_generator, _same, set_generator)
 _TENSOR = _Kind(lambda t: t.detach().clone(), _write_tensor, _same, _write_tensor)
-_ARRAY = _Kind(np.copy, _write_array, torch.from_numpy, _write_array)
+_ARRAY = _Kind(np.copy, _write_array, _plain_array, _write_array)
 _CONTAINER = _Kind(_copy_container, _write_container, _plain_container, _write_container)
-_QUEUE = _Kind(len, _require_length, lambda length: None, _require_length)
+_QUEUE = _Kind(len, _require_length, _nothing, _require_length)
 _FILE = _Kind(_position, lambda file, at: file.seek(at), _same, lambda file, at: file.seek(at))
 _NUMBER = _Kind(lambda number: number.value, _set_number, _same, _set_number)
 _OBJECT = _Kind(attributes_of, _put_but_opened, _plain_attributes, _add_attributes)
+_LOADER = _Kind(attributes_of, _put_attributes, _nothing, _add_attributes)
 _STREAM = _Kind(attributes_of, _put_attributes, _plain_attributes, _add_attributes)
 
 
 def data_named_by(function: Any) -> list[Any]:
-    """Data sets, loaders, samplers and iterators that a function uses without being handed them."""
+    """Data sets, loaders, samplers and generators in the middle of a reading, which a function uses unasked."""
     owner, code = getattr(function, "__self__", None), getattr(function, "__code__", None)
     cells = getattr(function, "__closure__", None) or ()
     named = [cell.cell_contents for cell in cells if cell != CellType()]
     named += [*(getattr(function, "__defaults__", None) or ()), owner, *attributes_of(owner).values()]
     named += [function.__globals__[name] for name in code.co_names if name in function.__globals__] if code else []
-    return [thing for thing in named if isinstance(thing, (*_DATA, Iterator))]
+    return [thing for thing in named if isinstance(thing, (*_DATA, GeneratorType)) or _reads_a_loader(thing)]
+
+
+def _reads_a_loader(thing: Any) -> bool:
+    # Not any iterator: a function may count its calls by one.
+    return isinstance(thing, Iterator) and type(thing).__module__.startswith(("torch.utils.data", "torchdata"))
