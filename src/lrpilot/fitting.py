@@ -287,7 +287,7 @@ class _Loop:
             batch = next(self._batches, _END)
             if batch is not _END:
                 self._index += 1
-                # A list delivers it again in the next epoch: test_fitting.py::test_a_step_may_spoil_its_batch
+                # A list delivers it again in the next epoch: test_fitting_data.py::test_a_step_may_spoil_its_batch
                 return copy_batch(batch) if source.lends else batch
             self._epoch, self._index, self._batches = self._epoch + 1, 0, None
         raise DataError("train_data must yield at least one batch in every epoch, got none. Check the loader.")
