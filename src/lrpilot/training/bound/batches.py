@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
-from lrpilot.training.restore.tree import LIBRARIES, attributes_of
+from lrpilot.training.restore.tree import LIBRARIES, fields_of
 
 _SEQUENCES = (list, tuple, deque)
 # What a batch may refer to and is not made of.
@@ -161,7 +161,7 @@ def _attributes(value: Any) -> dict[str, Any]:
     """The attributes of an object that a batch may be; none of anything else."""
     if isinstance(value, (Tensor, *_APART)) or type(value).__module__.partition(".")[0] in LIBRARIES:
         return {}
-    return attributes_of(value)
+    return fields_of(value)
 
 
 def _moves_itself(value: Any) -> bool:

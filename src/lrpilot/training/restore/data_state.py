@@ -6,7 +6,6 @@ such data beside a loop in flight is to begin where it once stood, and to leave 
 
 import ctypes
 import io
-import random
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from lrpilot.errors import DataError
-from lrpilot.training.restore.rng import GENERATORS, get_generator, set_generator
-from lrpilot.training.restore.tree import LIBRARIES, attributes_of
+from lrpilot.training.restore.rng import get_generator, set_generator
+from lrpilot.training.restore.tree import LIBRARIES, fields_of
+from lrpilot.training.restore.walk import is_generator
 
 _DEPTH = 8  # dataset.dataset.transform.transforms[0].rng, and as deep again
 _FEW = 64  # longer containers hold samples, not parts: their entries are not gone into
@@ -133,7 +133,7 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
         return [(name, getattr(value, name)) for name in ("dataset", "collate_fn", "sampler", "batch_sampler")]
     if hasattr(value, "get_obj"):  # a number that processes share, behind its lock
         return [("", value.get_obj())]
-    return list(attributes_of(value).items()) if _has_state(value) else []
+    return list(fields_of(value).items()) if _has_state(value) else []
 
 
 def _has_state(value: Any) -> bool:
@@ -164,7 +164,7 @@ class _Kind:
 
 
 def _kind_of(value: Any) -> "_Kind | None":
-    if isinstance(value, GENERATORS) and not isinstance(value, random.SystemRandom):
+    if is_generator(value):
         return _GENERATOR
     if isinstance(value, Tensor):
         small = value.layout is torch.strided and value.numel() * value.element_size() <= _SMALL
@@ -296,7 +296,7 @@ def _put_but_opened(thing: Any, saved: dict[str, Any]) -> None:
 
 
 def _put(thing: Any, saved: dict[str, Any], *, everything: bool) -> None:
-    live = attributes_of(thing)
+    live = fields_of(thing)
     for name, value in live.items():
         if name not in saved and (everything or _moves(value)):
             object.__delattr__(thing, name)
@@ -323,9 +323,9 @@ _CONTAINER = _Kind(_copy_container, _write_container, _plain_container, _write_c
 _QUEUE = _Kind(len, _require_length, _nothing, _require_length)
 _FILE = _Kind(_position, lambda file, at: file.seek(at), _same, lambda file, at: file.seek(at))
 _NUMBER = _Kind(lambda number: number.value, _set_number, _same, _set_number)
-_OBJECT = _Kind(attributes_of, _put_but_opened, _plain_attributes, _add_attributes)
-_LOADER = _Kind(attributes_of, _put_attributes, _nothing, _add_attributes)
-_STREAM = _Kind(attributes_of, _put_attributes, _plain_attributes, _add_attributes)
+_OBJECT = _Kind(fields_of, _put_but_opened, _plain_attributes, _add_attributes)
+_LOADER = _Kind(fields_of, _put_attributes, _nothing, _add_attributes)
+_STREAM = _Kind(fields_of, _put_attributes, _plain_attributes, _add_attributes)
 
 
 def data_named_by(function: Any) -> list[Any]:
@@ -333,7 +333,7 @@ def data_named_by(function: Any) -> list[Any]:
     owner, code = getattr(function, "__self__", None), getattr(function, "__code__", None)
     cells = getattr(function, "__closure__", None) or ()
     named = [cell.cell_contents for cell in cells if cell != CellType()]
-    named += [*(getattr(function, "__defaults__", None) or ()), owner, *attributes_of(owner).values()]
+    named += [*(getattr(function, "__defaults__", None) or ()), owner, *fields_of(owner).values()]
     named += [function.__globals__[name] for name in code.co_names if name in function.__globals__] if code else []
     return [thing for thing in named if isinstance(thing, (*_DATA, GeneratorType)) or _reads_a_loader(thing)]
 

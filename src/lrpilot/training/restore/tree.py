@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrpilot.training.restore.walk import slots_of
 from lrpilot.training.torch_private import copy_all
 
 
@@ -30,22 +31,14 @@ def clone_tree(value: Any, device: torch.device | None = None) -> Any:
 LIBRARIES = frozenset({"torch", "numpy", *sys.stdlib_module_names}) - {"types", "argparse", "collections"}
 
 
-def attributes_of(thing: Any) -> dict[str, Any]:
+def fields_of(thing: Any) -> dict[str, Any]:
     """The attributes of an object, slots included, as they are now."""
-    slots = (cls.__dict__.get("__slots__", ()) for cls in type(thing).__mro__)
-    names = [name for found in slots for name in ((found,) if isinstance(found, str) else found)]
-    filled = {name: getattr(thing, name) for name in names if not name.startswith("__") and hasattr(thing, name)}
-    return filled | getattr(thing, "__dict__", {})
+    return slots_of(thing) | getattr(thing, "__dict__", {})
 
 
 def alias_tree(value: Any) -> Any:
     """New containers around the very same leaves."""
     return map_leaves(value, lambda t: t, lambda leaf: leaf)
-
-
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """New containers, every tensor replaced by ``change(tensor)``, other leaves as they are."""
-    return map_leaves(value, change, lambda leaf: leaf)
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:
