@@ -3,9 +3,11 @@
 import collections
 import copy
 import dataclasses
+import math
 import types
 from collections import UserDict, UserList, defaultdict, deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import attrs
@@ -15,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from lrpilot.core.actions import Evaluate, Line, Trial
+from lrpilot.core.actions import Evaluate, Line, LineLosses, Progress, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import DataError
+from lrpilot.policies.weighted_factors.reading import mean_losses
 from lrpilot.training.bound.batches import bytes_of, copy_batch, count_samples, samples_of, tensors_in, to_device
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import loss_fn, make_batches, make_model, make_training, untouched
@@ -348,3 +351,24 @@ def test_a_line_copies_its_batches_for_every_factor() -> None:
     substrate.after_kept_step()
     losses = substrate.line(Line((0.0, 1.0, 0.0, 1.0), batches=2))
     assert all(row[:2] == row[2:] and row[0] != row[1] for row in losses)
+
+
+def test_a_line_weighs_its_batches_by_their_samples() -> None:
+    """Its mean over batches of any size is that over the samples, read slowly."""
+    sizes = [8, 8, 1, 5]
+    data = [(x[:n], y[:n]) for (x, y), n in zip(make_batches(4), sizes, strict=True)]
+    training = make_training(data=data, val=data)
+    substrate = LiveSubstrate(training)
+    substrate.arm_line()
+    substrate.before_kept_step()
+    training.step(data[0])
+    substrate.after_kept_step()
+    line = Line((0.0, 1.0), batches=4)
+    losses = substrate.line(line)
+    assert substrate.line_shares(line) == pytest.approx([n / 22 for n in sizes])
+    assert substrate.line_shares(Line((1.0,), batches=2)) == ()
+    seen = LineLosses(Progress(1, None), line.factors, losses, substrate.line_shares(line))
+    whole = torch.cat([x for x, _ in data]), torch.cat([y for _, y in data])
+    assert mean_losses(seen)[1] == pytest.approx(float(loss_fn(training.model, whole).detach()))
+    with_empty = replace(seen, losses=(*losses, (math.nan, math.nan)), shares=(*seen.shares, 0.0))
+    assert mean_losses(with_empty) == mean_losses(seen)
