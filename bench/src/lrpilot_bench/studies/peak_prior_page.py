@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -160,7 +160,10 @@ def _regrets(values: Sequence[float]) -> str:
 def peak_numbers(rows: Sequence[Row] | None = None) -> dict[str, Any]:
     """What the part of the page names; of the rows on record where none are given."""
     rows = read() if rows is None else rows
+    flown = Counter((row.side, row.arm) for row in rows)
+    sides = {"development": "of tasks", "small": "of small trainings"}
     return {
+        "arms": ", ".join(f"{many} {sides[side]} {arm}" for (side, arm), many in sorted(flown.items())),
         "small": len({row.training for row in rows if row.side == "small"}),
         "tasks": len({row.training for row in rows if row.side == "development"}),
         "seeds": len({one.seed for row in rows for one in row.searches}),
