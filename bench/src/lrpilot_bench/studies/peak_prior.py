@@ -84,7 +84,9 @@ def searched(session: Session, steps: int, *, averaged: bool) -> tuple[PeakSearc
     prior = expected(facts, facts.momentum if way.momentum is None else way.momentum)
     search = PeakSearch(way, prior, trial_error(facts, averaged=averaged), steps, float(MOST_TRIALS * steps))
     while (trial := search.next_trial()) is not None:
-        losses, held_out, stop, readings = substrate.trial(trial)
+        seen = substrate.trial(trial)
+        assert seen is not None  # the data of the tasks is sound
+        losses, held_out, stop, readings = seen
         search = search.told(TrialLosses(Progress(0, None), losses, held_out, stop, readings, cost=float(len(losses))))
     substrate.forget_snapshot()
     return search, facts

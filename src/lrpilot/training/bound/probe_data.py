@@ -1,6 +1,7 @@
 """The fixed batches that probes read, the same ones for every Trial of a comparison; and what any batch is made of."""
 
 import copy
+from bisect import insort
 from collections.abc import Iterator, MutableMapping
 from functools import cached_property
 from itertools import islice
@@ -49,8 +50,43 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 # Batches of a comparison are kept up to this size and read again from the twin beyond it.
 REPLAY_BYTES = 512 * 2**20
+# Batches without a sample before the first that has one, at most; more are not looked for.
+MOST_EMPTY = 16
 # Held-out batches taken from the training data where there is no validation data.
 RESERVED_BATCHES = 8
+
+
+class LeftOut:
+    """Batches of one stream that weigh nothing: they give no number at weights at which others do.
+
+    What reads the stream counts without them. Only batches that have never given a number are left out, so an index
+    below :attr:`known` names the same batch for good.
+
+    Attributes:
+        places: of these in the stream itself, ascending.
+        known: so many batches, the first ones without a gap, have given a number at some weights.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.known = 0
+
+    def place(self, index: int) -> int:
+        """Where in the stream itself the batch of this index is."""
+        for left_out in self.places:
+            if left_out > index:
+                break
+            index += 1
+        return index
+
+    def note(self, index: int) -> None:
+        """The batch of this index has given a number."""
+        self.known += index == self.known
+
+    def add(self, index: int) -> None:
+        """Leave out the batch that has this index now."""
+        insort(self.places, self.place(index))
+        self.known -= index < self.known
 
 
 class Replay:
@@ -62,10 +98,18 @@ class Replay:
         skip: number of leading batches never delivered.
         cycle: past the end of the epoch the same epoch starts again; False ends there.
         max_bytes: batches are kept in memory up to this size; beyond it they are read again.
+        left_out: batches that are passed over, and not counted.
     """
 
     def __init__(
-        self, source: BatchSource, *, seed: int, skip: int = 0, cycle: bool = True, max_bytes: int = REPLAY_BYTES
+        self,
+        source: BatchSource,
+        *,
+        seed: int,
+        skip: int = 0,
+        cycle: bool = True,
+        max_bytes: int = REPLAY_BYTES,
+        left_out: LeftOut | None = None,
     ) -> None:
         self._source = source
         self._seed = seed
@@ -74,6 +118,7 @@ class Replay:
         self._room = max_bytes
         self._kept: list[Any] = []
         self._whole = False
+        self._left_out = LeftOut() if left_out is None else left_out
 
     def take(self, count: int | None = None, *, first: int = 0) -> Iterator[Any]:
         """``count`` batches (None: all of one epoch) from index ``first`` on, each a copy.
@@ -84,15 +129,17 @@ class Replay:
         Raises:
             DataError: the source yields nothing.
         """
-        end = None if count is None else first + count
+        begin, out = self._left_out.place(first), self._left_out.places
+        end = None if count is None else self._left_out.place(first + count - 1) + 1
         kept = self._kept[:end]
-        for batch in kept[first:]:
-            yield copy_batch(batch)
+        for place, batch in enumerate(kept[begin:], start=begin):
+            if place not in out:
+                yield copy_batch(batch)
         if self._whole or len(kept) == end:
             return
-        for index, batch in enumerate(islice(self._stream(), len(kept), end), start=len(kept)):
-            self._keep(index, batch)
-            if index >= first:
+        for place, batch in enumerate(islice(self._stream(), len(kept), end), start=len(kept)):
+            self._keep(place, batch)
+            if place >= begin and place not in out:
                 yield copy_batch(batch)
 
     def _stream(self) -> Iterator[Any]:
@@ -143,16 +190,28 @@ class ProbeData:
             more than half of those seen), which training probes then skip.
         eval_batches: most held-out batches; None for all of ``val``.
         seed: of the random stream that reading draws from.
+        left_out: training batches that weigh nothing.
+        left_out_held: held-out ones.
     """
 
-    def __init__(self, train: BatchSource, val: BatchSource | None, *, eval_batches: int | None, seed: int) -> None:
+    def __init__(
+        self,
+        train: BatchSource,
+        val: BatchSource | None,
+        *,
+        eval_batches: int | None,
+        seed: int,
+        left_out: LeftOut | None = None,
+        left_out_held: LeftOut | None = None,
+    ) -> None:
         self._val = val
         self._eval_batches = eval_batches
-        leading = Replay(train, seed=seed, cycle=False)
+        leading = Replay(train, seed=seed, cycle=False, left_out=left_out_held)
         self._reserved = 0 if val is not None else sum(1 for _ in leading.take(2 * RESERVED_BATCHES)) // 2
-        self.train = Replay(train, seed=seed, skip=self._reserved)
-        self._held_out = leading if val is None else Replay(val, seed=seed, cycle=False)
-        self.batch_size = count_samples(next(self.train.take(1)))
+        self.train = Replay(train, seed=seed, skip=self._reserved, left_out=left_out)
+        self._held_out = leading if val is None else Replay(val, seed=seed, cycle=False, left_out=left_out_held)
+        sizes = map(count_samples, self.train.take(MOST_EMPTY))
+        self.batch_size = next((size for size in sizes if size), 1)
 
     def held_out(self, most: int | None = None) -> Iterator[Any]:
         """The held-out batches, always the same ones: a fixed subset is what makes losses comparable.

@@ -15,11 +15,13 @@ from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
 from lrpilot.training.distributed import together
 from lrpilot.training.measure.probe import Probe
-from lrpilot.training.torch_private import copy_all
+from lrpilot.training.measure.soundness import BatchJudge
+from lrpilot.training.torch_private import copy_all, local_of
 
 # Largest relative deviation from linearity in lr that float32 rounding explains.
 LINEARITY_TOLERANCE = 1e-2
 LINEARITY_STEPS = 4  # two brackets of two steps
+PROOF_BATCHES = 2  # a step on each in either bracket
 FILLING_SHARE = 1e-3  # of the lr, for the first step of each
 ENDS = frozenset({0.0, 1.0})  # factors of a Line where the weights really were: no linearity is assumed there
 
@@ -33,12 +35,14 @@ class Proofs:
 
     Args:
         probe: takes the steps.
+        judge: tells bad batches.
     """
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, judge: BatchJudge) -> None:
         self.training_works = False
         self.step_is_linear = False
         self._probe = probe
+        self._judge = judge
 
     def due_price(self, action: Action) -> float:
         """Forward-equivalents of the proofs that an action still needs."""
@@ -49,18 +53,29 @@ class Proofs:
         return 0.0
 
     def require_training_works(self) -> None:
-        """Prove on one batch, in a bracket, that the training works (see :meth:`lrpilot.Training.check`)."""
+        """Prove on one batch, in a bracket, that the training works (see :meth:`lrpilot.Training.check`).
+
+        Batches before it that give no number, where it does, are left out.
+        """
         if self.training_works:
             return
         training = self._probe.training
         together(lambda: [training.probe_data.batch_size])
-        with self._probe.bracket(), self._probe.steps() as (take, counter):
-            loss = take(training.probe_data.train.take(1))
-            _require_sound(training, loss, counter.steps)
-        self.training_works = True
+        while not self.training_works:
+            with self._probe.bracket(), self._probe.steps() as (take, counter):
+                loss, steps = take(training.probe_data.train.take(1)), counter.steps
+                self.training_works = _is_sound(training, loss, steps)
+            if not self.training_works and not self._judge.leaves_out(0):
+                raise LossError(
+                    f"The loss must be finite at the start, got {loss}. Check the data for non-finite values and the "
+                    "model's initialisation."
+                )
 
     def require_linear_step(self) -> None:
         """A Line means something only if the step is linear in lr: prove it once, in a bracket.
+
+        A step that cannot be judged, for its gradients are all zero or no numbers, proves nothing: the proof waits for
+        the next Line, and what this one reads is as good as the training is here.
 
         Raises:
             NonlinearStepError: it is not.
@@ -70,8 +85,12 @@ class Proofs:
         optimizer = self._probe.training.raw_optimizer
         require_lines_possible(optimizer)
         deviation = self._nonlinearity()
+        if deviation is None and any([self._judge.leaves_out(index) for index in range(PROOF_BATCHES)]):
+            deviation = self._nonlinearity()
         # What is held while the Line is read is two copies of the parameters, and no more.
         self._probe.forget_snapshot()
+        if deviation is None:
+            return
         if not deviation <= LINEARITY_TOLERANCE:
             raise NonlinearStepError(
                 "A Line needs a step that is linear in lr, but half the lr does not give half the step of "
@@ -79,19 +98,27 @@ class Proofs:
             )
         self.step_is_linear = True
 
-    def _nonlinearity(self) -> float:
-        """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state."""
+    def _nonlinearity(self) -> float | None:
+        """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state.
+
+        None where the step cannot be judged.
+        """
         with self._probe.bracket():
             full = self._scratch_update(1.0)
         with self._probe.bracket():
             half = self._scratch_update(0.5)
+        if full is None or half is None:
+            return None
         return _relative_nonlinearity(half, full, lr=self._probe.lrs.reference)
 
-    def _scratch_update(self, factor: float) -> list[Tensor]:
-        """Change of each parameter, in double precision, by the second step at this factor of the lr."""
+    def _scratch_update(self, factor: float) -> list[Tensor] | None:
+        """Change of each parameter, in double precision, by the second step at this factor of the lr.
+
+        None where it moves nothing, for its gradients are all zero, or where it is not finite.
+        """
         training, lrs = self._probe.training, self._probe.lrs
         with self._probe.steps() as (take, _):
-            batches = training.probe_data.train.take(2)
+            batches = training.probe_data.train.take(PROOF_BATCHES)
             reference = lrs.reference
             # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
             lrs.set(reference * FILLING_SHARE)
@@ -99,11 +126,14 @@ class Proofs:
             lrs.set(reference * factor)
             with _copied_before_step(training) as before:
                 take(batches)
-        return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
+        update = [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before.copies, strict=True)]
+        finite = all(bool(torch.isfinite(local_of(change)).all()) for change in update)
+        moves = before.has_gradient or any(bool(torch.any(local_of(change) != 0)) for change in update)
+        return update if together(lambda: [float(finite and moves)])[0] == 1.0 else None
 
 
-def _require_sound(training: BoundTraining, loss: float, steps: int) -> None:
-    """Raise unless the first step of a probe shows that the training works.
+def _is_sound(training: BoundTraining, loss: float, steps: int) -> bool:
+    """Whether the first step of a probe shows that the training works; not where its loss is no number.
 
     Args:
         training: after that step.
@@ -112,21 +142,19 @@ def _require_sound(training: BoundTraining, loss: float, steps: int) -> None:
 
     Raises:
         StepError: it took none.
-        LossError: the loss is not finite, or depends on no trainable parameter.
+        LossError: the loss depends on no trainable parameter.
     """
+    if not math.isfinite(loss):
+        return False
     if steps == 0 and not any(isinstance(s, torch.amp.GradScaler) for s in training.extra_state.values()):
         raise StepError(
             "step_fn must take exactly one optimizer step, got none. Call optimizer.step() in it, on the optimizer "
             'given to Training; if a GradScaler skipped the step, pass it as state={"scaler": scaler}.'
         )
-    if not math.isfinite(loss):
-        raise LossError(
-            f"The loss must be finite at the start, got {loss}. Check the data for non-finite values and the "
-            "model's initialisation."
-        )
     no_gradient = all(p.grad is None for p in training.trainable_parameters)
     if no_gradient and training.step_fn is None:
         raise LossError("The loss must depend on the trainable parameters, but none received a gradient.")
+    return True
 
 
 def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr: float) -> float:
@@ -138,36 +166,48 @@ def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr
         lr: natural units; for errors.
 
     Raises:
-        NonlinearStepError: the step moves nothing, or is not finite.
+        NonlinearStepError: the step moves nothing.
     """
     scale = math.sqrt(sum(float(d.square().sum()) for d in full))
     off = math.sqrt(sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True)))
     if scale == 0:
         raise NonlinearStepError(
             f"A Line needs a step that moves the weights, but a step at lr {lr:.3g} moved none. "
-            "Check that the gradients are not all zero, and that the weights' precision shows so small a step."
-        )
-    if not math.isfinite(scale):
-        raise NonlinearStepError(
-            f"A Line needs a step that is finite, but a step at lr {lr:.3g} was not. "
-            "Check the loss and its gradients for non-finite values, or lower the lr."
+            "Check that the weights' precision shows so small a step."
         )
     return off / scale
 
 
-@contextmanager
-def _copied_before_step(training: BoundTraining) -> Iterator[list[Tensor]]:
-    """Copies of the trainable parameters, right before the last optimizer step inside.
+class _BeforeStep:
+    """The trainable parameters right before an optimizer step.
 
-    Not from before its forward pass, which may write into weights too (an embedding with a ``max_norm``).
+    Attributes:
+        copies: of them.
+        has_gradient: whether any of their gradients is not zero.
     """
-    copies = [p.detach().clone() for p in training.trainable_parameters]
 
-    def copy_again(*_: Any) -> None:
-        copy_all(copies, [p.detach() for p in training.trainable_parameters])
+    def __init__(self, training: BoundTraining) -> None:
+        self._training = training
+        self.copies = [p.detach().clone() for p in training.trainable_parameters]
+        self.has_gradient = False
 
-    handle = training.raw_optimizer.register_step_pre_hook(copy_again)
+    def copy_again(self, *_: Any) -> None:
+        """As the optimizer's hook."""
+        parameters = self._training.trainable_parameters
+        copy_all(self.copies, [p.detach() for p in parameters])
+        gradients = [local_of(p.grad) for p in parameters if p.grad is not None]
+        self.has_gradient = any(bool(torch.any((g.coalesce().values() if g.is_sparse else g) != 0)) for g in gradients)
+
+
+@contextmanager
+def _copied_before_step(training: BoundTraining) -> Iterator[_BeforeStep]:
+    """What there is right before the last optimizer step inside.
+
+    Not before its forward pass, which may write into weights too (an embedding with a ``max_norm``).
+    """
+    before = _BeforeStep(training)
+    handle = training.raw_optimizer.register_step_pre_hook(before.copy_again)
     try:
-        yield copies
+        yield before
     finally:
         handle.remove()
