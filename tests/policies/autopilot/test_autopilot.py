@@ -118,7 +118,7 @@ def test_the_zero_of_the_loss_is_free(by: float) -> None:
 
 
 def test_after_a_tenth_it_looks_again_where_the_search_has_left_enough() -> None:
-    for total, looks in ((500, False), (4000, True)):
+    for total, looks in ((200, False), (4000, True)):
         policy = Autopilot()
         flown = simulate(policy, LANDSCAPE, lr=0.1, total_steps=total)
         said = [e.reason.code for e in flown.history.events if e.reason is not None]

@@ -84,8 +84,8 @@ def test_a_trial_is_that_of_the_data_without_its_bad_batches(kind: Any, at: set[
 def test_an_attempt_that_met_one_is_charged() -> None:
     substrate = LiveSubstrate(make_training(data=spoiled({3}, poisoned), val=VAL))
     flown(substrate, Trial(constant(0.1), 6))
-    # the proof, four steps, the batch and a witness at the weights before, six steps
-    assert substrate.cost.backwards == 1 + 4 + 2 + 6
+    # the proofs, four steps, the batch and a witness at the weights before, six steps
+    assert substrate.cost.backwards == 2 + 4 + 2 + 6
 
 
 def test_weights_that_are_driven_apart_are_the_lrs_fault_and_a_batch_that_gave_a_number_is_not_asked() -> None:

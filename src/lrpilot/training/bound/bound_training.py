@@ -20,6 +20,7 @@ from lrpilot.training.bound.checks import (
     check_settings,
     explain_missing_gradients,
     require_loss_fn,
+    require_one_call_steps,
 )
 from lrpilot.training.bound.optimizers import ParamGroupLRs, put_back_momentum, unwrap_optimizer
 from lrpilot.training.bound.probe_data import LeftOut, ProbeData, to_device
@@ -46,6 +47,8 @@ class BoundTraining:
         seed: decides the batches and the randomness of probes.
         eval_batches: most batches of an evaluation; None for all of them.
         snapshot_device: where copies of the state are kept; None for where each lives.
+        prove: whether a step is to be proven to be put back, once, before anything is measured.
+        repeats: whether it has been.
         probing: whether an optimizer step that is taken now belongs to a probe.
         average: what is flown beside the parameters in an averaged flight; None in any other.
         commander: whose kept steps are averaged, where any are; the last pilot's.
@@ -70,6 +73,7 @@ class BoundTraining:
         seed: int = 0,
         eval_batches: int | None = 16,
         snapshot_device: torch.device | str | None = None,
+        prove: bool = True,
     ) -> None:
         self.raw_optimizer = unwrap_optimizer(optimizer)
         check_optimizer(self.raw_optimizer)
@@ -87,7 +91,8 @@ class BoundTraining:
         self.step_fn = step_fn
         self.seed = seed
         self.eval_batches = eval_batches
-        self.probing = False
+        self.prove = prove
+        self.probing = self.repeats = False
         self.left_out, self.left_out_held = LeftOut(), LeftOut()
         self.device = torch.device(device) if device is not None else next(model.parameters()).device
         self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None
@@ -186,6 +191,7 @@ class BoundTraining:
         batch = self.move(batch)
         if self.step_fn is not None:
             return check_loss(self.step_fn(batch), source="step_fn", needs_grad=False).detach()
+        require_one_call_steps(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         loss = check_loss(self.loss(batch), source="loss_fn", needs_grad=True)
         loss.backward()
