@@ -15,7 +15,7 @@ from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.policy import Policy
 from lrpilot.core.shape import constant
 from lrpilot.core.stop import StopReason
-from lrpilot.errors import LossError
+from lrpilot.errors import DataError, LossError
 from lrpilot.flight.substrate import TrialSeen
 from lrpilot.training.bound.probe_data import LeftOut
 from lrpilot.training.measure.soundness import is_sound
@@ -285,7 +285,8 @@ def test_a_held_out_mean_is_that_of_the_others(kind: Any, at: set[int]) -> None:
 
 def test_where_none_gives_a_number_neither_does_the_mean() -> None:
     assert math.isnan(make_training(val=spoiled({0, 1}, poisoned, count=2, seed=5)).evaluate())
-    assert math.isnan(make_training(val=[empty(make_batches(1)[0])]).evaluate())
+    with pytest.raises(DataError, match="needs samples"):
+        make_training(val=[empty(make_batches(1)[0])]).evaluate()
 
 
 def test_statistics_are_not_estimated_on_a_batch_that_spoils_them() -> None:

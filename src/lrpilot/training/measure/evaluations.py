@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from lrpilot.errors import DataError
+from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.facts import batch_norms_in_training
-from lrpilot.training.bound.probe_data import count_samples
 from lrpilot.training.distributed import together
 from lrpilot.training.measure.forwards import pure_forward
 from lrpilot.training.measure.meter import Meter
@@ -177,16 +178,22 @@ class Evaluations:
         return self._mean(losses, samples)
 
     def _held_out_losses(self, batches: int | None) -> tuple[list[Tensor], list[int]]:
-        """Losses and sample counts; empty batches are left out from now on, whatever the weights."""
+        """Losses and sample counts; empty batches are left out from now on, whatever the weights.
+
+        Raises:
+            DataError: every one of them is empty.
+        """
         training = self._training
         while True:
             held_out = map(training.move, training.probe_data.held_out(batches))
             losses, samples = losses_of(held_out, training.loss, count_samples)
             empty = [index for index, size in enumerate(samples) if not size]
+            if not empty and samples:
+                return losses, samples
+            if batches is None and len(empty) == len(samples):
+                raise DataError("Held-out loss needs samples, got none in any held-out batch. Check val_data.")
             for index in reversed(empty):  # from the last: the others keep their index
                 training.left_out_held.add(index)
-            if not empty or not samples:
-                return losses, samples
 
     def _mean(self, losses: list[Tensor], samples: list[int]) -> float:
         """Over samples; which batches have given no number is noted where it is none."""
@@ -204,7 +211,8 @@ class Evaluations:
         norms = batch_norms_in_training(training.model)
         if not norms:
             return []
-        batches = [training.move(batch) for batch in training.probe_data.train.take(count)]
+        # test_batches.py::test_statistics_of_batch_norm_leave_empty_batches_out
+        batches = [training.move(batch) for batch in filter(count_samples, training.probe_data.train.take(count))]
         samples = [count_samples(batch) for batch in batches]
         reestimate_batch_norm(training.model, batches, training.loss)
         for size in samples:
