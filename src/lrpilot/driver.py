@@ -129,6 +129,8 @@ class Driver:
                 check_loss(loss, source="The loop", needs_grad=False)
             # Read now where that is cheap. Else keep a copy: a loop may write the next loss into the same tensor.
             loss = loss.item() if self.substrate.reads_are_cheap else loss.detach().clone()
+        if loss is not None and self.training.maximizes:
+            loss = -loss  # the lower the better, for whoever decides
         self.training.require_scaler_idle()
         steps, self._counted = self._taken - self._counted, self._taken
         if steps > 1:

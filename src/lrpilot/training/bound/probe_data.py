@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrpilot.errors import DataError
+from lrpilot.training.bound.groups import is_group
 from lrpilot.training.bound.sources import BatchSource
 from lrpilot.training.restore.rng import SideStream
 from lrpilot.training.restore.tree import map_leaves, map_tensors, tensors_of
@@ -32,7 +33,9 @@ def _copy_leaf(leaf: Any) -> Any:
 
 
 def count_samples(batch: Any) -> int:
-    """Number of samples in a batch: the first dimension of its first tensor (1 if it has none)."""
+    """Number of samples in a batch: the first dimension of its first tensor (1 if it has none); of a group, of all."""
+    if is_group(batch):
+        return sum(map(count_samples, batch))
     for tensor in tensors_of(batch):
         return int(tensor.shape[0]) if tensor.ndim else 1
     if isinstance(batch, (list, tuple)):

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lrpilot.errors import DataError
+from lrpilot.training.bound.groups import grouped
 from lrpilot.training.restore.rng import HeldGenerators
 
 Data = Iterable[Any] | Callable[[], Iterable[Any]]
@@ -29,14 +30,16 @@ class BatchSource:
         data: a DataLoader, a re-iterable of batches, or a callable returning an iterable of batches.
         seed: decides the order of a shuffling loader's twin.
         name: how errors call it.
+        accumulate: batches that one optimizer step takes; more than one come as groups.
 
     Raises:
         DataError: the data can be read only once, or cannot be twinned.
     """
 
-    def __init__(self, data: Data, *, seed: int, name: str) -> None:
+    def __init__(self, data: Data, *, seed: int, name: str, accumulate: int = 1) -> None:
         self._seed = seed
         self.name = name
+        self._accumulate = accumulate
         # Accelerate's prepared loaders wrap the user's own one, and would move batches and sync generators.
         self._data = getattr(data, "base_dataloader", data)
         self._check()
@@ -75,7 +78,14 @@ class BatchSource:
         return self._data
 
     def epoch(self, number: int = 0) -> Iterator[Any]:
-        """The batches of one pass; the same for the same number."""
+        """The batches of one pass, or their groups; the same for the same number.
+
+        None is no batch: a collate function returns it where every sample of a batch was spoiled, and a loop skips it.
+        """
+        batches = (batch for batch in self._open(number) if batch is not None)
+        return batches if self._accumulate == 1 else grouped(batches, self._accumulate)
+
+    def _open(self, number: int) -> Iterator[Any]:
         if isinstance(self._data, DataLoader):
             return iter(twin_loader(self._data, _order_seed(self._seed, number)))
         if callable(self._data) and not isinstance(self._data, Iterable):

@@ -132,7 +132,7 @@ class Evaluations:
             loss, samples = mean_loss(held_out, training.loss, count_samples)
         for count in samples:
             self._meter.add(count, forwards=1)
-        return loss
+        return training.to_minimize(loss)
 
     def _reestimate(self, count: int) -> list[BatchNorm]:
         """Estimate statistics on so many batches, and leave the model in training mode; the layers that have them."""

@@ -85,7 +85,7 @@ class Lines:
                 begin(training.seed + i)
                 losses.append(training.loss(own).detach())
                 self._meter.add(count_samples(batch), forwards=1)
-        return [float(x) for x in torch.stack(losses).tolist()]
+        return [training.to_minimize(float(x)) for x in torch.stack(losses).tolist()]
 
     def release(self) -> None:
         """Forget the endpoints of the last Line."""

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from lrpilot.errors import StepError
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.checks import explain_refused_gradients
+from lrpilot.training.bound.checks import explain_refused_gradients, missing_loss
 from lrpilot.training.bound.optimizers import ParamGroupLRs, was_skipped
 from lrpilot.training.bound.probe_data import count_samples
 from lrpilot.training.bound.state import Snapshot, clear_gradients
@@ -70,6 +70,9 @@ def _counted_steps(training: BoundTraining, lrs: ParamGroupLRs) -> Iterator[Step
     finally:
         handle.remove()
 
+
+# Batches in a row that a step_fn may skip.
+MOST_SKIPPED = 200
 
 TakeStep = Callable[[Iterator[Any]], float]
 """Takes one training step on the next of some batches; the loss."""
@@ -142,18 +145,29 @@ class Probe:
 
             def take(batches: Iterator[Any]) -> float:
                 counter.restart()
-                return together(lambda: [self._step(next(batches), counter)])[0]
+                return together(lambda: [self._step_not_skipped(batches, counter)])[0]
 
             yield take, counter
 
-    def _step(self, batch: Any, counter: StepCounter) -> float:
-        """This rank's part of a step; the loss as a number."""
+    def _step_not_skipped(self, batches: Iterator[Any], counter: StepCounter) -> float:
+        """This rank's part of a step, on the next batch that ``step_fn`` does not skip; the loss as a number."""
+        for _ in range(MOST_SKIPPED):
+            loss = self._step(next(batches), counter)
+            if loss is not None:
+                return loss
+        raise StepError(
+            f"step_fn must take a step on some batches, got None for {MOST_SKIPPED} in a row. Return the loss where a "
+            "step was taken, and None for a batch that is skipped."
+        )
+
+    def _step(self, batch: Any, counter: StepCounter) -> float | None:
+        """A step on this batch: its loss, or None where ``step_fn`` has skipped it."""
         samples = count_samples(batch)  # before the step, which may empty the batch
         try:
             # A loop may call pilot.step() where gradients are off (a callback under no_grad):
             # test_substrate.py::test_a_probe_started_where_gradients_are_off_is_the_same
             with torch.enable_grad():
-                loss = float(self.training.step(batch))
+                loss = self.training.step(batch)
         except RuntimeError as error:
             refused = explain_refused_gradients(error, self.training.raw_optimizer)
             if refused is None:
@@ -162,4 +176,6 @@ class Probe:
         self.meter.add(samples, forwards=1, backwards=1)
         counter.require_at_most_one()
         self.lrs.check_unchanged()
-        return loss
+        if loss is None and counter.steps:
+            raise missing_loss()
+        return None if loss is None else self.training.to_minimize(float(loss))

@@ -55,7 +55,7 @@ class Proofs:
         training = self._probe.training
         together(lambda: [training.probe_data.batch_size])
         with self._probe.bracket(), self._probe.steps() as (take, counter):
-            loss = take(training.probe_data.train.take(1))
+            loss = take(training.probe_data.train.take())
             _require_sound(training, loss, counter.steps)
         self.training_works = True
 
@@ -91,7 +91,7 @@ class Proofs:
         """Change of each parameter, in double precision, by the second step at this factor of the lr."""
         training, lrs = self._probe.training, self._probe.lrs
         with self._probe.steps() as (take, _):
-            batches = training.probe_data.train.take(2)
+            batches = training.probe_data.train.take()
             reference = lrs.reference
             # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
             lrs.set(reference * FILLING_SHARE)

@@ -170,7 +170,7 @@ class Trials:
     def _train(self, action: Trial, log: "_TrialLog", average: RunningAverage | None) -> None:
         probe, first = self._probe, self._ends.passed + action.first
         with probe.steps(first) as (take, counter):
-            batches = probe.training.probe_data.train.take(action.steps, first=first)
+            batches = probe.training.probe_data.train.take(first=first)  # more than steps, where some are skipped
             for i in range(action.steps):
                 probe.lrs.set(action.shape(i))
                 if action.momentum is not None:

@@ -58,8 +58,16 @@ def map_leaves(value: Any, on_tensor: Callable[[Tensor], Any], on_leaf: Callable
         return type(value)(*(map_leaves(v, on_tensor, on_leaf) for v in value))
     if isinstance(value, (list, tuple)):
         items_list = [map_leaves(v, on_tensor, on_leaf) for v in value]
-        return items_list if isinstance(value, list) else tuple(items_list)
+        return _same_list(value, items_list) if isinstance(value, list) else tuple(items_list)
     return on_leaf(value)
+
+
+def _same_list(value: list[Any], items: list[Any]) -> list[Any]:
+    if type(value) is list:
+        return items
+    made = copy.copy(value)  # a group of micro-batches stays one
+    made[:] = items
+    return made
 
 
 def _same_mapping(value: dict[Any, Any], items: dict[Any, Any]) -> dict[Any, Any]:
