@@ -162,7 +162,7 @@ def check_loss(loss: Any, *, source: str, needs_grad: bool) -> Tensor:
 
 def missing_loss() -> LossError:
     """The error of a ``step_fn`` that returns nothing although it has taken a step."""
-    return LossError("step_fn must return the loss of the step that it takes, got None. Add `return loss`.")
+    return LossError("step_fn must return the loss, got None. Add `return loss`: only a batch that it skips has none.")
 
 
 def require_loss_fn(loss_fn: Callable[..., Any] | None) -> None:
