@@ -152,9 +152,9 @@ class LiveSubstrate:
         """
         if average is not None and not averages(self.training):
             raise PolicyError(
-                "An averaged flight needs an optimizer whose momentum can be set to 0 and which keeps no average of "
-                f"its own, got {type(self.training.optimizer).__name__}. Ask for Train(average=...) or "
-                "Trial(average=...) only where Context.facts.averages says so."
+                "An averaged flight needs an optimizer whose momentum can be set to 0 and is the same in all param "
+                f"groups, and which keeps no average of its own, got {type(self.training.optimizer).__name__}. Ask for "
+                "Train(average=...) or Trial(average=...) only where Context.facts.averages says so."
             )
 
     @contextmanager
