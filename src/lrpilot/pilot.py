@@ -10,7 +10,7 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.driver import Driver
-from lrpilot.errors import StateError
+from lrpilot.errors import SchedulerConflictError, StateError
 from lrpilot.flight.horizon import StepHorizon
 from lrpilot.policies.schedules.frozen import frozen
 from lrpilot.policies.schedules.schedule import Schedule
@@ -223,6 +223,14 @@ class Pilot(LRScheduler):
     @property
     def _last_lr(self) -> list[float | Tensor]:  # type: ignore[override]
         return self.get_last_lr()
+
+    @_last_lr.setter
+    def _last_lr(self, lrs: object) -> None:
+        # Only SequentialLR, which tells its schedulers so, writes it from outside.
+        raise SchedulerConflictError(
+            "A pilot must be the only one that sets the lr of its optimizer, got it among the schedulers of another. "
+            "Step the pilot alone, and let its policy do the warmup: Schedule('cosine', warmup=0.05)."
+        )
 
     @property
     def last_epoch(self) -> int:
