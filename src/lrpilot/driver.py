@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from lrpilot.core.actions import Progress
 from lrpilot.core.history import Event, OnEvent
-from lrpilot.core.policy import Policy
+from lrpilot.core.policy import Policy, Reason
 from lrpilot.core.settings import is_whole
 from lrpilot.errors import SettingError, StateError, StepError
 from lrpilot.flight.flight import Flight
@@ -19,6 +19,7 @@ from lrpilot.flight.horizon import Horizon
 from lrpilot.report import FlightReport
 from lrpilot.training.bound.checks import check_loss, require_lines_possible
 from lrpilot.training.bound.optimizers import put_back_momentum, was_skipped
+from lrpilot.training.measure.likeness import LoopWatch
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.training import Training
 
@@ -29,6 +30,8 @@ NEGLIGIBLE = 1e-9
 STATE_VERSION = 4
 # Accounts asked for without a first optimizer step after which something is wrong.
 IDLE_CALLS = 200
+# Code of the warning about a loop whose steps are not those of Trials.
+LOOP = "loop_differs"
 
 
 class Driver:
@@ -89,9 +92,21 @@ class Driver:
         self._counted = 0  # of these, accounted for
         self._idle_calls = 0
         self._share = 1.0  # of the lr that the flight asks for
+        self._loop_watch: LoopWatch | None = None
         _watch_steps(self, training.raw_optimizer)
 
     # ------------------------------------------------------------- the loop
+
+    def watch_loop(self) -> None:
+        """Notice where the loop's steps are not those of Trials, and say so once: it is the user's own."""
+        if not any(event.reason is not None and event.reason.code == LOOP for event in self.flight.history.events):
+            self._loop_watch = LoopWatch(self.training)
+            self._loop_watch.loop_begins()
+
+    def _compare_loop(self, loss: Tensor | float | None) -> None:
+        said = None if self._loop_watch is None else self._loop_watch.difference(loss)
+        if said is not None:
+            self.flight.warn(Reason(LOOP, said, alarms=True))
 
     def before_step(self) -> None:
         """What the optimizer's hook does right before a kept step."""
@@ -140,6 +155,7 @@ class Driver:
             )
         self.substrate.lrs.check_unchanged()
         self.flight.account(loss, share=self._share)
+        self._compare_loop(loss)
         self.write_lr()
         return True
 
@@ -159,13 +175,21 @@ class Driver:
         An average lands where no step is left.
         """
         if self.flight.searching:
-            try:
-                self.flight.start()
-            finally:
-                self.substrate.forget_snapshot()
-                self.write_lr()
+            self._measure()
         if self.substrate.average is not None and self.steps_left == 0:
             self.land()
+
+    def _measure(self) -> None:
+        watch = self._loop_watch
+        try:
+            if watch is not None:
+                watch.search_begins()
+            self.flight.start()
+        finally:
+            self.substrate.forget_snapshot()
+            self.write_lr()
+            if watch is not None:
+                watch.search_ends()
 
     # --------------------------------------------------------------- the end
 

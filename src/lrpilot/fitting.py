@@ -154,7 +154,8 @@ def fit(
             while driver.steps_left != 0:
                 probes.look()
                 loss = loop.advance(on_step)
-                if bar is not None and bar.due and loss is not None:  # reading a loss stalls an accelerator: not at every step
+                # Reading a loss stalls an accelerator: not at every step.
+                if bar is not None and bar.due and loss is not None:
                     bar.update(loop.steps, f"lr {float(loop.pilot.get_last_lr()[0]):.3g}  loss {float(loss):.4g}")
                 store.save_if_due(loop)
         finally:

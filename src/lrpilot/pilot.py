@@ -55,7 +55,9 @@ class Pilot(LRScheduler):
     def __init__(
         self, training: Training, policy: Policy, total_steps: int | None = None, on_event: OnEvent | None = None
     ) -> None:
-        self._face(Driver(training, policy, horizon=lambda _: StepHorizon(total_steps), on_event=on_event))
+        driver = Driver(training, policy, horizon=lambda _: StepHorizon(total_steps), on_event=on_event)
+        driver.watch_loop()
+        self._face(driver)
 
     @classmethod
     def of(cls, driver: Driver) -> "Pilot":
@@ -221,11 +223,11 @@ class Pilot(LRScheduler):
     # constructor sets these, and Accelerate does.
 
     @property
-    def _last_lr(self) -> list[float | Tensor]:  # type: ignore[override]
+    def _last_lr(self) -> list[float | Tensor]:
         return self.get_last_lr()
 
     @_last_lr.setter
-    def _last_lr(self, lrs: object) -> None:
+    def _last_lr(self, lrs: list[float | Tensor]) -> None:
         # Only SequentialLR, which tells its schedulers so, writes it from outside.
         raise SchedulerConflictError(
             "A pilot must be the only one that sets the lr of its optimizer, got it among the schedulers of another. "

@@ -40,9 +40,9 @@ def naive_stop(stop: Stop, series: list[float]) -> tuple[int, StopReason] | None
             return i, StopReason.ABORTED
         if stop.abort_ratio is not None and i > 0 and loss > stop.abort_ratio * best:
             return i, StopReason.ABORTED
-        if stop.abort_rise is not None and i >= 5:
-            if loss - best > stop.abort_rise * max(max(series[:5]) - best, abs(best)):
-                return i, StopReason.ABORTED
+        fall = max(max(series[:5]) - best, abs(best)) if i >= 5 else math.inf
+        if stop.abort_rise is not None and loss - best > stop.abort_rise * fall:
+            return i, StopReason.ABORTED
         if stop.patience is not None and i - series.index(min(series[: i + 1])) >= stop.patience:
             return i, StopReason.PATIENCE
     return None

@@ -6,7 +6,6 @@ from enum import Enum
 from lrpilot.core.codec import coded_enum, record
 from lrpilot.errors import SettingError
 
-
 # Losses whose highest is where a fall begins: by fewer, the scatter of single batches would be taken for one.
 FIRST = 5
 

@@ -27,10 +27,10 @@ class Training(BoundTraining):
             skip, and results say so.
         step_fn: ``step_fn(batch)`` -> loss, exactly one optimizer step as your loop takes it (none if the scaler skips;
             None for a batch that it skips itself): for several losses, and whatever the next five do not say.
-        accumulate: micro-batches of an optimizer step. ``train_data`` yields micro-batches, and a step takes so many: the
-            gradient is that of the mean of their losses (each ``loss / n`` is backpropagated, n the micro-batches of
-            this step), so that each weighs the same, whatever its samples. What is left at the end of a pass is a step
-            too, of fewer, and n is their number, as Transformers has it. Losses of a step are that mean.
+        accumulate: micro-batches of an optimizer step. ``train_data`` yields micro-batches, and a step takes so many:
+            the gradient is that of the mean of their losses (each ``loss / n`` is backpropagated, n the micro-batches
+            of this step), so that each weighs the same, whatever its samples. What is left at the end of a pass is a
+            step too, of fewer, and n is their number, as Transformers has it. Losses of a step are that mean.
         clip_norm: largest norm of all gradients together (``clip_grad_norm_`` of the model's parameters), after
             accumulation.
         clip_value: largest absolute value of a gradient (``clip_grad_value_``) instead.

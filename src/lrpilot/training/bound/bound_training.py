@@ -54,10 +54,12 @@ class BoundTraining:
         snapshot_device: where copies of the state are kept; None for where each lives.
         probing: whether an optimizer step that is taken now belongs to a probe.
         average: what is flown beside the parameters in an averaged flight; None in any other.
+        probe_steps_seen: what the first steps of a probe were made of, for a comparison with those of the loop.
         commander: whose kept steps are averaged, where any are; the last pilot's.
     """
 
     average: FlownAverage | None = None
+    probe_steps_seen: tuple[Any, ...] = ()
     commander: weakref.ref[Any] | None = None
     _splits: bool | None = None  # whether loss_fn takes the parts of a step_fn's groups, once that is known
 
@@ -160,7 +162,7 @@ class BoundTraining:
         return to_device(batch, self.device)
 
     def grouped(self, batches: Iterable[Any]) -> Iterable[Any]:
-        """What :meth:`step` takes, one after the other: groups of ``accumulate`` micro-batches, or the batches themselves.
+        """What :meth:`step` takes, one by one: groups of ``accumulate`` micro-batches, or the batches themselves.
 
         Args:
             batches: as your data yields them: your own loader. The last group of a pass may be smaller.

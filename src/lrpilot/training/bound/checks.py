@@ -101,9 +101,7 @@ def with_scaler(state: Mapping[str, Any], scaler: torch.amp.GradScaler | None) -
     if scaler is None or any(thing is scaler for thing in state.values()):
         return dict(state)
     if "scaler" in state:
-        raise SettingError(
-            "scaler and state['scaler'] must be the same GradScaler, got two. Give it once, as scaler=."
-        )
+        raise SettingError("scaler and state['scaler'] must be the same GradScaler, got two. Give it once, as scaler=.")
     return {"scaler": scaler, **state}
 
 
@@ -129,8 +127,8 @@ def check_extra_state(
             )
         if isinstance(thing, torch.amp.GradScaler) and thing is not scaler and not has_step_fn:
             raise SettingError(
-                f"A GradScaler (state[{name!r}]) must be used by the step, got neither scaler= nor step_fn: Trials must "
-                "scale, step and update as your loop does. Pass scaler=scaler, or a step_fn that does so."
+                f"A GradScaler (state[{name!r}]) must be used by the step, got neither scaler= nor step_fn: Trials "
+                "must scale, step and update as your loop does. Pass scaler=scaler, or a step_fn that does so."
             )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -110,8 +111,8 @@ class OwnStep:
         shares = []
         for number, loss in enumerate(losses, start=1):
             # As loops of several ranks do: gradients are exchanged by the last backward pass alone.
-            alone = number < len(losses) and hasattr(model, "no_sync")
-            with model.no_sync() if alone else nullcontext():
+            alone = number < len(losses)
+            with _without_exchange(model) if alone else nullcontext():
                 share = loss() if len(losses) == 1 else loss() / len(losses)
                 (share if self.scaler is None else self.scaler.scale(share)).backward()
             shares.append(share.detach())
@@ -130,10 +131,15 @@ class OwnStep:
         if self.clip_value is not None:
             nn.utils.clip_grad_value_(model.parameters(), self.clip_value)
         if self.clip_norm is not None:
-            if hasattr(model, "clip_grad_norm_"):  # FullyShardedDataParallel has one that asks the other ranks
-                model.clip_grad_norm_(self.clip_norm)
-            else:
-                nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
+            # FullyShardedDataParallel has one of its own, that asks the other ranks.
+            own: Any = getattr(model, "clip_grad_norm_", partial(nn.utils.clip_grad_norm_, list(model.parameters())))
+            own(self.clip_norm)
+
+
+def _without_exchange(model: Any) -> AbstractContextManager[Any]:
+    """Where gradients stay with their rank; nothing where the model is not distributed."""
+    own: AbstractContextManager[Any] = model.no_sync() if hasattr(model, "no_sync") else nullcontext()
+    return own
 
 
 STANDARD = vars(OwnStep())

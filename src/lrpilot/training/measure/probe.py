@@ -16,6 +16,7 @@ from lrpilot.training.bound.state import Snapshot, clear_gradients
 from lrpilot.training.distributed import together
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.meter import Meter
+from lrpilot.training.measure.onlooker import looked_at
 from lrpilot.training.restore.rng import seed_rng
 
 
@@ -141,11 +142,14 @@ class Probe:
         # Masks are the seed's, whenever it is asked: test_substrate.py::test_a_trial_is_the_users_own_loop_rewound
         seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
-        with _counted_steps(training, self.lrs) as counter:
+        with looked_at(training) as onlooker, _counted_steps(training, self.lrs) as counter:
 
             def take(batches: Iterator[Any]) -> float:
                 counter.restart()
-                return together(lambda: [self._step_not_skipped(batches, counter)])[0]
+                loss = together(lambda: [self._step_not_skipped(batches, counter)])[0]
+                if onlooker is not None:
+                    onlooker.told(loss)
+                return loss
 
             yield take, counter
 
