@@ -223,16 +223,8 @@ class Pilot(LRScheduler):
     # constructor sets these, and Accelerate does.
 
     @property
-    def _last_lr(self) -> list[float | Tensor]:
+    def _last_lr(self) -> list[float | Tensor]:  # type: ignore[override]
         return self.get_last_lr()
-
-    @_last_lr.setter
-    def _last_lr(self, lrs: list[float | Tensor]) -> None:
-        # Only SequentialLR, which tells its schedulers so, writes it from outside.
-        raise SchedulerConflictError(
-            "A pilot must be the only one that sets the lr of its optimizer, got it among the schedulers of another. "
-            "Step the pilot alone, and let its policy do the warmup: Schedule('cosine', warmup=0.05)."
-        )
 
     @property
     def last_epoch(self) -> int:
@@ -241,7 +233,12 @@ class Pilot(LRScheduler):
 
     @last_epoch.setter
     def last_epoch(self, last_epoch: int) -> None:
-        pass
+        # SequentialLR takes back the step of each scheduler's constructor: nobody else counts backwards.
+        if self._constructed and last_epoch == self.last_epoch - 1:
+            raise SchedulerConflictError(
+                "A pilot must be the only one that sets the lr of its optimizer, got it among the schedulers of "
+                "another. Step the pilot alone, and let its policy do the warmup: Schedule('cosine', warmup=0.05)."
+            )
 
     @property
     def _step_count(self) -> int:

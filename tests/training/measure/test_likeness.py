@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from itertools import cycle, islice
 from typing import Any
 
@@ -100,18 +101,18 @@ def test_a_loop_that_does_what_training_says_hears_nothing(name: str) -> None:
         (
             {},
             {"autocast": torch.bfloat16},
-            "under autocast to torch.bfloat16 .*: give Training autocast=torch.bfloat16",
+            "under autocast to torch.bfloat16 .*: give Training autocast=torch.bf",
         ),
         ({"autocast": torch.bfloat16}, {}, "without autocast and theirs under .*: cast in the loop too, or leave"),
         (
             {"accumulate": 8},
             {"accumulate": 8, "told": "share"},
-            "losses handed to pilot.step.* hand over the mean over",
+            "losses handed to pilot.step.* hand over the mean",
         ),
         (
             {},
             {"told": "shifted"},
-            r"losses handed to pilot.step\(\) are about 5\d\d.* of the very loss that is trained",
+            r"losses handed to pilot.step\(\) are about 5\d\d.* of the very loss",
         ),
         (
             {},
@@ -121,8 +122,6 @@ def test_a_loop_that_does_what_training_says_hears_nothing(name: str) -> None:
     ],
 )
 def test_what_differs_is_said_once_with_the_remedy(options: Any, does: Any, words: str) -> None:
-    import re
-
     said = told(options, does, steps=20)
     assert len(said) == 1
     assert re.search(words, said[0]), said[0]
