@@ -158,7 +158,7 @@ def test_groups_are_told_from_batches(batch: Any, expected: int) -> None:
 
 
 def test_the_bill_of_a_group_is_one_training_batch() -> None:
-    substrate = LiveSubstrate(by_arguments())
+    substrate = LiveSubstrate(by_arguments(prove=False))
     assert substrate.training.probe_data.batch_size == 32
     substrate.trial(Trial(constant(0.01), 2))
     proof = 1

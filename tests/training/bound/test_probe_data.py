@@ -482,7 +482,7 @@ def test_trials_of_a_step_that_empties_its_batch_are_equal_and_charged_in_full()
         substrate = LiveSubstrate(training)
         trial = Trial(constant(0.1), 3, evaluate="end")
         assert substrate.trial(trial) == substrate.trial(trial)
-        assert substrate.cost.forwards == 7 + 2 * 8 and substrate.cost.backwards == 7
+        assert substrate.cost.forwards == 8 + 2 * 8 and substrate.cost.backwards == 8
         assert substrate.evaluate(Evaluate()) == substrate.evaluate(Evaluate())
         substrate.arm_line()
         substrate.before_kept_step()

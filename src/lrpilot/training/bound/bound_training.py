@@ -20,6 +20,7 @@ from lrpilot.training.bound.checks import (
     check_settings,
     explain_missing_gradients,
     require_loss_fn,
+    require_one_call_steps,
     with_scaler,
 )
 from lrpilot.training.bound.groups import MicroBatches, grouped, is_group
@@ -52,6 +53,8 @@ class BoundTraining:
         seed: decides the batches and the randomness of probes.
         eval_batches: most batches of an evaluation; None for all of them.
         snapshot_device: where copies of the state are kept; None for where each lives.
+        prove: whether a step is to be proven to be put back, once, before anything is measured.
+        repeats: whether it has been.
         probing: whether an optimizer step that is taken now belongs to a probe.
         average: what is flown beside the parameters in an averaged flight; None in any other.
         probe_steps_seen: what the first steps of a probe were made of, for a comparison with those of the loop.
@@ -82,6 +85,7 @@ class BoundTraining:
         seed: int = 0,
         eval_batches: int | None = 16,
         snapshot_device: torch.device | str | None = None,
+        prove: bool = True,
     ) -> None:
         self.raw_optimizer = unwrap_optimizer(optimizer)
         check_optimizer(self.raw_optimizer)
@@ -105,7 +109,8 @@ class BoundTraining:
         self.step_fn = step_fn
         self.seed = seed
         self.eval_batches = eval_batches
-        self.probing = False
+        self.prove = prove
+        self.probing = self.repeats = False
         self.device = torch.device(device) if device is not None else next(model.parameters()).device
         self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None
         self.train_source = BatchSource(train_data, seed=seed, name="train_data", accumulate=accumulate)
@@ -245,6 +250,7 @@ class BoundTraining:
         if self.step_fn is not None:
             loss = self.step_fn(self.move(batch))
             return None if loss is None else check_loss(loss, source="step_fn", needs_grad=False).detach()
+        require_one_call_steps(self.optimizer)
         losses = [partial(self._loss_to_train, each) for each in self.own_step.group(batch)]
         return self.own_step.take(self.model, self.optimizer, losses)
 

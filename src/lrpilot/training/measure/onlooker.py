@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrpilot.training.bound.bound_training import BoundTraining
+from lrpilot.training.bound.optimizers import optimizers_inside
+from lrpilot.training.bound.steps import StepWatch
 from lrpilot.training.torch_private import in_backward
 
 # Steps that are looked at: three may be alike by chance, or the last of them a smaller group.
@@ -55,11 +57,11 @@ class Onlooker:
         self._probes = probes
         self._forwards = 0
         self._precisions: set[torch.dtype | None] = set()
-        self._handles = [training.raw_optimizer.register_step_pre_hook(_StepHook(self))]
-        if not isinstance(training.model, torch.jit.ScriptModule):
-            self._handles.append(training.model.register_forward_pre_hook(_ForwardHook(self)))
-        for handle in self._handles:
-            finalize(self, handle.remove)  # a pilot that is given up leaves nothing at the model
+        optimizer, model = training.raw_optimizer, training.model
+        steps = StepWatch(optimizer, optimizers_inside(optimizer, model), before=_StepHook(self), after=lambda _: None)
+        self._leave = [finalize(self, steps.remove)]  # a pilot that is given up leaves nothing at the model
+        if not isinstance(model, torch.jit.ScriptModule):
+            self._leave.append(finalize(self, model.register_forward_pre_hook(_ForwardHook(self)).remove))
 
     @property
     def has_seen_enough(self) -> bool:
@@ -68,8 +70,8 @@ class Onlooker:
 
     def leave(self) -> None:
         """Look no more."""
-        for handle in self._handles:
-            handle.remove()
+        for leave in self._leave:
+            leave()
 
     def told(self, loss: Tensor | float | None) -> None:
         """Note the loss of the last step."""
@@ -84,11 +86,11 @@ class Onlooker:
             self._forwards += 1
             self._precisions.add(_precision(self._training.device.type))
 
-    def step(self, optimizer: Optimizer) -> None:
+    def step(self) -> None:
         """The optimizer is about to step."""
         if self._training.probing is not self._probes or self.has_seen_enough:
             return
-        norm, top = _sizes(optimizer, self._training.trainable_parameters)
+        norm, top = _sizes(self._training.raw_optimizer, self._training.trainable_parameters)
         self.steps.append(StepSeen(self._forwards, frozenset(self._precisions), norm, top))
         self._forwards, self._precisions = 0, set()
 
@@ -117,9 +119,9 @@ class _ForwardHook(_Hook):
 
 
 class _StepHook(_Hook):
-    def __call__(self, optimizer: Optimizer, *_: Any) -> None:
+    def __call__(self) -> None:
         if self.onlooker is not None:
-            self.onlooker.step(optimizer)
+            self.onlooker.step()
 
 
 def _precision(device_type: str) -> torch.dtype | None:

@@ -1,7 +1,7 @@
-"""Proofs, made once before something is measured: the training works, and its step is linear in lr."""
+"""Proofs, made once before something is measured: the training works, a step can be put back, it is linear in lr."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,14 +13,20 @@ from lrpilot.errors import LossError, NonlinearStepError, StepError
 from lrpilot.flight.substrate import STEP
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
-from lrpilot.training.distributed import together
+from lrpilot.training.bound.probe_data import copy_batch
+from lrpilot.training.distributed import is_distributed, together
 from lrpilot.training.measure.probe import Probe
+from lrpilot.training.measure.repeat import StepSeen, Suspects, refuse
 from lrpilot.training.torch_private import copy_all
 
 # Largest relative deviation from linearity in lr that float32 rounding explains.
 LINEARITY_TOLERANCE = 1e-2
 LINEARITY_STEPS = 4  # two brackets of two steps
 FILLING_SHARE = 1e-3  # of the lr, for the first step of each
+# What is explained by kernels that add in no fixed order (on an accelerator, over ranks): of a loss, relative; and of a
+# step, whose parts Adam gives the size of the lr also where a gradient is nothing but rounding.
+LOSS_ROUNDING = 1e-4
+STEP_ROUNDING = 0.1
 ENDS = frozenset({0.0, 1.0})  # factors of a Line where the weights really were: no linearity is assumed there
 
 
@@ -43,10 +49,15 @@ class Proofs:
     def due_price(self, action: Action) -> float:
         """Forward-equivalents of the proofs that an action still needs."""
         if isinstance(action, Trial) and not self.training_works:
-            return STEP
+            return STEP if self._repeats else 2 * STEP
         if isinstance(action, Line) and not self.step_is_linear and not set(action.factors) <= ENDS:
             return LINEARITY_STEPS * STEP
         return 0.0
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether it has been proven, or is not to be, that a step which is put back can be taken again."""
+        return self._probe.training.repeats or not self._probe.training.prove
 
     def require_training_works(self) -> None:
         """Prove on one batch, in a bracket, that the training works (see :meth:`lrpilot.Training.check`)."""
@@ -54,10 +65,58 @@ class Proofs:
             return
         training = self._probe.training
         together(lambda: [training.probe_data.batch_size])
+        batches = ProofBatches(training.probe_data.train.take())
         with self._probe.bracket(), self._probe.steps() as (take, counter):
-            loss = take(training.probe_data.train.take())
+            loss = take(batches)
+            batches.step_taken()
             _require_sound(training, loss, counter.steps)
+            first = None if self._repeats else StepSeen.of(training, loss)
+        if first is not None:
+            self._require_repeat(first, batches.taken[0])
         self.training_works = True
+
+    # ------------------------------------------------ a step can be put back
+
+    def _require_repeat(self, first: StepSeen, batch: Any) -> None:
+        """Prove that a step which has been put back is the same step again.
+
+        Args:
+            first: what it came to.
+            batch: it was taken on.
+
+        Raises:
+            UnseenStateError: it is another one.
+        """
+        training = self._probe.training
+        differences = first.differences(self._step_seen(batch))
+        if any(together(lambda: [float(len(differences))])) and not self._is_rounding(batch):
+            suspects = Suspects(training)
+            self._step_seen(batch)
+            raise refuse(differences or ["the step of another rank"], suspects.named())
+        training.repeats = True
+
+    def _step_seen(self, batch: Any) -> StepSeen:
+        with self._probe.bracket(), self._probe.steps() as (take, _):
+            return StepSeen.of(self._probe.training, take(iter([copy_batch(batch)])))
+
+    def _is_rounding(self, batch: Any) -> bool:
+        """Whether two steps differ by no more than kernels do that add in no fixed order."""
+        if self._probe.training.device.type == "cpu" and not is_distributed():
+            return False
+        (one, step), (other, again) = self._step_taken(batch), self._step_taken(batch)
+        scale = math.sqrt(sum(float(d.square().sum()) for d in step))
+        off = math.sqrt(sum(float((a - d).square().sum()) for a, d in zip(again, step, strict=True)))
+        near = abs(one - other) <= LOSS_ROUNDING * abs(one) and off <= STEP_ROUNDING * scale
+        return not any(together(lambda: [float(not near)]))
+
+    def _step_taken(self, batch: Any) -> tuple[float, list[Tensor]]:
+        """The loss of a step, and the change of each parameter in double precision."""
+        with self._probe.bracket(), self._probe.steps() as (take, _):
+            with _copied_before_step(self._probe.training) as before:
+                loss = take(iter([copy_batch(batch)]))
+            return loss, _changes(self._probe.training, before)
+
+    # ---------------------------------------------------- it is linear in lr
 
     def require_linear_step(self) -> None:
         """A Line means something only if the step is linear in lr: prove it once, in a bracket.
@@ -80,26 +139,65 @@ class Proofs:
         self.step_is_linear = True
 
     def _nonlinearity(self) -> float:
-        """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state."""
+        """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state.
+
+        That one is taken in both, so whether it can be put back is seen on the way.
+        """
+        batches = ProofBatches(self._probe.training.probe_data.train.take())
         with self._probe.bracket():
-            full = self._scratch_update(1.0)
+            filling, full = self._scratch_update(1.0, batches)
         with self._probe.bracket():
-            half = self._scratch_update(0.5)
+            again, half = self._scratch_update(0.5, ProofBatches(batches.taken))
+        if filling is not None and again is not None:
+            if any(together(lambda: [float(len(filling.differences(again)))])):
+                self._require_repeat(self._step_seen(batches.taken[0]), batches.taken[0])
+            self._probe.training.repeats = True
         return _relative_nonlinearity(half, full, lr=self._probe.lrs.reference)
 
-    def _scratch_update(self, factor: float) -> list[Tensor]:
-        """Change of each parameter, in double precision, by the second step at this factor of the lr."""
+    def _scratch_update(self, factor: float, batches: "ProofBatches") -> tuple[StepSeen | None, list[Tensor]]:
+        """What the first step came to, and the change of each parameter by the second one, at this factor of the lr."""
         training, lrs = self._probe.training, self._probe.lrs
         with self._probe.steps() as (take, _):
-            batches = training.probe_data.train.take()
             reference = lrs.reference
             # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
             lrs.set(reference * FILLING_SHARE)
-            take(batches)
+            loss = take(batches)
+            batches.step_taken()
+            seen = None if self._repeats else StepSeen.of(training, loss)
             lrs.set(reference * factor)
             with _copied_before_step(training) as before:
                 take(batches)
-        return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
+            batches.step_taken()
+        return seen, _changes(training, before)
+
+
+def _changes(training: BoundTraining, before: Sequence[Tensor]) -> list[Tensor]:
+    """Change of each trainable parameter, in double precision."""
+    return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
+
+
+class ProofBatches(Iterator[Any]):
+    """Batches of a proof: the same for every step of it, also where the data is read again for every Trial.
+
+    Attributes:
+        taken: those that a step was taken on: ``step_fn`` may have skipped others.
+
+    Args:
+        batches: of the training data; each is handed out as a copy.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.taken: list[Any] = []
+        self._batches = iter(batches)
+        self._last: Any = None
+
+    def __next__(self) -> Any:
+        self._last = next(self._batches)
+        return copy_batch(self._last)
+
+    def step_taken(self) -> None:
+        """Note that a step was taken on the last one."""
+        self.taken.append(self._last)
 
 
 def _require_sound(training: BoundTraining, loss: float, steps: int) -> None:

@@ -141,7 +141,8 @@ class LiveSubstrate:
         self.training.commander = weakref.ref(self)
 
     @property
-    def _commands(self) -> bool:
+    def commands(self) -> bool:
+        """Whether the kept steps are this one's: no later pilot has taken them over."""
         return self.training.commander is not None and self.training.commander() is self
 
     def _require_possible(self, average: Average | None) -> None:
@@ -207,15 +208,15 @@ class LiveSubstrate:
         """Called right before a kept optimizer step."""
         # test_probe.py::test_a_measurement_goes_back_to_where_the_training_is_now, and so after a move below
         self.forget_snapshot()
-        if self._commands and self.training.average is not None:
+        if self.commands and self.training.average is not None:
             self.training.average.meet_parameters()
-        elif self._commands and self._wish is not None:
+        elif self.commands and self._wish is not None:
             self.training.fly_averaged(self._wish)
         self._lines.before_kept_step()
 
     def after_kept_step(self) -> None:
         """Called once after a kept optimizer step, and after :meth:`before_kept_step`."""
-        if self._commands and self.training.average is not None:
+        if self.commands and self.training.average is not None:
             self.training.average.step_taken(self.lrs.reference)
         self._lines.after_kept_step()
 
