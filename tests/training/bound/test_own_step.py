@@ -14,8 +14,8 @@ from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import LossError, StepError
 from lrpilot.testing import check_same_step
-from lrpilot.training.bound.groups import MicroBatches, grouped, is_group
-from lrpilot.training.bound.probe_data import copy_batch, count_samples, to_device
+from lrpilot.training.bound.batches import copy_batch, count_samples, is_group, to_device
+from lrpilot.training.bound.groups import MicroBatches, grouped
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import loss_fn, make_batches, make_model, make_samples, make_training, same_tensors, weights
 
@@ -137,6 +137,7 @@ def test_a_group_is_counted_copied_and_moved_as_its_parts() -> None:
         assert type(made) is MicroBatches and count_samples(made) == 7
     copy_batch(group)[0]["x"].zero_()
     assert group[0]["x"].sum() == 8
+    assert count_samples(MicroBatches([torch.ones(4), torch.ones(4)])) == 8
     assert list(grouped([], 3)) == [] and [len(g) for g in grouped(range(7), 3)] == [3, 3, 1]
 
 

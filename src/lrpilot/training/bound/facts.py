@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from lrpilot.core.policy import Facts
 from lrpilot.core.settings import is_positive
+from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.optimizers import has_own_average, momentum_as_given, optimizer_layers
-from lrpilot.training.bound.probe_data import count_samples
 from lrpilot.training.torch_private import BatchNorm
 
 # Torch's own optimizers that have no momentum to be set to 0, and step by the gradient all the same.

@@ -271,6 +271,10 @@ class LiveSubstrate:
         """Losses along the step of the armed Line, batches x factors, in the mode the model trains in."""
         return self._lines.read(action)
 
+    def line_shares(self, action: Line) -> tuple[float, ...]:
+        """Of the samples of all batches of a Line that has been read, those of each; empty where all have as many."""
+        return self._lines.shares(action)
+
     def release_line(self) -> None:
         """Forget the endpoints of the last Line."""
         self._lines.release()
