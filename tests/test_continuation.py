@@ -29,6 +29,7 @@ from lrpilot.core.stop import Stop
 from lrpilot.errors import DataError
 from lrpilot.find import run_finder
 from lrpilot.found import FoundLR
+from lrpilot.testing import check_same_step
 from small_training import assert_equal
 
 FEATURES, CLASSES, BATCH, BATCHES = 6, 3, 8, 6
@@ -240,6 +241,30 @@ DATA: dict[str, Callable[[], Any]] = {
     **odd_data.DATA,
 }
 
+# ------------------------------------------------------- steps of most loops
+
+STEPS: dict[str, dict[str, Any]] = {
+    "accumulate": {"accumulate": 2},
+    "accumulate_remainder": {"accumulate": 4},  # of six batches: groups of four and of two
+    "clip_norm": {"clip_norm": 0.5},
+    "clip_value": {"clip_value": 0.01},
+    "autocast": {"autocast": torch.bfloat16},
+    "scaler": {"scaler": 2.0**16},
+    "overflowing_scaler": {"scaler": 2.0**127},  # the first two steps are skipped
+    "accumulate_clip": {"accumulate": 2, "clip_norm": 0.5},
+    "scaler_clip": {"scaler": 2.0**10, "clip_value": 0.01},
+    "all": {"accumulate": 4, "clip_norm": 0.5, "autocast": torch.bfloat16, "scaler": 2.0**10},
+}
+
+
+def options_of(step: str | None) -> dict[str, Any]:
+    """Arguments of a Training, with a scaler of its own."""
+    options = dict(STEPS.get(step or "", {}))
+    if "scaler" in options:
+        options["scaler"] = torch.amp.GradScaler("cpu", init_scale=options["scaler"], growth_interval=3)
+    return options
+
+
 # --------------------------------------------- everything, written naively
 
 
@@ -281,20 +306,23 @@ class Fuse:
     def __init__(self) -> None:
         self.calls = 0
         self.raise_at: int | None = None
+        self.factor = 1.0
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
         self.calls += 1
         if self.calls - 1 == self.raise_at:
             raise ProbeError
         inputs, targets = batch
-        noise = 1.0 + 1e-3 * (random.random() + float(np.random.rand()))
+        noise = self.factor + 1e-3 * (random.random() + float(np.random.rand()))
         return noise * nn.functional.cross_entropy(model(inputs), targets)
 
 
 class World:
     """One training with a loop of its own, in which a probe may happen."""
 
-    def __init__(self, module: str, optimizer: str, data: str = "list", seed: int = 0) -> None:
+    def __init__(
+        self, module: str, optimizer: str, data: str = "list", seed: int = 0, *, step: str | None = None
+    ) -> None:
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
@@ -302,28 +330,57 @@ class World:
         self.optimizer = OPTIMIZERS[optimizer](self.model)
         self.loss = Fuse()
         self.data = DATA[data]()
-        self.training = Training(self.model, self.optimizer, self.loss, self.data, batches()[:2])
+        self.options = options_of(step)
+        self.loss.factor = 4.0 if step == "overflowing_scaler" else 1.0
+        self.training = Training(self.model, self.optimizer, self.loss, self.data, batches()[:2], **self.options)
         self.stream = self._stream()
         self.seen: list[Any] = []
 
     def _stream(self) -> Generator[Any, None, None]:
+        """Lists of the batches that one step takes."""
         for epoch in itertools.count():
             data = self.data() if callable(self.data) else self.data
             for part in (data, getattr(data, "dataset", None), getattr(data, "sampler", None)):
                 if hasattr(part, "set_epoch"):
                     part.set_epoch(epoch)
-            yield from data
+            iterator = iter(data)
+            while group := list(itertools.islice(iterator, self.options.get("accumulate", 1))):
+                yield group
 
     def steps(self, count: int) -> None:
-        for batch in itertools.islice(self.stream, count):
-            self.seen.append(list(batch))
-            self.optimizer.zero_grad()
-            loss = self.loss(self.model, batch)
-            loss.backward()
+        for group in itertools.islice(self.stream, count):
+            self.seen.extend(list(batch) for batch in group)
+            self.step(group)
+
+    def step(self, group: list[Any]) -> Tensor:
+        """What most loops write out."""
+        scaler, precision = self.options.get("scaler"), self.options.get("autocast")
+        self.optimizer.zero_grad()
+        total = torch.zeros(())
+        for batch in group:
+            with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
+                loss = self.loss(self.model, batch) / len(group)
+            total = total + loss.detach()
+            if scaler is None:
+                loss.backward()
+            else:
+                scaler.scale(loss).backward()
+        if scaler is not None and self.options.keys() & {"clip_norm", "clip_value"}:
+            scaler.unscale_(self.optimizer)
+        if "clip_norm" in self.options:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.options["clip_norm"])
+        if "clip_value" in self.options:
+            nn.utils.clip_grad_value_(self.model.parameters(), self.options["clip_value"])
+        if scaler is None:
             self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+        return total
 
     def everything(self) -> dict[str, Any]:
-        return everything(self.model, self.optimizer)
+        scaler = self.options.get("scaler")
+        return everything(self.model, self.optimizer) | {"scaler": scaler and scaler.state_dict()}
 
 
 def probe(world: World) -> None:
@@ -352,6 +409,41 @@ def test_a_probe_leaves_no_trace(module: str, optimizer: str) -> None:
     pattern = (3, 4)  # probes of a fresh optimizer, and of one with state and gradients
     alone = flown(World(module, optimizer), pattern, probing=False)
     assert_equal(flown(World(module, optimizer), pattern, probing=True), alone)
+
+
+@pytest.mark.parametrize("module", ["batch_norm", "dropout", "stateful"])
+@pytest.mark.parametrize("optimizer", ["sgd_dampened", "adamw_amsgrad", "adam_fused"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_probe_leaves_no_trace_whatever_a_step_is(step: str, optimizer: str, module: str) -> None:
+    pattern = (3, 4)
+    alone = flown(World(module, optimizer, step=step), pattern, probing=False)
+    assert_equal(flown(World(module, optimizer, step=step), pattern, probing=True), alone)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_probe_that_raises_in_any_micro_batch_leaves_no_trace(step: str) -> None:
+    world = World("batch_norm", "adam", step=step)
+    for steps_before in (0, 2):
+        world.steps(steps_before)
+        before, world.loss.calls = world.everything(), 0
+        probe(world)
+        for index in range(world.loss.calls):
+            world.loss.calls, world.loss.raise_at = 0, index
+            with pytest.raises(ProbeError):
+                probe(world)
+            world.loss.raise_at = None
+            assert_equal(world.everything(), before, f"exception at call {index}: ")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd_dampened", "adamw_amsgrad", "adam_fused"])
+@pytest.mark.parametrize("module", ["batch_norm", "dropout", "tied"])
+@pytest.mark.parametrize("step", STEPS)
+def test_the_own_step_is_that_of_most_loops(step: str, module: str, optimizer: str) -> None:
+    world = World(module, optimizer, step=step)
+    for group in itertools.islice(world.training.grouped(batches()), 2):
+        groups = group if "accumulate" in world.options else [group]
+        check_same_step(lambda _, these=groups: world.step(these), world.training, group)
+        world.step(list(groups))
 
 
 @pytest.mark.parametrize("module", MODULES)

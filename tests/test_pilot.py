@@ -233,6 +233,16 @@ def test_one_cycle_moves_momentum_too(momentum: bool) -> None:
 # ------------------------------------------------------------- conflicts
 
 
+def test_a_pilot_among_the_schedulers_of_another_is_refused() -> None:
+    training = make_training()
+    pilot = Pilot(training, Schedule("cosine", lr=0.2), 10)
+    warmup = torch.optim.lr_scheduler.LinearLR(training.raw_optimizer, 0.1, 1.0, 3)
+    with pytest.raises(
+        SchedulerConflictError, match=r"among the schedulers of another\. Step the pilot alone.*warmup="
+    ):
+        torch.optim.lr_scheduler.SequentialLR(training.raw_optimizer, [warmup, pilot], milestones=[3])
+
+
 def test_another_scheduler_in_the_loop_is_noticed() -> None:
     training = make_training()
     other = torch.optim.lr_scheduler.ExponentialLR(training.raw_optimizer, 0.5)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrpilot.core.actions import Progress
 from lrpilot.core.history import Event, OnEvent
-from lrpilot.core.policy import Policy
+from lrpilot.core.policy import Policy, Reason
 from lrpilot.core.settings import is_whole
 from lrpilot.errors import SettingError, StateError, StepError
 from lrpilot.flight.flight import Flight
@@ -20,6 +20,7 @@ from lrpilot.report import FlightReport
 from lrpilot.training.bound.checks import check_loss, require_lines_possible
 from lrpilot.training.bound.optimizers import optimizers_inside, put_back_momentum
 from lrpilot.training.bound.steps import StepWatch
+from lrpilot.training.measure.likeness import LoopWatch
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.torch_private import times_written
 from lrpilot.training.training import Training
@@ -31,6 +32,8 @@ NEGLIGIBLE = 1e-9
 STATE_VERSION = 4
 # Accounts asked for without a first optimizer step after which something is wrong, whatever is accumulated.
 IDLE_CALLS = 200
+# Code of the warning about a loop whose steps are not those of Trials.
+LOOP = "loop_differs"
 # Of these the ones after which every weight had been moved by somebody: a checkpoint is loaded once.
 MOVED_CALLS = 2
 
@@ -94,9 +97,21 @@ class Driver:
         self._idle_calls = self._moved_calls = 0
         self._written = self._times_written()
         self._share = 1.0  # of the lr that the flight asks for
+        self._loop_watch: LoopWatch | None = None
         _watch_steps(self)
 
     # ------------------------------------------------------------- the loop
+
+    def watch_loop(self) -> None:
+        """Notice where the loop's steps are not those of Trials, and say so once: it is the user's own."""
+        if not any(event.reason is not None and event.reason.code == LOOP for event in self.flight.history.events):
+            self._loop_watch = LoopWatch(self.training)
+            self._loop_watch.loop_begins()
+
+    def _compare_loop(self, loss: Tensor | float | None) -> None:
+        said = None if self._loop_watch is None else self._loop_watch.difference(loss)
+        if said is not None:
+            self.flight.warn(Reason(LOOP, said, alarms=True))
 
     def before_step(self) -> None:
         """What the optimizer's hook does right before a kept step.
@@ -145,6 +160,8 @@ class Driver:
                 check_loss(loss, source="The loop", needs_grad=False)
             # Read now where that is cheap. Else keep a copy: a loop may write the next loss into the same tensor.
             loss = loss.item() if self.substrate.reads_are_cheap else loss.detach().clone()
+        if loss is not None and self.training.maximizes:
+            loss = -loss  # the lower the better, for whoever decides
         self.training.require_scaler_idle()
         steps, self._counted = self._taken - self._counted, self._taken
         if steps > 1:
@@ -154,6 +171,7 @@ class Driver:
             )
         self.substrate.lrs.check_unchanged()
         self.flight.account(loss, share=self._share)
+        self._compare_loop(loss)
         self.write_lr()
         return True
 
@@ -192,13 +210,21 @@ class Driver:
         An average lands where no step is left.
         """
         if self.flight.searching:
-            try:
-                self.flight.start()
-            finally:
-                self.substrate.forget_snapshot()
-                self.write_lr()
+            self._measure()
         if self.substrate.average is not None and self.steps_left == 0:
             self.land()
+
+    def _measure(self) -> None:
+        watch = self._loop_watch
+        try:
+            if watch is not None:
+                watch.search_begins()
+            self.flight.start()
+        finally:
+            self.substrate.forget_snapshot()
+            self.write_lr()
+            if watch is not None:
+                watch.search_ends()
 
     # --------------------------------------------------------------- the end
 

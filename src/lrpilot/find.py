@@ -202,4 +202,5 @@ def run_finder(training: Training, policy: Policy, *, on_event: OnEvent | None =
     if not isinstance(flight.result, FoundLR):
         raise PolicyError(f"A finder must end in Done(FoundLR) without training, got {flight.action!r}.")
     measured = replace(flight.result, cost=substrate.cost)
-    return measured if measured.metric != FoundLR.metric else replace(measured, metric=training.probe_data.metric)
+    metric = measured.metric if measured.metric != FoundLR.metric else training.probe_data.metric
+    return replace(measured, metric=f"minus the {metric} (maximize=True)" if training.maximizes else metric)

@@ -21,6 +21,7 @@ from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
 from lrpilot.report import FlightReport
 from lrpilot.training.bound.batches import copy_batch
+from lrpilot.training.bound.checks import missing_loss
 from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
@@ -158,7 +159,8 @@ def fit(
             while driver.steps_left != 0:
                 probes.look()
                 loss = loop.advance(on_step)
-                if bar is not None and bar.due:  # reading a loss stalls an accelerator: not at every step
+                # Reading a loss stalls an accelerator: not at every step.
+                if bar is not None and bar.due and loss is not None:
                     bar.update(loop.steps, f"lr {float(loop.pilot.get_last_lr()[0]):.3g}  loss {float(loss):.4g}")
                 store.save_if_due(loop)
         finally:
@@ -254,16 +256,18 @@ class _Loop:
         """Kept optimizer steps."""
         return self._driver.flight.step
 
-    def advance(self, on_step: OnStep | None = None) -> Tensor:
-        """Train on the next batch and let the pilot fly on; the loss."""
+    def advance(self, on_step: OnStep | None = None) -> Tensor | None:
+        """Train on the next batch and let the pilot fly on; the loss, None where ``step_fn`` has skipped the batch."""
         with deferred_interrupt():
             # A step and its account belong together: Ctrl-C between them would lose the step.
             self.between_steps = False
             loss = self._training.step(self._next_batch())
             kept = self._driver.account(loss)
+            if kept and loss is None:
+                raise missing_loss()
             self.between_steps = True
         self._require_progress(kept)
-        if kept and on_step is not None:  # before the pilot probes: it is this step that is told
+        if kept and loss is not None and on_step is not None:  # before the pilot probes: it is this step that is told
             on_step(self.pilot, loss)
         self._driver.start()
         return loss
@@ -272,7 +276,7 @@ class _Loop:
         self._skipped = 0 if kept else self._skipped + 1
         if self._skipped >= MAX_SKIPPED_STEPS:
             raise StepError(
-                f"Every batch must end in an optimizer step (but for a few that a GradScaler skips), got none in "
+                f"Every batch must end in an optimizer step (but for a few that are skipped), got none in "
                 f"{self._skipped} batches. Call optimizer.step() in step_fn, and check the loss for overflow."
             )
 

@@ -10,7 +10,7 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.history import History, OnEvent
 from lrpilot.core.policy import Policy
 from lrpilot.driver import Driver
-from lrpilot.errors import StateError
+from lrpilot.errors import SchedulerConflictError, StateError
 from lrpilot.flight.horizon import StepHorizon
 from lrpilot.policies.schedules.frozen import frozen
 from lrpilot.policies.schedules.schedule import Schedule
@@ -55,7 +55,9 @@ class Pilot(LRScheduler):
     def __init__(
         self, training: Training, policy: Policy, total_steps: int | None = None, on_event: OnEvent | None = None
     ) -> None:
-        self._face(Driver(training, policy, horizon=lambda _: StepHorizon(total_steps), on_event=on_event))
+        driver = Driver(training, policy, horizon=lambda _: StepHorizon(total_steps), on_event=on_event)
+        driver.watch_loop()
+        self._face(driver)
 
     @classmethod
     def of(cls, driver: Driver) -> "Pilot":
@@ -231,7 +233,12 @@ class Pilot(LRScheduler):
 
     @last_epoch.setter
     def last_epoch(self, last_epoch: int) -> None:
-        pass
+        # SequentialLR takes back the step of each scheduler's constructor: nobody else counts backwards.
+        if self._constructed and last_epoch == self.last_epoch - 1:
+            raise SchedulerConflictError(
+                "A pilot must be the only one that sets the lr of its optimizer, got it among the schedulers of "
+                "another. Step the pilot alone, and let its policy do the warmup: Schedule('cosine', warmup=0.05)."
+            )
 
     @property
     def _step_count(self) -> int:

@@ -15,6 +15,7 @@ rules = st.builds(
     Stop,
     abort_above=st.none() | st.floats(0.01, 100.0),
     abort_ratio=st.none() | st.floats(1.001, 10.0),
+    abort_rise=st.none() | st.floats(0.1, 10.0),
     patience=st.none() | st.integers(1, 10),
 )
 
@@ -39,6 +40,9 @@ def naive_stop(stop: Stop, series: list[float]) -> tuple[int, StopReason] | None
             return i, StopReason.ABORTED
         if stop.abort_ratio is not None and i > 0 and loss > stop.abort_ratio * best:
             return i, StopReason.ABORTED
+        fall = max(max(series[:5]) - best, abs(best)) if i >= 5 else math.inf
+        if stop.abort_rise is not None and loss - best > stop.abort_rise * fall:
+            return i, StopReason.ABORTED
         if stop.patience is not None and i - series.index(min(series[: i + 1])) >= stop.patience:
             return i, StopReason.PATIENCE
     return None
@@ -52,6 +56,9 @@ def naive_stop(stop: Stop, series: list[float]) -> tuple[int, StopReason] | None
         (Stop(), [-math.inf], (0, StopReason.NON_FINITE)),
         (Stop(abort_above=2.0), [2.0, 2.1], (1, StopReason.ABORTED)),
         (Stop(abort_ratio=3.0), [100.0, 2.0, 6.0, 6.1], (3, StopReason.ABORTED)),
+        (Stop(abort_rise=2.0), [3.0, 9.0, 3.0, 3.0, 2.0, 1.0, 17.0, 17.1], (7, StopReason.ABORTED)),
+        (Stop(abort_rise=2.0), [-3.0, 99.0, -3.0, -3.0], None),
+        (Stop(abort_rise=2.0), [-3.0, -2.0, -3.0, -3.0, -3.0, -4.0, 4.0, 4.1], (7, StopReason.ABORTED)),
         (Stop(patience=2), [3.0, 2.0, 2.0, 1.9, 2.0, 1.9], (5, StopReason.PATIENCE)),
         (Stop(abort_above=1.0, patience=1), [0.5, 2.0], (1, StopReason.ABORTED)),
     ],
@@ -95,7 +102,7 @@ def test_what_the_rules_remember_is_plain_data(stop: Stop, series: list[float]) 
 
 def test_only_a_rule_beyond_the_non_finite_one_needs_every_loss() -> None:
     assert not Stop().needs_every_loss
-    for stop in (Stop(abort_above=0.0), Stop(abort_ratio=2.0), Stop(patience=1)):
+    for stop in (Stop(abort_above=0.0), Stop(abort_ratio=2.0), Stop(abort_rise=2.0), Stop(patience=1)):
         assert stop.needs_every_loss
 
 
@@ -103,6 +110,12 @@ def test_only_a_rule_beyond_the_non_finite_one_needs_every_loss() -> None:
 def test_a_ratio_must_leave_room(ratio: float) -> None:
     with pytest.raises(SettingError, match="abort_ratio must be > 1"):
         Stop(abort_ratio=ratio)
+
+
+@pytest.mark.parametrize("rise", [0.0, -1.0, math.nan])
+def test_a_rise_must_be_positive(rise: float) -> None:
+    with pytest.raises(SettingError, match="abort_rise must be > 0"):
+        Stop(abort_rise=rise)
 
 
 def test_patience_must_be_positive() -> None:

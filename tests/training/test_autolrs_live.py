@@ -4,17 +4,21 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
-from lrpilot import AutoLRS, Pilot, fit
+from lrpilot import AutoLRS, Autopilot, LRTuner, Pilot, WeightedFactors, fit
 from lrpilot.core.policy import Policy
 from lrpilot.policies.autolrs import LRStage, PublishedAutoLRS, StageCode
 from lrpilot.policies.beam_search import BeamSearch
 from small_training import (
     assert_resumes_bit_for_bit,
+    loop_step,
     make_batches,
     make_training,
     own_loop,
@@ -47,6 +51,52 @@ def test_an_own_loop_and_fit_train_the_same(policy: Policy) -> None:
     assert pilot.last_epoch == STEPS == len(pilot.history.losses), "the loop sees its own steps alone"
     assert pilot.history.lrs == result.history.lrs and len(set(pilot.history.lrs)) > 1
     assert same_tensors(weights(one.model), weights(other.model))
+
+
+SCALES: dict[str, Callable[[Tensor], Tensor | None]] = {
+    "share of a micro-batch": lambda loss: loss / 4,
+    "sum": lambda loss: loss * 32,
+    "another term": lambda loss: loss + 5,
+    "another sign": lambda loss: loss - 50,
+    "none": lambda loss: None,
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+    "policy",
+    [AutoLRS(1e-2, 1.0, overhead=2.0), LRTuner(overhead=0.3), WeightedFactors()],
+    ids=lambda policy: policy.name,
+)
+def test_a_loss_of_another_kind_than_loss_fns_decides_as_the_same(policy: Policy, scale: str) -> None:
+    lrs = []
+    for hand_over in (lambda loss: loss, SCALES[scale]):
+        training = training_at(0.01)
+        pilot = Pilot(training, policy, 120)
+        pilot.start()
+        for batch in islice(cycle(make_batches(20, size=32)), 120):
+            pilot.step(hand_over(loop_step(training, batch).detach()))
+        lrs.append(pilot.history.lrs)
+    assert lrs[1] == lrs[0]
+
+
+def test_a_stage_that_dies_is_taken_back_whatever_kind_the_loss_is_of() -> None:
+    training = training_at(0.01)
+    pilot = Pilot(training, AutoLRS(1e-2, 1.0, overhead=2.0), 200)
+    pilot.start()
+    for number, batch in enumerate(islice(cycle(make_batches(20, size=32)), 200)):
+        loss = loop_step(training, batch).detach()
+        pilot.step(32 * loss if not 80 <= number < 110 else 3200 * loss)
+    assert any(stage.rewinds for stage in stages(pilot.result))
+
+
+@pytest.mark.parametrize("policy", [AutoLRS(), LRTuner(), Autopilot()], ids=lambda policy: policy.name)
+def test_a_training_that_is_too_short_for_a_search_says_so_as_a_warning(policy: Policy) -> None:
+    training = training_at(0.01)
+    pilot = Pilot(training, policy, 20)
+    own_loop(training, pilot, 20)
+    said = [e.reason.code for e in pilot.history.events if e.alarms and e.reason is not None]
+    assert said == ["not_searched"]
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())

@@ -6,6 +6,9 @@ from enum import Enum
 from lrpilot.core.codec import coded_enum, record
 from lrpilot.errors import SettingError
 
+# Losses whose highest is where a fall begins: by fewer, the scatter of single batches would be taken for one.
+FIRST = 5
+
 
 @coded_enum
 class StopReason(Enum):
@@ -28,31 +31,51 @@ class Stop:
         abort_above: end when a loss is greater than this (units of the loss).
         abort_ratio: end when a loss is more than this many times the smallest loss seen so far;
             must be > 1. Meant for losses bounded below by zero.
+        abort_rise: end when a loss is further above the smallest than this many times the fall to it (from the highest
+            of the first :data:`FIRST` losses), or the smallest's own size where that is more; must be > 0. For losses
+            of any sign; not before that many losses.
         patience: end after this many steps without a new smallest loss.
     """
 
     abort_above: float | None = None
     abort_ratio: float | None = None
+    abort_rise: float | None = None
     patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.abort_ratio is not None and not self.abort_ratio > 1:
             raise SettingError(f"abort_ratio must be > 1, got {self.abort_ratio}. Leave it None to switch it off.")
+        if self.abort_rise is not None and not self.abort_rise > 0:
+            raise SettingError(f"abort_rise must be > 0, got {self.abort_rise}. Leave it None to switch it off.")
         if self.patience is not None and self.patience < 1:
             raise SettingError(f"patience must be >= 1, got {self.patience}. Leave it None to switch it off.")
 
     @property
     def needs_every_loss(self) -> bool:
         """Whether any rule beyond the non-finite one is set, so that every loss must be read at once."""
-        return not (self.abort_above is None and self.abort_ratio is None and self.patience is None)
+        rules = (self.abort_above, self.abort_ratio, self.abort_rise, self.patience)
+        return any(rule is not None for rule in rules)
 
 
 @record
 class StopState:
-    """What the rules remember between losses."""
+    """What the rules remember between losses.
+
+    Attributes:
+        best: the smallest.
+        since_best: losses since then.
+        first: highest of the first :data:`FIRST` losses.
+        seen: losses so far.
+    """
 
     best: float = math.inf
     since_best: int = 0
+    first: float = -math.inf
+    seen: int = 0
+
+    def rises(self, loss: float, rise: float) -> bool:
+        """Whether a loss is above the smallest by so many times the fall so far, or the smallest's own size."""
+        return self.seen >= FIRST and loss - self.best > rise * max(self.first - self.best, abs(self.best))
 
 
 def check_stop(stop: Stop, state: StopState, loss: float) -> tuple[StopState, StopReason | None]:
@@ -69,9 +92,12 @@ def check_stop(stop: Stop, state: StopState, loss: float) -> tuple[StopState, St
         return state, StopReason.ABORTED
     if stop.abort_ratio is not None and math.isfinite(state.best) and loss > stop.abort_ratio * state.best:
         return state, StopReason.ABORTED
+    if stop.abort_rise is not None and state.rises(loss, stop.abort_rise):
+        return state, StopReason.ABORTED
+    first = max(state.first, loss) if state.seen < FIRST else state.first
     if loss < state.best:
-        return StopState(best=loss), None
-    waited = StopState(state.best, state.since_best + 1)
+        return StopState(loss, 0, first, state.seen + 1), None
+    waited = StopState(state.best, state.since_best + 1, first, state.seen + 1)
     if stop.patience is not None and waited.since_best >= stop.patience:
         return waited, StopReason.PATIENCE
     return waited, None

@@ -23,7 +23,8 @@ def check_same_step(user_step: Callable[[Any], Any], training: Training, batch: 
     Args:
         user_step: takes one optimizer step on a batch, as your own loop does.
         training: whose ``step`` Trials and ``fit`` use.
-        batch: one batch as your data yields it.
+        batch: one batch as your data yields it; with ``accumulate`` a group of micro-batches, as
+            ``next(iter(training.grouped(loader)))`` is one. ``user_step`` gets the same.
 
     Raises:
         AssertionError: they differ; the message names the first difference.
@@ -37,17 +38,19 @@ def check_same_step(user_step: Callable[[Any], Any], training: Training, batch: 
             start.restore()
             clear_gradients(training)
             ours_loss = training.step(copy_batch(batch))
-            ours = _state(training)
+            ours_after = _state(training)
     finally:
         start.restore()
     names = [name for name, _ in training.model.named_parameters()]
-    difference = _first_difference(theirs, ours)
+    difference = _first_difference(theirs, ours_after)
     if difference is None and isinstance(theirs_loss, Tensor):
-        difference = _first_difference(theirs_loss.detach().reshape(()), ours_loss.reshape(()), "loss")
+        ours = None if ours_loss is None else ours_loss.reshape(())
+        difference = _first_difference(theirs_loss.detach().reshape(()), ours, "loss")
     if difference is not None:
         raise AssertionError(
             f"training.step must equal the user's step bit for bit, but {difference} (parameters are numbered as in "
-            f"{names[:4]}...). Pass step_fn=your step to Training if it clips, accumulates or scales."
+            f"{names[:4]}...). If it clips, accumulates, scales or casts, give Training clip_norm=, clip_value=, "
+            "accumulate=, scaler= or autocast=; else pass step_fn=your step."
         )
 
 

@@ -88,3 +88,8 @@ def lerped_all(starts: list[Tensor], ends: list[Tensor], weight: float) -> list[
 def moved_all(tensors: list[Tensor], to: list[Tensor], since: list[Tensor]) -> None:
     """Add to every tensor the way between two others, in place, by two calls."""
     torch._foreach_add_(tensors, torch._foreach_sub(to, since))
+
+
+def in_backward() -> bool:
+    """Whether a backward pass is running: checkpointing computes forward passes anew in it."""
+    return bool(torch._C._current_graph_task_id() != -1)

@@ -25,8 +25,19 @@ class Training(BoundTraining):
             returning an iterable. Your own loop's iteration of it is never touched.
         val_data: likewise. Without it held-out loss is read on reserved training batches that Trials
             skip, and results say so.
-        step_fn: ``step_fn(batch)`` -> loss, exactly one optimizer step as your loop takes it (none if
-            the scaler skips): for AMP, clipping, accumulation, several losses.
+        step_fn: ``step_fn(batch)`` -> loss, exactly one optimizer step as your loop takes it (none if the scaler skips;
+            None for a batch that it skips itself): for several losses, and whatever the next five do not say.
+        accumulate: micro-batches of an optimizer step. ``train_data`` yields micro-batches, and a step takes so many:
+            the gradient is that of the mean of their losses (each ``loss / n`` is backpropagated, n the micro-batches
+            of this step), so that each weighs the same, whatever its samples. What is left at the end of a pass is a
+            step too, of fewer, and n is their number, as Transformers has it. Losses of a step are that mean.
+        clip_norm: largest norm of all gradients together (``clip_grad_norm_`` of the model's parameters), after
+            accumulation.
+        clip_value: largest absolute value of a gradient (``clip_grad_value_``) instead.
+        autocast: ``torch.bfloat16`` or ``torch.float16``: the loss is computed under ``torch.autocast`` on ``device``,
+            in steps and wherever a loss is read.
+        scaler: a ``torch.amp.GradScaler`` that scales losses, unscales before clipping, steps and updates; a step that
+            it skips is none. Restored with the rest.
         state: further things that training changes, by name: scaler, EMA, scheduler; anything with
             ``state_dict`` and ``load_state_dict``, or a ``torch.Generator``. Restored with the rest.
         device: where batches go; None means the device of the first parameter.
@@ -39,7 +50,7 @@ class Training(BoundTraining):
 
     Raises:
         ModelError: nothing trainable, or the optimizer steps another model.
-        OptimizerError: the optimizer needs a closure, or has no positive lr.
+        OptimizerError: the optimizer needs a closure, has no positive lr, or maximizes for some parameters only.
         DataError: data that cannot be read a second time.
         SettingError: any other argument out of its range.
     """
@@ -79,7 +90,7 @@ class Training(BoundTraining):
 
         The mean over ``val_data`` (at most ``eval_batches`` of it), or over the reserved training batches.
         """
-        return LiveSubstrate(self).evaluate(Evaluate())
+        return self.to_minimize(LiveSubstrate(self).evaluate(Evaluate()))  # there and back: it is the user's own
 
     def check(self) -> None:
         """Prove on one batch that this training works, and put everything back.

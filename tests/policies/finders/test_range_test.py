@@ -71,14 +71,29 @@ def test_noise_does_not_move_the_steepest_slope_up() -> None:
 
 def test_the_run_ends_when_the_loss_explodes() -> None:
     found, trial = run(RangeTest(), loss_at)
-    assert trial.stop.abort_ratio == 5.0
+    assert trial.stop.abort_rise == 4.0
     assert len(found.losses) < 100
     assert found.lrs[-1] < 2.0
 
 
+@pytest.mark.parametrize("shift", [-2.3, -2.5, -100.0, 3.0])
+def test_a_loss_of_any_sign_is_read_as_if_it_were_shifted(shift: float) -> None:
+    rng = np.random.default_rng(0)
+    noise = iter(rng.standard_normal(200).tolist())
+
+    def noisy(lr: float) -> float:
+        return loss_at(lr) + 0.05 * next(noise)
+
+    plain, _ = run(RangeTest(), noisy)
+    noise = iter(np.random.default_rng(0).standard_normal(200).tolist())
+    shifted, _ = run(RangeTest(), lambda lr: noisy(lr) + shift)
+    assert shifted.code is plain.code
+    assert shifted.lr == plain.lr and shifted.suggestions == plain.suggestions
+
+
 @pytest.mark.parametrize("tail", [math.nan, math.inf])
 def test_a_run_that_ends_in_a_non_finite_loss(tail: float) -> None:
-    found, _ = run(RangeTest(abort_ratio=None), lambda lr: loss_at(lr) if lr < 0.6 else tail)
+    found, _ = run(RangeTest(abort_rise=None), lambda lr: loss_at(lr) if lr < 0.6 else tail)
     assert found.code is FindCode.OK
     assert found.losses[-1] == math.inf
     assert math.log10(found.suggestions["steepest"] or 0) == pytest.approx(-2.5, abs=0.1)
@@ -117,7 +132,7 @@ def test_a_stop_before_the_first_loss_is_a_result_too() -> None:
         {"min_lr": 1.0, "max_lr": 0.1},
         {"max_lr": math.inf},
         {"num_steps": 9},
-        {"abort_ratio": 1.0},
+        {"abort_rise": 0.0},
         {"pick": "valley"},
     ],
 )

@@ -77,7 +77,44 @@ BAD_CONSTRUCTION: dict[str, tuple[dict[str, Any], type[LRPilotError], str]] = {
     "scaler_without_step": (
         {"state": {"scaler": torch.amp.GradScaler("cpu")}},
         SettingError,
-        r"GradScaler \(state\['scaler'\]\) needs step_fn, got None.*Pass step_fn",
+        r"GradScaler \(state\['scaler'\]\) must be used by the step, got neither scaler= nor step_fn.*Pass scaler=",
+    ),
+    "accumulate_zero": ({"accumulate": 0}, SettingError, r"accumulate must be an int >= 1, got 0\. Give"),
+    "accumulate_float": ({"accumulate": 2.0}, SettingError, r"accumulate must be an int >= 1, got 2\.0\. Give"),
+    "accumulate_bool": ({"accumulate": True}, SettingError, r"accumulate must be an int >= 1, got True\. Give"),
+    "clip_norm_zero": ({"clip_norm": 0.0}, SettingError, r"clip_norm must be a finite number > 0, got 0\.0\. Use None"),
+    "clip_value_nan": ({"clip_value": math.nan}, SettingError, r"clip_value must be a finite number > 0, got nan"),
+    "clipped_twice": (
+        {"clip_norm": 1.0, "clip_value": 0.5},
+        SettingError,
+        r"by norm or by value, got clip_norm=1\.0 and clip_value=0\.5\. Give one",
+    ),
+    "autocast_true": ({"autocast": True}, SettingError, r"autocast must be torch\.bfloat16 or .*, got True\. Use None"),
+    "autocast_wide": ({"autocast": torch.float32}, SettingError, r"autocast must be .*, got torch\.float32\. Use None"),
+    "no_scaler": ({"scaler": True}, SettingError, r"scaler must be a torch\.amp\.GradScaler, got bool\. Hand over"),
+    "two_scalers": (
+        {"scaler": torch.amp.GradScaler("cpu"), "state": {"scaler": torch.amp.GradScaler("cpu")}},
+        SettingError,
+        r"must be the same GradScaler, got two\. Give it once",
+    ),
+    "accumulating_step_fn": (
+        {"accumulate": 8, "clip_norm": 1.0, "step_fn": lambda batch: None},
+        SettingError,
+        r"step_fn takes the whole step, got accumulate=8, clip_norm=1\.0 beside it.*Leave step_fn away",
+    ),
+    "scaling_step_fn": (
+        {"scaler": torch.amp.GradScaler("cpu"), "step_fn": lambda batch: None},
+        SettingError,
+        r"got scaler=.* beside it.*state=\{'scaler': scaler\}",
+    ),
+    "up_and_down": (
+        {
+            "optimizer": lambda m: torch.optim.SGD(
+                [{"params": [m[0].weight], "maximize": True}, {"params": [m[0].bias]}], lr=0.1
+            )
+        },
+        OptimizerError,
+        r"all maximize it, got groups with maximize=True and with False\. Tune each",
     ),
     "seed_negative": ({"seed": -1}, SettingError, r"seed must be an int >= 0, got -1"),
     "seed_none": ({"seed": None}, SettingError, r"seed must be an int >= 0, got None"),

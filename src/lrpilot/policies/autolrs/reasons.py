@@ -6,6 +6,8 @@ from lrpilot.policies.autolrs.state import AutoLRSState
 from lrpilot.policies.guard import no_number_reason, wreck_reason
 
 ALARMING = (StageCode.ALL_DIVERGED, StageCode.NO_NUMBER, StageCode.LOST)
+# Of later stages these are in the plan: the present lr was found.
+ALARMING_AT_FIRST = (StageCode.FLAT, StageCode.NOT_SEARCHED)
 BACK = "; the weights go back to the mark"
 
 
@@ -32,7 +34,7 @@ def _of_stage(after: AutoLRSState, stage: LRStage, change: str) -> Reason:
     sentence = f"{change} for {stage.steps} steps. {_sentence(stage.code)}"
     if stage.code is StageCode.NOT_SEARCHED and after.bill.evaluation:
         sentence += f". To read a held-out loss costs as much as {after.bill.evaluation:.3g} steps"
-    alarms = stage.code in ALARMING or (stage.code is StageCode.FLAT and len(after.stages) == 1)
+    alarms = stage.code in ALARMING or (stage.code in ALARMING_AT_FIRST and len(after.stages) == 1)
     return Reason(stage.code.name.lower(), sentence, alarms)
 
 

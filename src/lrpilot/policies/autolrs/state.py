@@ -191,6 +191,9 @@ class Watch:
         first: batch that the Trials of the next search begin with: those before gave no number.
         part: steps between two looks at a stage in which a loss was no number, each of which ends with a mark; None
             where there was none.
+        own_start: first loss that the loop gave, before any of its steps; None before it did.
+        own_kind: whether it is of another kind than the losses of Trials (a loop may hand over a sum, a share, or a
+            loss with another term in it): then the two are not compared.
     """
 
     guard: Guard = Guard()
@@ -198,6 +201,8 @@ class Watch:
     first_high: float | None = None
     first: int = 0
     part: int | None = None
+    own_start: float | None = None
+    own_kind: bool = False
 
     def with_first_high(self, search: LRSearch, candidate: LRCandidate) -> "Watch":
         """After a Trial of the first search, which was ``search`` before it."""

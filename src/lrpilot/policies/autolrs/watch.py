@@ -25,6 +25,9 @@ MOST_REWINDS = 5
 MOST_SOUND = 6
 # Losses before one that is no number by which the training is judged.
 TAIL = 5
+# Scatters of single losses by which the first loss of the loop may differ from that of a Trial: both are of one batch.
+# Nothing is lost where two of a kind are told apart: the loop's are judged by themselves then.
+SAME_KIND = 5.0
 
 
 def part_steps(watch: Watch, steps: int) -> int:
@@ -88,12 +91,35 @@ def looked_at(state: AutoLRSState, training: TrainingStage, seen: Trained) -> Au
     if look.held_out:  # read because the loop gives no losses
         bill = replace(state.bill, spent=state.bill.spent + state.bill.evaluation)
         state = replace(state, bill=bill)
+    state = _met(state, look)
     if look.no_number:
         return _after_no_number(state, training, look)
     if _is_wreck(state, look):
         return _taken_back(state)
     state = _sound(state, look)
     return state if look.finished else _marked_again(state, training)
+
+
+def _met(state: AutoLRSState, look: Look) -> AutoLRSState:
+    """With what the first loss of the loop tells of their kind: it is of the weights where Trials began.
+
+    Not where the stage goes on from a Trial, whose steps have moved them.
+    """
+    stage, watch = state.stages[-1], state.watch
+    if len(state.stages) > 1 or stage.continued or look.held_out or not look.losses or watch.own_start is not None:
+        return state
+    first = look.losses[0]
+    return replace(state, watch=replace(watch, own_start=first, own_kind=not _is_of_trials(state, stage, first)))
+
+
+def _is_of_trials(state: AutoLRSState, stage: LRStage, loss: float) -> bool:
+    """Whether a loss of the untrained weights may be one that a Trial would have read there; True if none did."""
+    sound = [] if stage.search is None else [one.tried for one in stage.search.candidates if not one.tried.diverged]
+    if state.first_train is None or stage.search is None or not sound:
+        return True
+    quietest = min(sound, key=lambda tried: tried.lr)
+    scatter = quietest.error * math.sqrt(stage.search.steps)
+    return abs(loss - state.first_train) <= SAME_KIND * scatter + ROUNDING * abs(loss)
 
 
 def _is_wreck(state: AutoLRSState, look: Look) -> bool:
@@ -125,8 +151,10 @@ def _sound(state: AutoLRSState, look: Look) -> AutoLRSState:
 def _has_gained(state: AutoLRSState, look: Look) -> bool:
     """Whether the first stage has gained a tenth of what the best of its Trials did; True where that is not known.
 
-    Nor is it known where the best of them gained no more than noise.
+    Nor is it known where the best of them gained no more than noise, or the loop's losses are of their own kind.
     """
+    if state.watch.own_kind and not look.held_out:
+        return True
     stage, start = state.stages[-1], _start(state, look)
     trials = () if stage.search is None else tuple(one.tried for one in stage.search.candidates)
     if state.first_loss is not None and gained_nothing(trials, state.first_loss):
@@ -141,7 +169,9 @@ def _has_gained(state: AutoLRSState, look: Look) -> bool:
 
 def _start(state: AutoLRSState, look: Look) -> float | None:
     """The loss where the training began, of the kind that is looked at: held-out and training losses may lie apart."""
-    return state.first_loss if look.held_out else state.first_train
+    if look.held_out:
+        return state.first_loss
+    return state.watch.own_start if state.watch.own_kind else state.first_train
 
 
 def _has_risen(state: AutoLRSState, look: Look) -> bool:
@@ -152,7 +182,7 @@ def _has_risen(state: AutoLRSState, look: Look) -> bool:
     if look.held_out:
         best = min(state.stages[-1].scores, default=math.inf)
         return best < start and look.mean > start + SHARE * (start - best)
-    if first_high is None:  # no Trial has come to its end
+    if first_high is None or state.watch.own_kind:  # no Trial has come to its end, or none of this kind has
         return min(look.losses) > start
     limit = max(start, first_high)
     return look.mean - ERRORS * look.error > limit + ROUNDING * abs(limit)

@@ -2,9 +2,11 @@
 
 from lrpilot.core.actions import Observation, TrialLosses
 from lrpilot.core.policy import Reason, lr_from_to
-from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Rewinding, SearchingPeak
+from lrpilot.policies.autopilot.state import AutopilotState, Branching, Flying, Marking, Rewinding, SearchingPeak
 from lrpilot.policies.guard import Verdict, wreck_reason
 from lrpilot.policies.peak_search.words import tried_words
+
+NOT_SEARCHED = "the training is too short for a search: no lr was tried"
 
 
 def reason_for(before: AutopilotState, observation: Observation, after: AutopilotState) -> Reason | None:
@@ -12,6 +14,8 @@ def reason_for(before: AutopilotState, observation: Observation, after: Autopilo
     if isinstance(before.phase, SearchingPeak) and isinstance(observation, TrialLosses):
         searching = isinstance(after.phase, SearchingPeak)
         return Reason("tried", tried_words(before.search, after.search)) if searching else _of_search(after)
+    if isinstance(before.phase, Marking) and before.marked_at is None and not before.search.probed:
+        return Reason("not_searched", f"{NOT_SEARCHED}: on at lr {after.peak:.3g}, which is customary", alarms=True)
     if isinstance(before.phase, Branching):
         return None if isinstance(after.phase, Branching) else _of_branches(before, after)
     if isinstance(before.phase, Flying):

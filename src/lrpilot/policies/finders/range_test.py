@@ -49,8 +49,8 @@ class RangeTest(Policy):
         min_lr: lr of the first step, natural units.
         max_lr: lr of the last step.
         num_steps: steps of the run.
-        abort_ratio: end the run when a loss is this many times the smallest so far; for losses bounded
-            below by zero. None runs to the end.
+        abort_rise: end the run when a loss is above the smallest by this many times the fall to it, or the smallest's
+            own size (:class:`~lrpilot.core.stop.Stop`); for losses of any sign. None runs to the end.
         pick: which suggestion is the result's lr.
     """
 
@@ -59,7 +59,7 @@ class RangeTest(Policy):
     min_lr: float = 1e-7
     max_lr: float = 10.0
     num_steps: int = 100
-    abort_ratio: float | None = 5.0
+    abort_rise: float | None = 4.0
     pick: Literal["steepest", "minimum_over_10"] = "steepest"
 
     def __post_init__(self) -> None:
@@ -67,9 +67,9 @@ class RangeTest(Policy):
         check_num_steps(self.num_steps, least=FEWEST_STEPS, default=100)
         if self.pick not in PICKS:
             raise unknown_name("pick", self.pick, PICKS)
-        if self.abort_ratio is not None and not is_real(self.abort_ratio):
-            raise SettingError(f"abort_ratio must be a number > 1, got {self.abort_ratio!r}. The default is 5.")
-        Stop(abort_ratio=self.abort_ratio)  # states its own rule
+        if self.abort_rise is not None and not is_real(self.abort_rise):
+            raise SettingError(f"abort_rise must be a number > 0, got {self.abort_rise!r}. The default is 4.")
+        Stop(abort_rise=self.abort_rise)  # states its own rule
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class RangeTest(Policy):
     def ask(self, state: RangeTestState) -> Action:
         """The one run, then the result."""
         if state.losses is None:
-            return Trial(self.shape, self.num_steps, stop=Stop(abort_ratio=self.abort_ratio))
+            return Trial(self.shape, self.num_steps, stop=Stop(abort_rise=self.abort_rise))
         return Done(self._result(state.losses))
 
     def tell(self, state: RangeTestState, observation: Observation) -> RangeTestState:

@@ -3,12 +3,16 @@
 from lrpilot.core.policy import Reason, lr_from_to
 from lrpilot.policies.guard import Verdict, leap_reason, no_number_reason, wreck_reason
 from lrpilot.policies.lr_tuner.state import (
+    Annealing,
     CheckingWindow,
+    Cruising,
     DecisionCode,
     LRTunerState,
     MarkingWindow,
+    OpeningWindow,
     ReadingLine,
     RewindingWindow,
+    TrainingWindow,
 )
 
 _WHY: dict[DecisionCode, str] = {
@@ -18,6 +22,8 @@ _WHY: dict[DecisionCode, str] = {
     "uncertain": "noise hides which way the loss falls, on all batches that may be read",
     "unforeseen": "a parabola does not foretell the loss along the step",
 }
+
+NOT_SEARCHED = "the overhead does not pay for a single Line in a training this short. Allow more of it"
 
 
 def reason_for(
@@ -49,6 +55,11 @@ def reason_for(
         return Reason("stalled", f"{change}: the loss does not fall as it must in the beginning{back}")
     if after.tally.undone > before.tally.undone:
         return Reason("undone", f"{change}: {worse}{back}")
+    trains_on = isinstance(before.phase, OpeningWindow) and isinstance(
+        after.phase, Cruising | Annealing | TrainingWindow
+    )
+    if trains_on and not after.tally.forwards:
+        return Reason("not_searched", f"{change}: {NOT_SEARCHED}", alarms=True)
     if isinstance(after.phase, MarkingWindow) and after.phase.decided is not None:
         code = after.phase.decided
         return Reason(code, f"{change}: {_WHY[code].format(phase='explore' if exploring else 'exploit')}")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
+from lrpilot.training.bound.groups import MicroBatches
 from lrpilot.training.restore.tree import LIBRARIES, fields_of
 
 _SEQUENCES = (list, tuple, deque)
@@ -76,6 +77,14 @@ def _bytes_of(tensor: Tensor) -> int:
 # ------------------------------------------------------------------ samples
 
 
+def is_group(batch: Any) -> bool:
+    """Whether a batch is one of several: micro-batches, or a list of containers that are alike.
+
+    So are the groups that a user's own code puts together for a ``step_fn``.
+    """
+    return isinstance(batch, MicroBatches) or (isinstance(batch, _SEQUENCES) and _are_alike(batch))
+
+
 def count_samples(batch: Any) -> int:
     """Number of samples in a batch; 1 where nothing tells it (see :func:`samples_of`)."""
     count = samples_of(batch)
@@ -100,7 +109,7 @@ def _seen_samples(batch: Any) -> int | None:
     said = _said(batch)
     if said is not None:
         return said
-    if isinstance(batch, _SEQUENCES) and _are_alike(batch):
+    if is_group(batch):
         counts = [_seen_samples(part) for part in batch]
         return sum(1 if count is None else count for count in counts)
     votes = Counter(length for lengths in _lengths(batch) for length in lengths)

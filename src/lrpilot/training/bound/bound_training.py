@@ -1,9 +1,9 @@
 """BoundTraining: a model, its optimizer, its loss, its step and its data, bound together and checked."""
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lrpilot.core.actions import Average
 from lrpilot.errors import DataError, LossError, StepError
 from lrpilot.training.bound.average import FlownAverage
-from lrpilot.training.bound.batches import to_device
+from lrpilot.training.bound.batches import is_group, to_device
 from lrpilot.training.bound.checks import (
     check_extra_state,
     check_loss,
@@ -22,14 +22,18 @@ from lrpilot.training.bound.checks import (
     explain_missing_gradients,
     require_loss_fn,
     require_one_call_steps,
+    with_scaler,
 )
-from lrpilot.training.bound.optimizers import ParamGroupLRs, put_back_momentum, unwrap_optimizer
+from lrpilot.training.bound.groups import MicroBatches, grouped
+from lrpilot.training.bound.optimizers import ParamGroupLRs, maximizes, put_back_momentum, unwrap_optimizer
+from lrpilot.training.bound.own_step import OwnStep, added
 from lrpilot.training.bound.probe_data import LeftOut, ProbeData
 from lrpilot.training.bound.sources import BatchSource, Data
+from lrpilot.training.restore.rng import get_rng, set_rng
 from lrpilot.training.torch_private import has_stepped
 
 LossFn = Callable[[nn.Module, Any], Tensor]
-StepFn = Callable[[Any], Tensor]
+StepFn = Callable[[Any], Tensor | None]
 
 
 class BoundTraining:
@@ -41,6 +45,8 @@ class BoundTraining:
         raw_optimizer: the torch optimizer inside it: what has the param groups and the state.
         loss_fn: ``loss_fn(model, batch)`` -> scalar tensor, or None for ``model(**batch).loss``.
         step_fn: the user's own step, or None.
+        own_step: the step that is taken without one.
+        maximizes: whether the optimizer maximizes what ``loss_fn`` returns.
         extra_state: further things that training changes, by name.
         train_source: opens the training data anew.
         val_source: opens the validation data anew; None without.
@@ -52,13 +58,16 @@ class BoundTraining:
         repeats: whether it has been.
         probing: whether an optimizer step that is taken now belongs to a probe.
         average: what is flown beside the parameters in an averaged flight; None in any other.
+        probe_steps_seen: what the first steps of a probe were made of, for a comparison with those of the loop.
         commander: whose kept steps are averaged, where any are; the last pilot's.
         left_out: training batches of probes that weigh nothing, for they give no number at sound weights.
         left_out_held: held-out batches likewise.
     """
 
     average: FlownAverage | None = None
+    probe_steps_seen: tuple[Any, ...] = ()
     commander: weakref.ref[Any] | None = None
+    _splits: bool | None = None  # whether loss_fn takes the parts of a step_fn's groups, once that is known
 
     def __init__(
         self,
@@ -70,6 +79,11 @@ class BoundTraining:
         *,
         step_fn: StepFn | None = None,
         state: Mapping[str, Any] | None = None,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        autocast: torch.dtype | None = None,
+        scaler: torch.amp.GradScaler | None = None,
         device: torch.device | str | None = None,
         seed: int = 0,
         eval_batches: int | None = 16,
@@ -80,10 +94,16 @@ class BoundTraining:
         check_optimizer(self.raw_optimizer)
         check_model(model, self.raw_optimizer)
         require_loss_fn(loss_fn)
-        self.extra_state = dict(state or {})
-        check_extra_state(self.extra_state, has_step_fn=step_fn is not None)
+        self.own_step = OwnStep(
+            accumulate=accumulate, clip_norm=clip_norm, clip_value=clip_value, autocast=autocast, scaler=scaler
+        )
+        if step_fn is not None:
+            self.own_step.refuse_beside_step_fn()
+        self.extra_state = with_scaler(state or {}, scaler)
+        check_extra_state(self.extra_state, scaler=scaler, has_step_fn=step_fn is not None)
         check_settings(seed=seed, eval_batches=eval_batches)
         ParamGroupLRs(self.raw_optimizer)  # refuses NaN, negative and all-zero lrs
+        self.maximizes = maximizes(self.raw_optimizer)
         if train_data is None:
             raise DataError("train_data must be an iterable of batches, got None.")
         self.model = model
@@ -97,7 +117,7 @@ class BoundTraining:
         self.left_out, self.left_out_held = LeftOut(), LeftOut()
         self.device = torch.device(device) if device is not None else next(model.parameters()).device
         self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None
-        self.train_source = BatchSource(train_data, seed=seed, name="train_data")
+        self.train_source = BatchSource(train_data, seed=seed, name="train_data", accumulate=accumulate)
         self.val_source = None if val_data is None else BatchSource(val_data, seed=seed, name="val_data")
 
     @property
@@ -157,47 +177,100 @@ class BoundTraining:
         """The batch on the training's device."""
         return to_device(batch, self.device)
 
+    def grouped(self, batches: Iterable[Any]) -> Iterable[Any]:
+        """What :meth:`step` takes, one by one: groups of ``accumulate`` micro-batches, or the batches themselves.
+
+        Args:
+            batches: as your data yields them: your own loader. The last group of a pass may be smaller.
+
+        Example:
+            >>> for group in training.grouped(loader):  # doctest: +SKIP
+            ...     pilot.step(training.step(group))
+        """
+        return batches if self.own_step.accumulate == 1 else grouped(batches, self.own_step.accumulate)
+
     def loss(self, batch: Any) -> Tensor:
-        """Loss of one batch (on its device) with the model as it is.
+        """Loss of one batch (on its device) with the model as it is; of a group, the mean over its micro-batches.
 
         Raises:
             LossError: it is not a scalar.
         """
-        if self.loss_fn is not None:
-            try:
-                return check_loss(self.loss_fn(self.model, batch), source="loss_fn", needs_grad=False)
-            except RuntimeError as error:
-                explained = explain_missing_gradients(error)
-                if explained is None:
-                    raise
-                raise explained from error
-        if not isinstance(batch, Mapping):
-            raise LossError(
-                f"loss_fn=None means model(**batch).loss, which needs dict batches, got {type(batch).__name__}. "
-                "Pass loss_fn(model, batch) -> loss."
-            )
-        output = self.model(**batch)
-        loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-        return check_loss(loss, source="model(**batch).loss", needs_grad=False)
+        if isinstance(batch, MicroBatches):
+            return self._mean_loss(batch)
+        if self.step_fn is None or not is_group(batch):
+            return self._loss_of(batch)
+        if self._splits is None:
+            return self._loss_of_first_group(batch)
+        return self._mean_loss(batch) if self._splits else self._loss_of(batch)
 
-    def step(self, batch: Any) -> Tensor:
+    def _mean_loss(self, group: Any) -> Tensor:
+        return added([self._loss_of(batch) / len(group) for batch in group])
+
+    def _loss_of_first_group(self, group: Any) -> Tensor:
+        """Loss of a group that the user has put together for ``step_fn``: does ``loss_fn`` take it, or its parts?"""
+        before = get_rng()
+        try:
+            loss = self._loss_of(group)
+        except Exception as error:
+            set_rng(before)
+            try:
+                loss = self._mean_loss(group)
+            except Exception:
+                raise error from None
+            self._splits = True
+            return loss
+        self._splits = False
+        return loss
+
+    def _loss_of(self, batch: Any) -> Tensor:
+        with self.own_step.precision(self.device):
+            if self.loss_fn is not None:
+                return self._loss_by_function(self.loss_fn, batch)
+            if not isinstance(batch, Mapping):
+                raise LossError(
+                    f"loss_fn=None means model(**batch).loss, which needs dict batches, got {type(batch).__name__}. "
+                    "Pass loss_fn(model, batch) -> loss."
+                )
+            output = self.model(**batch)
+            loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+            return check_loss(loss, source="model(**batch).loss", needs_grad=False)
+
+    def _loss_by_function(self, loss_fn: LossFn, batch: Any) -> Tensor:
+        try:
+            return check_loss(loss_fn(self.model, batch), source="loss_fn", needs_grad=False)
+        except RuntimeError as error:
+            explained = explain_missing_gradients(error)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def step(self, batch: Any) -> Tensor | None:
         """Exactly one optimizer step on one batch, as Trials and ``fit`` take it.
 
         Args:
-            batch: a batch as the data yields it, on any device.
+            batch: a batch as the data yields it, on any device; with ``accumulate`` a group of micro-batches, as
+                :meth:`grouped` makes them.
 
         Returns:
-            The detached scalar training loss.
+            The detached scalar training loss: of a group, the mean over its micro-batches. None where ``step_fn``
+            returned None: it has skipped the batch.
+
+        Raises:
+            StepError: a single batch where a step takes a group.
         """
-        batch = self.move(batch)
         if self.step_fn is not None:
-            return check_loss(self.step_fn(batch), source="step_fn", needs_grad=False).detach()
+            loss = self.step_fn(self.move(batch))
+            return None if loss is None else check_loss(loss, source="step_fn", needs_grad=False).detach()
         require_one_call_steps(self.optimizer)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = check_loss(self.loss(batch), source="loss_fn", needs_grad=True)
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
+        losses = [partial(self._loss_to_train, each) for each in self.own_step.group(batch)]
+        return self.own_step.take(self.model, self.optimizer, losses)
+
+    def _loss_to_train(self, batch: Any) -> Tensor:
+        return check_loss(self.loss(self.move(batch)), source="loss_fn", needs_grad=True)
+
+    def to_minimize(self, loss: float) -> float:
+        """A loss as decisions are made on it, the lower the better: minus the objective where that is maximized."""
+        return -loss if self.maximizes else loss
 
     def require_scaler_idle(self) -> None:
         """Raise if a GradScaler stands between its ``step`` and its ``update``.

@@ -107,8 +107,28 @@ def check_settings(*, seed: int, eval_batches: int | None) -> None:
         raise SettingError(f"eval_batches must be >= 1, got {eval_batches}. Use None for all of val_data.")
 
 
-def check_extra_state(state: Mapping[str, Any], *, has_step_fn: bool) -> None:
+def with_scaler(state: Mapping[str, Any], scaler: torch.amp.GradScaler | None) -> dict[str, Any]:
+    """Extra state with the scaler of the own step in it, so that it is saved and restored with the rest.
+
+    Raises:
+        SettingError: something else has its name.
+    """
+    if scaler is None or any(thing is scaler for thing in state.values()):
+        return dict(state)
+    if "scaler" in state:
+        raise SettingError("scaler and state['scaler'] must be the same GradScaler, got two. Give it once, as scaler=.")
+    return {"scaler": scaler, **state}
+
+
+def check_extra_state(
+    state: Mapping[str, Any], *, scaler: torch.amp.GradScaler | None = None, has_step_fn: bool
+) -> None:
     """Extra state can be saved and restored.
+
+    Args:
+        state: by name.
+        scaler: that the training's own step uses; None for none.
+        has_step_fn: whether the user's own code takes the step.
 
     Raises:
         SettingError: an entry cannot, or a GradScaler comes without the step that uses it.
@@ -120,10 +140,10 @@ def check_extra_state(state: Mapping[str, Any], *, has_step_fn: bool) -> None:
                 f"state[{name!r}] must have state_dict and load_state_dict (or be a torch.Generator), "
                 f"got {type(thing).__name__}. Wrap it in an object with both."
             )
-        if isinstance(thing, torch.amp.GradScaler) and not has_step_fn:
+        if isinstance(thing, torch.amp.GradScaler) and thing is not scaler and not has_step_fn:
             raise SettingError(
-                f"A GradScaler (state[{name!r}]) needs step_fn, got None: Trials must scale, step and update as your "
-                "loop does. Pass step_fn(batch) -> loss that takes exactly one such step."
+                f"A GradScaler (state[{name!r}]) must be used by the step, got neither scaler= nor step_fn: Trials "
+                "must scale, step and update as your loop does. Pass scaler=scaler, or a step_fn that does so."
             )
 
 
@@ -151,6 +171,11 @@ def check_loss(loss: Any, *, source: str, needs_grad: bool) -> Tensor:
             "Remove .detach(), .item() or no_grad from its computation."
         )
     return loss.reshape(())
+
+
+def missing_loss() -> LossError:
+    """The error of a ``step_fn`` that returns nothing although it has taken a step."""
+    return LossError("step_fn must return the loss, got None. Add `return loss`: only a batch that it skips has none.")
 
 
 def require_loss_fn(loss_fn: Callable[..., Any] | None) -> None:

@@ -1,6 +1,7 @@
 """What a policy may know of a training before its first action, read off model, optimizer and data."""
 
 import inspect
+import math
 from collections.abc import Sized
 from typing import Any, Literal
 
@@ -28,9 +29,9 @@ def facts_of(training: BoundTraining) -> Facts:
         optimizer=_family(optimizer),
         momentum=_momentum(optimizer),
         pretrained=_is_pretrained(training.model),
-        epoch_steps=_length(training.train_source.data),
+        epoch_steps=_steps_of_a_pass(training),
         trains_batchnorm=bool(batch_norms_in_training(training.model)),
-        batch_size=_batch_size(training.train_source.data),
+        batch_size=_samples_of_a_step(training),
         customary_lr=_customary_lr(optimizer),
     )
 
@@ -95,6 +96,16 @@ def _varies(scale: Tensor) -> bool:
     own = scale.detach()
     own = own.to_local() if hasattr(own, "to_local") else own  # this rank's part of it tells as well
     return own.dim() == 1 and own.numel() > 1 and not own.is_meta and bool(torch.any(own != own[0]))
+
+
+def _steps_of_a_pass(training: BoundTraining) -> int | None:
+    batches = _length(training.train_source.data)
+    return None if batches is None else math.ceil(batches / training.own_step.accumulate)
+
+
+def _samples_of_a_step(training: BoundTraining) -> int | None:
+    samples = _batch_size(training.train_source.data)
+    return None if samples is None else samples * training.own_step.accumulate
 
 
 def _length(data: Any) -> int | None:

@@ -61,6 +61,21 @@ def was_skipped(optimizer: Optimizer) -> bool:
     return isinstance(found_inf, Tensor) and bool(torch.count_nonzero(found_inf))
 
 
+def maximizes(optimizer: Optimizer) -> bool:
+    """Whether an optimizer steps up: so its ``maximize=True`` says.
+
+    Raises:
+        OptimizerError: some groups go up and others down, which no single loss can tell the success of.
+    """
+    ways = {bool(group.get("maximize", False)) for group in optimizer.param_groups}
+    if len(ways) > 1:
+        raise OptimizerError(
+            "All param groups must minimize the loss or all maximize it, got groups with maximize=True and with False. "
+            "Tune each side with an optimizer and a Training of its own."
+        )
+    return ways == {True}
+
+
 class ParamGroupLRs:
     """Reads and writes the lrs of all groups through one reference lr.
 

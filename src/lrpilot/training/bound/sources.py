@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from lrpilot.errors import DataError
+from lrpilot.training.bound.groups import grouped
 from lrpilot.training.restore.data_state import DataState, data_named_by, is_one_shot
 from lrpilot.training.restore.rng import HeldGenerators
 
@@ -30,14 +31,16 @@ class BatchSource:
         data: a DataLoader, a re-iterable of batches, or a callable returning an iterable of batches.
         seed: decides the order of a shuffling loader's twin.
         name: how errors call it.
+        accumulate: batches that one optimizer step takes; more than one come as groups.
 
     Raises:
         DataError: the data can be read only once, or cannot be twinned.
     """
 
-    def __init__(self, data: Data, *, seed: int, name: str) -> None:
+    def __init__(self, data: Data, *, seed: int, name: str, accumulate: int = 1) -> None:
         self._seed = seed
         self.name = name
+        self._accumulate = accumulate
         # Accelerate's prepared loaders wrap the user's own one, and would move batches and sync generators.
         self._data = getattr(data, "base_dataloader", data)
         self._check()
@@ -96,12 +99,18 @@ class BatchSource:
         return not makes
 
     def epoch(self, number: int = 0) -> Iterator[Any]:
-        """The batches of one pass; the same for the same number.
+        """The batches of one pass, or their groups; the same for the same number.
+
+        None is no batch: a collate function returns it where every sample of a batch was spoiled, and a loop skips it.
 
         Args:
             number: 0 for probes, which read the data as it stood when it was bound; n for the n-th epoch of a training,
                 which data sets and samplers with a ``set_epoch`` are told of, counted from 0.
         """
+        batches = (batch for batch in self._open(number) if batch is not None)
+        return batches if self._accumulate == 1 else grouped(batches, self._accumulate)
+
+    def _open(self, number: int) -> Iterator[Any]:
         data = self._data
         if callable(data) and not isinstance(data, Iterable):
             data = self._made(data, number)

@@ -175,7 +175,7 @@ class Evaluations:
             losses, samples = self._held_out_losses(batches)
         for count in samples:
             self._meter.add(count, forwards=1)
-        return self._mean(losses, samples)
+        return training.to_minimize(self._mean(losses, samples))
 
     def _held_out_losses(self, batches: int | None) -> tuple[list[Tensor], list[int]]:
         """Losses and sample counts; empty batches are left out from now on, whatever the weights.

@@ -149,7 +149,7 @@ class Lines:
                 losses.append(training.loss(own).detach())
                 self._samples[i] = count_samples(batch)
                 self._meter.add(self._samples[i], forwards=1)
-        return [float(x) for x in torch.stack(losses).tolist()]
+        return [training.to_minimize(float(x)) for x in torch.stack(losses).tolist()]
 
     def release(self) -> None:
         """Forget the endpoints of the last Line."""

@@ -10,13 +10,14 @@ import torch
 from lrpilot.errors import StepError
 from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.checks import explain_refused_gradients
+from lrpilot.training.bound.checks import explain_refused_gradients, missing_loss
 from lrpilot.training.bound.optimizers import ParamGroupLRs, optimizers_inside
 from lrpilot.training.bound.state import Snapshot, clear_gradients
 from lrpilot.training.bound.steps import StepWatch
 from lrpilot.training.distributed import together
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.meter import Meter
+from lrpilot.training.measure.onlooker import looked_at
 from lrpilot.training.restore.rng import seed_rng
 
 
@@ -26,9 +27,11 @@ class StepCounter:
     Attributes:
         steps: optimizer steps since the last restart, each once whatever it is made of.
         skipped: of these, the ones that a fused optimizer skipped since a GradScaler had found inf.
+        index: of the next batch; of the one that is stepped on, while it is and where that raised.
     """
 
     def __init__(self) -> None:
+        self.index = 0
         self.restart()
 
     def restart(self) -> None:
@@ -72,6 +75,9 @@ def _counted_steps(training: BoundTraining, lrs: ParamGroupLRs) -> Iterator[Step
     finally:
         watch.remove()
 
+
+# Batches in a row that a step_fn may skip.
+MOST_SKIPPED = 200
 
 TakeStep = Callable[[Iterator[Any]], float]
 """Takes one training step on the next of some batches; the loss."""
@@ -140,28 +146,42 @@ class Probe:
         # Masks are the seed's, whenever it is asked: test_substrate.py::test_a_trial_is_the_users_own_loop_rewound
         seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
-        index = first
-        with _counted_steps(training, self.lrs) as counter:
+        with looked_at(training) as onlooker, _counted_steps(training, self.lrs) as counter:
+            counter.index = first
 
             def take(batches: Iterator[Any]) -> float:
-                nonlocal index
                 counter.restart()
-                loss = together(lambda: [self._step(next(batches), counter)])[0]
+                loss = together(lambda: [self._step_not_skipped(batches, counter)])[0]
                 if math.isfinite(loss):
-                    training.left_out.note(index)
-                index += 1
+                    training.left_out.note(counter.index)
+                counter.index += 1
+                if onlooker is not None:
+                    onlooker.told(loss)
                 return loss
 
             yield take, counter
 
-    def _step(self, batch: Any, counter: StepCounter) -> float:
-        """This rank's part of a step; the loss as a number."""
+    def _step_not_skipped(self, batches: Iterator[Any], counter: StepCounter) -> float:
+        """This rank's part of a step, on the next batch that ``step_fn`` does not skip; the loss as a number."""
+        for _ in range(MOST_SKIPPED):
+            loss = self._step(next(batches), counter)
+            if loss is not None:
+                return loss
+            self.training.left_out.note(counter.index)  # it is not for a number that it is skipped
+            counter.index += 1
+        raise StepError(
+            f"step_fn must take a step on some batches, got None for {MOST_SKIPPED} in a row. Return the loss where a "
+            "step was taken, and None for a batch that is skipped."
+        )
+
+    def _step(self, batch: Any, counter: StepCounter) -> float | None:
+        """A step on this batch: its loss, or None where ``step_fn`` has skipped it."""
         samples = count_samples(batch)  # before the step, which may empty the batch
         try:
             # A loop may call pilot.step() where gradients are off (a callback under no_grad):
             # test_substrate.py::test_a_probe_started_where_gradients_are_off_is_the_same
             with torch.enable_grad():
-                loss = float(self.training.step(batch))
+                loss = self.training.step(batch)
         except RuntimeError as error:
             refused = explain_refused_gradients(error, self.training.raw_optimizer)
             if refused is None:
@@ -171,4 +191,6 @@ class Probe:
             self.meter.add(samples, forwards=1, backwards=1)  # one that raises is paid for too
         counter.require_at_most_one()
         self.lrs.check_unchanged()
-        return loss
+        if loss is None and counter.steps:
+            raise missing_loss()
+        return None if loss is None else self.training.to_minimize(float(loss))

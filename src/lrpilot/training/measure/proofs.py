@@ -1,7 +1,7 @@
 """Proofs, made once before something is measured: the training works, a step can be put back, it is linear in lr."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,30 +73,20 @@ class Proofs:
         training = self._probe.training
         together(lambda: [training.probe_data.batch_size])
         while not self.training_works:
-            (batch,) = self._first_batches(1)
+            batches = ProofBatches(training.probe_data.train.take())
             with self._probe.bracket(), self._probe.steps() as (take, counter):
-                loss, steps = take(iter([copy_batch(batch)])), counter.steps
+                loss, steps = take(batches), counter.steps
+                batches.step_taken()
                 sound = _is_sound(training, loss, steps)
                 first = StepSeen.of(training, loss) if sound and not self._repeats else None
-            if not sound and not self._judge.leaves_out(0):
+            if not sound and not self._judge.leaves_out(counter.index - 1):
                 raise LossError(
                     f"The loss must be finite at the start, got {loss}. Check the data for non-finite values and the "
                     "model's initialisation."
                 )
             if first is not None:
-                self._require_repeat(first, batch)
+                self._require_repeat(first, batches.taken[0])
             self.training_works = sound
-
-    def _first_batches(self, count: int) -> list[Any]:
-        """The same for every step of a proof, also where the data is read again for every Trial."""
-        batches: list[Any] = []
-
-        def read() -> list[float]:
-            batches.extend(self._probe.training.probe_data.train.take(count))
-            return []
-
-        together(read, 0)
-        return batches
 
     # ------------------------------------------------ a step can be put back
 
@@ -174,35 +164,36 @@ class Proofs:
         That one is taken in both, so whether it can be put back is seen on the way. None where the step cannot be
         judged.
         """
-        batches = self._first_batches(PROOF_BATCHES)
+        batches = ProofBatches(self._probe.training.probe_data.train.take())
         with self._probe.bracket():
             filling, full = self._scratch_update(1.0, batches)
         with self._probe.bracket():
-            again, half = self._scratch_update(0.5, batches)
+            again, half = self._scratch_update(0.5, ProofBatches(batches.taken))
         if filling is not None and again is not None:
             if any(together(lambda: [float(len(filling.differences(again)))])):
-                self._require_repeat(self._step_seen(batches[0]), batches[0])
+                self._require_repeat(self._step_seen(batches.taken[0]), batches.taken[0])
             self._probe.training.repeats = True
         if full is None or half is None:
             return None
         return _relative_nonlinearity(half, full, lr=self._probe.lrs.reference)
 
-    def _scratch_update(self, factor: float, batches: Sequence[Any]) -> tuple[StepSeen | None, list[Tensor] | None]:
+    def _scratch_update(self, factor: float, batches: "ProofBatches") -> tuple[StepSeen | None, list[Tensor] | None]:
         """What the first step came to, and the change of each parameter by the second one, at this factor of the lr.
 
         None for what is no number; and for a change of nothing, where all gradients are zero.
         """
         training, lrs = self._probe.training, self._probe.lrs
         with self._probe.steps() as (take, _):
-            own = map(copy_batch, batches)
             reference = lrs.reference
             # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
             lrs.set(reference * FILLING_SHARE)
-            loss = take(own)
+            loss = take(batches)
+            batches.step_taken()
             seen = None if self._repeats or not math.isfinite(loss) else StepSeen.of(training, loss)
             lrs.set(reference * factor)
             with _copied_before_step(training) as before:
-                take(own)
+                take(batches)
+            batches.step_taken()
         update = _changes(training, before)
         finite = all(bool(torch.isfinite(local_of(change)).all()) for change in update)
         moves = before.has_gradient or any(bool(torch.any(local_of(change) != 0)) for change in update)
@@ -213,6 +204,30 @@ class Proofs:
 def _changes(training: BoundTraining, before: "_BeforeStep") -> list[Tensor]:
     """Change of each trainable parameter, in double precision."""
     return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before.copies, strict=True)]
+
+
+class ProofBatches(Iterator[Any]):
+    """Batches of a proof: the same for every step of it, also where the data is read again for every Trial.
+
+    Attributes:
+        taken: those that a step was taken on: ``step_fn`` may have skipped others.
+
+    Args:
+        batches: of the training data; each is handed out as a copy.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.taken: list[Any] = []
+        self._batches = iter(batches)
+        self._last: Any = None
+
+    def __next__(self) -> Any:
+        self._last = next(self._batches)
+        return copy_batch(self._last)
+
+    def step_taken(self) -> None:
+        """Note that a step was taken on the last one."""
+        self.taken.append(self._last)
 
 
 def _is_sound(training: BoundTraining, loss: float, steps: int) -> bool:

@@ -103,7 +103,7 @@ class BatchJudge:
         probe = self._probe
         with probe.bracket(), probe.steps(index) as (take, _):
             probe.lrs.set(probe.lrs.reference * SMALL_SHARE)
-            return take(probe.training.probe_data.train.take(1, first=index))
+            return take(probe.training.probe_data.train.take(first=index))
 
     def leaves_out(self, index: int) -> bool:
         """Whether a batch gives no number where another does, at the weights as they are; it is left out then."""

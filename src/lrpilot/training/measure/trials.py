@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +16,9 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.flight.substrate import STEP, TrialEnd, TrialSeen
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.probe_data import Replay
 from lrpilot.training.bound.state import SavedState, held_by_modules
 from lrpilot.training.measure.evaluations import Evaluations
-from lrpilot.training.measure.probe import Probe, TakeStep
+from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.proofs import Proofs
 from lrpilot.training.measure.soundness import BatchJudge, raises_again, raises_at_rest
 from lrpilot.training.restore.held import Held
@@ -80,11 +78,11 @@ class TrialEnds:
         self._training = training
         self._held: dict[str, HeldEnd] = {}
 
-    def hold(self, key: str, end: TrialEnd, batches: int) -> None:
-        """Copy the present state, at the end of a Trial of so many batches; one copy of the training state each."""
+    def hold(self, key: str, end: TrialEnd, passed: int) -> None:
+        """Copy the present state, at the end of a Trial before the batch ``passed``; one copy of the training state."""
         state = SavedState.take(self._training, self._training.snapshot_device)
         held = held_by_modules(self._training, self._training.snapshot_device)
-        self._held[key] = HeldEnd(state, held, end, self.passed + batches)
+        self._held[key] = HeldEnd(state, held, end, passed)
 
     def go_on(self, key: str) -> TrialEnd:
         """Make an end the present state; RNG, gradients and lrs do not move."""
@@ -167,7 +165,7 @@ class Trials:
         # At the weights that it began with: who is to blame?
         if log.error is not None and raises_at_rest(log.at_rest, log.error):
             raise log.error
-        if log.stop is StopReason.NON_FINITE and self._judge.leaves_out(self._first(action) + len(log.losses) - 1):
+        if log.stop is StopReason.NON_FINITE and self._judge.leaves_out(log.next_batch - 1):
             return None
         if not log.judged_finite and self._evaluations.leaves_out():
             return None
@@ -183,7 +181,7 @@ class Trials:
         average = RunningAverage(self._probe.training.trainable_parameters) if averages else None
         self._train(action, log, average)
         if log.stop is None and action.keep is not None:
-            self._ends.hold(action.keep, log.end(), action.first + action.steps)
+            self._ends.hold(action.keep, log.end(), log.next_batch)
         if log.stop is not None or action.evaluate == "no":
             return
         if average is not None:
@@ -206,21 +204,22 @@ class Trials:
         probe, first = self._probe, self._first(action)
         with probe.steps(first) as (take, counter):
             train = probe.training.probe_data.train
-            batches = train.take(action.steps, first=first)
-            for i, index in enumerate(range(first, first + action.steps)):
+            batches = train.take(first=first)  # more than steps, where some are skipped
+            for i in range(action.steps):
                 probe.lrs.set(action.shape(i))
                 if action.momentum is not None:
                     probe.lrs.set_momentum(action.momentum(i))
                 before = probe.meter.cost
                 loss = log.guarded(
                     lambda: take(batches),
-                    again=partial(_taken_again, take, train, index),
-                    at_rest=partial(self._judge.loss_at, index),
+                    again=lambda: take(train.take(first=counter.index)),
+                    at_rest=lambda: self._judge.loss_at(counter.index),
                 )
                 probe.meter.count(trial_steps=1)
                 if loss is None:
                     break
                 log.note(loss, probe.meter.cost - before, moved=counter.moved)
+                log.next_batch = counter.index
                 if log.stop is not None:
                     break
                 reads = action.read_every is not None and (i + 1) % action.read_every == 0
@@ -242,11 +241,6 @@ class Trials:
         return reading is not None
 
 
-def _taken_again(take: TakeStep, train: Replay, index: int) -> float:
-    """A step on the batch of this index."""
-    return take(train.take(1, first=index))
-
-
 class _TrialLog:
     """What a Trial has seen so far, and what becomes of it where it is continued.
 
@@ -257,6 +251,7 @@ class _TrialLog:
         stop: why it ended early; None while it has not.
         error: of the user's own code, that comes again at the same weights; None for none.
         at_rest: what has raised it, at other weights.
+        next_batch: index of the batch behind the last one that was stepped on.
     """
 
     def __init__(self, action: Trial) -> None:
@@ -266,6 +261,7 @@ class _TrialLog:
         self.stop: StopReason | None = None
         self.error: Exception | None = None
         self.at_rest: Callable[[], object] = lambda: None
+        self.next_batch = 0
         self._action = action
         self._rules = StopState()
         self._taken: list[int] = []  # steps that moved the weights: a GradScaler's skipped ones did not
