@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lrpilot.core.actions import Average
 from lrpilot.errors import DataError, LossError, StepError
 from lrpilot.training.bound.average import FlownAverage
+from lrpilot.training.bound.batches import to_device
 from lrpilot.training.bound.checks import (
     check_extra_state,
     check_loss,
@@ -23,7 +24,7 @@ from lrpilot.training.bound.checks import (
     require_one_call_steps,
 )
 from lrpilot.training.bound.optimizers import ParamGroupLRs, put_back_momentum, unwrap_optimizer
-from lrpilot.training.bound.probe_data import ProbeData, to_device
+from lrpilot.training.bound.probe_data import ProbeData
 from lrpilot.training.bound.sources import BatchSource, Data
 from lrpilot.training.torch_private import has_stepped
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from lrpilot.errors import StepError
+from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import explain_refused_gradients
 from lrpilot.training.bound.optimizers import ParamGroupLRs, optimizers_inside
-from lrpilot.training.bound.probe_data import count_samples
 from lrpilot.training.bound.state import Snapshot, clear_gradients
 from lrpilot.training.bound.steps import StepWatch
 from lrpilot.training.distributed import together

@@ -11,9 +11,9 @@ from torch import Tensor
 from lrpilot.core.actions import Action, Line, Trial
 from lrpilot.errors import LossError, NonlinearStepError, StepError
 from lrpilot.flight.substrate import STEP
+from lrpilot.training.bound.batches import copy_batch
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
-from lrpilot.training.bound.probe_data import copy_batch
 from lrpilot.training.distributed import is_distributed, together
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.repeat import StepSeen, Suspects, refuse

@@ -153,9 +153,9 @@ class LiveSubstrate:
         """
         if average is not None and not averages(self.training):
             raise PolicyError(
-                "An averaged flight needs an optimizer whose momentum can be set to 0 and which keeps no average of "
-                f"its own, got {type(self.training.optimizer).__name__}. Ask for Train(average=...) or "
-                "Trial(average=...) only where Context.facts.averages says so."
+                "An averaged flight needs an optimizer whose momentum can be set to 0 and is the same in all param "
+                f"groups, and which keeps no average of its own, got {type(self.training.optimizer).__name__}. Ask for "
+                "Train(average=...) or Trial(average=...) only where Context.facts.averages says so."
             )
 
     @contextmanager
@@ -270,6 +270,10 @@ class LiveSubstrate:
     def line(self, action: Line) -> tuple[tuple[float, ...], ...]:
         """Losses along the step of the armed Line, batches x factors, in the mode the model trains in."""
         return self._lines.read(action)
+
+    def line_shares(self, action: Line) -> tuple[float, ...]:
+        """Of the samples of all batches of a Line that has been read, those of each; empty where all have as many."""
+        return self._lines.shares(action)
 
     def release_line(self) -> None:
         """Forget the endpoints of the last Line."""

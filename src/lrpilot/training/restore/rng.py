@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -146,6 +146,18 @@ def kept_rng() -> Iterator[None]:
         set_rng(before)
 
 
+class Held(Protocol):
+    """Something with a state of its own that reading moves."""
+
+    start: list[Any]
+
+    def get(self) -> list[Any]:
+        """Its state."""
+
+    def set(self, states: Sequence[Any]) -> None:
+        """Put back what :meth:`get` returned."""
+
+
 class SideStream:
     """A random stream of its own, for code that draws from the global generators.
 
@@ -154,10 +166,10 @@ class SideStream:
 
     Args:
         seed: where the stream begins.
-        held: generators of the reader's own that are to be put back too.
+        held: what the reader's data holds, to be put back too.
     """
 
-    def __init__(self, seed: int, held: HeldGenerators) -> None:
+    def __init__(self, seed: int, held: Held) -> None:
         self._seed = seed
         self._held = held
         self._state: dict[str, Any] | None = None
