@@ -1,4 +1,4 @@
-"""Bitwise continuation of trainings that keep state where none is looked for: wrappers, others' optimizers, odd modules.
+"""Bitwise continuation of trainings that keep state where none is looked for: wrappers, packages, odd modules.
 
 Steps, a probe, and steps again give the losses and the weights of a training that was not probed; or the probe is
 refused by a typed error. What is compared is written here naively and shares no code with the snapshot.
@@ -24,7 +24,9 @@ from small_training import CLASSES, FEATURES, assert_equal, make_batches
 from third_party import THIRD_PARTY
 
 MODULES = {
-    "plain": lambda *_: nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, CLASSES)),
+    "plain": lambda *_: nn.Sequential(
+        nn.Linear(FEATURES, 8), nn.Dropout(0.2), nn.BatchNorm1d(8), nn.Linear(8, CLASSES)
+    ),
     **ODD_MODULES,
 }
 OPTIMIZERS = {"sgd": lambda m: torch.optim.SGD(trainable(m), lr=0.1, momentum=0.9), **WRAPPERS, **THIRD_PARTY}

@@ -1,4 +1,4 @@
-"""Optimizers of packages that may be installed: each is made by ``THIRD_PARTY[name](model)``, and skips its test if not.
+"""Optimizers of packages that may be installed: made by ``THIRD_PARTY[name](model)``, which skips a test if not.
 
 Tried with schedulefree 1.4.1, prodigyopt 1.1.2, pytorch_optimizer 4.1.0, lion-pytorch 0.2.5 and timm 1.0.31.
 """

@@ -17,6 +17,7 @@ from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possi
 from lrpilot.training.distributed import is_distributed, together
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.repeat import StepSeen, Suspects, refuse
+from lrpilot.training.restore.witness import checksum
 from lrpilot.training.torch_private import copy_all
 
 # Largest relative deviation from linearity in lr that float32 rounding explains.
@@ -67,12 +68,24 @@ class Proofs:
         together(lambda: [training.probe_data.batch_size])
         (batch,) = self._first_batches(1)
         with self._probe.bracket(), self._probe.steps() as (take, counter):
-            loss = take(iter([copy_batch(batch)]))
+            with self._noting_what_is_written():
+                loss = take(iter([copy_batch(batch)]))
             _require_sound(training, loss, counter.steps)
             first = None if self._repeats else StepSeen.of(training, loss)
         if first is not None:
             self._require_repeat(first, batch)
         self.training_works = True
+
+    @contextmanager
+    def _noting_what_is_written(self) -> Iterator[None]:
+        """Take note of frozen parameters that a step inside moves: a forward pass may do that, reading alone too."""
+        training = self._probe.training
+        trained = {id(p) for p in training.trainable_parameters}
+        frozen = [] if self._repeats else [p for p in training.model.parameters() if id(p) not in trained]
+        before = [checksum(p) for p in frozen]
+        yield
+        moved = [p for p, was in zip(frozen, before, strict=True) if checksum(p) != was]
+        training.written = moved or training.written
 
     def _first_batches(self, count: int) -> list[Any]:
         """The same for every step of a proof, also where the data is read again for every Trial."""
@@ -172,7 +185,8 @@ class Proofs:
             reference = lrs.reference
             # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
             lrs.set(reference * FILLING_SHARE)
-            loss = take(own)
+            with self._noting_what_is_written():
+                loss = take(own)
             seen = None if self._repeats else StepSeen.of(training, loss)
             lrs.set(reference * factor)
             with _copied_before_step(training) as before:
