@@ -144,7 +144,9 @@ def searched(substrate: LiveSubstrate, steps: int, arm: Arm) -> PeakSearch:
     error = trial_error(facts, steps, averaged=arm == "averaged")
     search = PeakSearch(way, prior, error, steps, float(MOST_TRIALS * steps))
     while (trial := search.next_trial()) is not None:
-        losses, held_out, stop, readings = substrate.trial(trial)
+        seen = substrate.trial(trial)
+        assert seen is not None  # the data of the tasks is sound
+        losses, held_out, stop, readings = seen
         search = search.told(TrialLosses(Progress(0, None), losses, held_out, stop, readings, cost=float(len(losses))))
     return search
 

@@ -90,6 +90,7 @@ class Remembering:
         self.last = 0.0
 
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        """The loss, by what it was before."""
         loss = cross_entropy(model, batch)
         self.last = 0.9 * self.last + float(loss.detach())
         return loss * (1 + self.last)
@@ -144,6 +145,7 @@ class Recurrent(nn.Module):
         self.gru, self.out = nn.GRU(3, 6, batch_first=True), nn.Linear(6, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
         return self.out(self.gru(x.view(-1, 4, 3))[0][:, -1])
 
 
@@ -156,6 +158,7 @@ class Attending(nn.Module):
         self.out = nn.Linear(4, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
         return self.out(self.layer(x.view(-1, 3, 4)).mean(1))
 
 
