@@ -146,7 +146,8 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
-        return self.out(self.gru(x.view(-1, 4, 3))[0][:, -1])
+        logits: Tensor = self.out(self.gru(x.view(-1, 4, 3))[0][:, -1])
+        return logits
 
 
 class Attending(nn.Module):
@@ -159,7 +160,8 @@ class Attending(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
-        return self.out(self.layer(x.view(-1, 3, 4)).mean(1))
+        logits: Tensor = self.out(self.layer(x.view(-1, 3, 4)).mean(1))
+        return logits
 
 
 def norm() -> nn.Module:
@@ -178,6 +180,13 @@ def spectral() -> nn.Module:
     return nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(FEATURES, 8)), nn.Linear(8, CLASSES))
 
 
+def compiled() -> nn.Module:
+    """By torch.compile, which wraps the module."""
+    model: Any = torch.compile(norm(), backend="eager")
+    assert isinstance(model, nn.Module)
+    return model
+
+
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(FEATURES, CLASSES),
     "norm": norm,
@@ -187,7 +196,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "convolution": convolution,
     "spectral": spectral,
     "half": lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, CLASSES)).to(torch.bfloat16),
-    "compiled": lambda: torch.compile(norm(), backend="eager"),
+    "compiled": compiled,
 }
 OF_TORCH = ("SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Adamax", "ASGD", "Rprop")
 OPTIONS: list[tuple[str, dict[str, Any]]] = [

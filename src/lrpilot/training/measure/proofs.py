@@ -95,7 +95,7 @@ class Proofs:
         """Take note of frozen parameters that a step inside moves: a forward pass may do that, reading alone too."""
         training = self._probe.training
         trained = {id(p) for p in training.trainable_parameters}
-        frozen = [] if self._repeats else [p for p in training.model.parameters() if id(p) not in trained]
+        frozen: list[Tensor] = [] if self._repeats else [p for p in training.model.parameters() if id(p) not in trained]
         before = [checksum(p) for p in frozen]
         yield
         moved = [p for p, was in zip(frozen, before, strict=True) if checksum(p) != was]
