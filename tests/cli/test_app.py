@@ -62,7 +62,7 @@ def late_bug():
     calls = []
     def spoil():
         calls.append(1)
-        return 1 / (60 - len(calls))
+        return 1 / (len(calls) < 60)
     return make_training(spoil)
 
 def bug():

@@ -56,6 +56,7 @@ class BoundTraining:
         snapshot_device: where copies of the state are kept; None for where each lives.
         prove: whether a step is to be proven to be put back, once, before anything is measured.
         repeats: whether it has been.
+        written: frozen parameters that the steps of that proof moved all the same (a momentum encoder's).
         probing: whether an optimizer step that is taken now belongs to a probe.
         average: what is flown beside the parameters in an averaged flight; None in any other.
         probe_steps_seen: what the first steps of a probe were made of, for a comparison with those of the loop.
@@ -114,6 +115,7 @@ class BoundTraining:
         self.eval_batches = eval_batches
         self.prove = prove
         self.probing = self.repeats = False
+        self.written: list[Tensor] = []
         self.left_out, self.left_out_held = LeftOut(), LeftOut()
         self.device = torch.device(device) if device is not None else next(model.parameters()).device
         self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None

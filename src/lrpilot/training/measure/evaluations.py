@@ -150,7 +150,7 @@ class Evaluations:
             with (
                 training.judged(),
                 training.as_probe(),
-                pure_forward(training.model, training.seed, training.extra_modules),
+                pure_forward(training.model, training.seed, training.extra_modules, training.written),
             ):
                 norms = self._reestimate(batches)
                 found.extend((buffer, buffer.clone()) for norm in norms for buffer in norm.buffers(recurse=False))
@@ -167,7 +167,7 @@ class Evaluations:
         with (
             training.judged(),
             training.as_probe(),
-            pure_forward(training.model, training.seed, training.extra_modules),
+            pure_forward(training.model, training.seed, training.extra_modules, training.written),
         ):
             if reestimate:
                 self._reestimate(BATCH_NORM_BATCHES)

@@ -140,7 +140,7 @@ class Lines:
     def _pure_losses(self, batches: Sequence[Any], first: int) -> list[float]:
         """One loss per batch, the first of index ``first``; a batch has the same dropout masks in every call."""
         training, losses = self._training, []
-        with pure_forwards(training.model, training.extra_modules) as begin:
+        with pure_forwards(training.model, training.extra_modules, training.written) as begin:
             for i, batch in enumerate(batches, start=first):
                 own = training.move(copy_batch(batch))
                 # The same masks at every factor: test_lines.py::test_a_line_equals_the_slow_reference; others for every

@@ -18,6 +18,7 @@ from lrpilot.training.distributed import is_distributed, together
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.repeat import StepSeen, Suspects, refuse
 from lrpilot.training.measure.soundness import BatchJudge
+from lrpilot.training.restore.witness import checksum
 from lrpilot.training.torch_private import copy_all, local_of
 
 # Largest relative deviation from linearity in lr that float32 rounding explains.
@@ -75,7 +76,9 @@ class Proofs:
         while not self.training_works:
             batches = ProofBatches(training.probe_data.train.take())
             with self._probe.bracket(), self._probe.steps() as (take, counter):
-                loss, steps = take(batches), counter.steps
+                with self._noting_what_is_written():
+                    loss = take(batches)
+                steps = counter.steps
                 batches.step_taken()
                 sound = _is_sound(training, loss, steps)
                 first = StepSeen.of(training, loss) if sound and not self._repeats else None
@@ -87,6 +90,17 @@ class Proofs:
             if first is not None:
                 self._require_repeat(first, batches.taken[0])
             self.training_works = sound
+
+    @contextmanager
+    def _noting_what_is_written(self) -> Iterator[None]:
+        """Take note of frozen parameters that a step inside moves: a forward pass may do that, reading alone too."""
+        training = self._probe.training
+        trained = {id(p) for p in training.trainable_parameters}
+        frozen: list[Tensor] = [] if self._repeats else [p for p in training.model.parameters() if id(p) not in trained]
+        before = [checksum(p) for p in frozen]
+        yield
+        moved = [p for p, was in zip(frozen, before, strict=True) if checksum(p) != was]
+        training.written = moved or training.written
 
     # ------------------------------------------------ a step can be put back
 
@@ -187,7 +201,8 @@ class Proofs:
             reference = lrs.reference
             # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
             lrs.set(reference * FILLING_SHARE)
-            loss = take(batches)
+            with self._noting_what_is_written():
+                loss = take(batches)
             batches.step_taken()
             seen = None if self._repeats or not math.isfinite(loss) else StepSeen.of(training, loss)
             lrs.set(reference * factor)

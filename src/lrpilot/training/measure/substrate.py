@@ -176,7 +176,7 @@ class LiveSubstrate:
         if not charged:
             self.meter.cost = before
         with kept_rng(), training.judged():
-            trace = ForwardTrace(training.model, training.extra_modules)
+            trace = ForwardTrace(training.model, training.extra_modules, training.written)
             try:
                 put_statistics(statistics)
                 yield
