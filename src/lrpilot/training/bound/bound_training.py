@@ -24,7 +24,8 @@ from lrpilot.training.bound.checks import (
 from lrpilot.training.bound.optimizers import ParamGroupLRs, put_back_momentum, unwrap_optimizer
 from lrpilot.training.bound.probe_data import ProbeData, to_device
 from lrpilot.training.bound.sources import BatchSource, Data
-from lrpilot.training.torch_private import has_stepped
+from lrpilot.training.distributed import all_or_none, are_replicas, average_gradients, is_distributed
+from lrpilot.training.torch_private import communicates_forward, has_stepped, is_parallel, reshard
 
 LossFn = Callable[[nn.Module, Any], Tensor]
 StepFn = Callable[[Any], Tensor]
@@ -121,6 +122,7 @@ class BoundTraining:
 
     def fly_averaged(self, settings: Average) -> None:
         """Average the steps from now on: begin with the parameters as they are, or carry on."""
+        self.reshard()
         if self.average is None:
             self.average = FlownAverage(self.raw_optimizer, settings)
         else:
@@ -129,13 +131,25 @@ class BoundTraining:
     def land(self) -> None:
         """Make the average the parameters, where one is flown; the momentum is the user's own again."""
         if self.average is not None:
+            self.reshard()
             self.average.land()
             self.average = None
         put_back_momentum(self.raw_optimizer)
 
     def judged(self) -> AbstractContextManager[None]:
         """Inside, the parameters are those to judge: the average, where one is flown."""
-        return nullcontext() if self.average is None else self.average.shown()
+        if self.average is None:
+            return nullcontext()
+        self.reshard()
+        return self.average.shown()
+
+    def reshard(self) -> None:
+        """Whoever reads or writes the parameters must find the shards of FSDP in their place, and no gathered copies.
+
+        Else the next forward pass would compute with copies of before:
+        test_distributed.py::test_a_pass_of_ones_own_before_a_measurement_does_not_keep_it_from_the_shards
+        """
+        reshard(self.model)
 
     def move(self, batch: Any) -> Any:
         """The batch on the training's device."""
@@ -147,6 +161,10 @@ class BoundTraining:
         Raises:
             LossError: it is not a scalar.
         """
+        with all_or_none() if self.probing and self.forwards_meet else nullcontext():
+            return self._loss(batch)
+
+    def _loss(self, batch: Any) -> Tensor:
         if self.loss_fn is not None:
             try:
                 return check_loss(self.loss_fn(self.model, batch), source="loss_fn", needs_grad=False)
@@ -177,10 +195,32 @@ class BoundTraining:
         if self.step_fn is not None:
             return check_loss(self.step_fn(batch), source="step_fn", needs_grad=False).detach()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = check_loss(self.loss(batch), source="loss_fn", needs_grad=True)
+        loss = self._loss_to_train(batch)
         loss.backward()
+        if self.averages_gradients:
+            average_gradients(self.trainable_parameters)
         self.optimizer.step()
         return loss.detach()
+
+    def _loss_to_train(self, batch: Any) -> Tensor:
+        # A loss that fails on one rank is told of before the others wait for that one in their backward pass:
+        # test_distributed.py::test_a_failure_on_one_rank_stops_both_with_everything_put_back
+        with all_or_none() if self.probing else nullcontext():
+            return check_loss(self.loss(batch), source="loss_fn", needs_grad=True)
+
+    @cached_property
+    def averages_gradients(self) -> bool:
+        """Whether a step averages the gradients of the ranks itself: they train replicas, and no wrapper is in sight.
+
+        So it is with the module inside a DistributedDataParallel, which the loop calls from outside. What has been
+        averaged already is not changed by it. Looks at the weights when it is first asked, on all ranks at once.
+        """
+        return is_distributed() and not is_parallel(self.model) and are_replicas(self.trainable_parameters)
+
+    @cached_property
+    def forwards_meet(self) -> bool:
+        """Whether ranks wait for each other in every forward pass."""
+        return is_distributed() and communicates_forward(self.model)
 
     def require_scaler_idle(self) -> None:
         """Raise if a GradScaler stands between its ``step`` and its ``update``.

@@ -17,7 +17,7 @@ from lrpilot.errors import (
     OptimizerError,
     SettingError,
 )
-from lrpilot.training.torch_private import Criterion
+from lrpilot.training.torch_private import Criterion, is_first_fsdp
 
 _NONLINEAR = ("ASGD", "Rprop", "Adafactor")
 LINEAR_OPTIMIZERS = (
@@ -33,6 +33,12 @@ def check_model(model: Any, optimizer: Optimizer) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    if any(is_first_fsdp(module) for module in model.modules()):
+        raise ModelError(
+            "Parameters must stay where the optimizer finds them, got a model wrapped by FullyShardedDataParallel, which "
+            "exchanges their memory in every pass so that nothing can be measured along a step or put back. "
+            "Shard the model with torch.distributed.fsdp.fully_shard (FSDP2) instead."
+        )
     if any(is_lazy(p) for p in model.parameters()):
         raise ModelError(
             "The model's parameters must be initialised, got lazy ones that have not seen a batch. "

@@ -26,6 +26,7 @@ from lrpilot.training.torch_private import parameters_of
 
 def live_tree(training: BoundTraining) -> dict[str, Any]:
     """Weights, buffers and optimizer state, extra modules and optimizers included, by reference, under plain names."""
+    training.reshard()
     modules = named_modules(training)
     return {
         "parameters": _all_parameters(training),

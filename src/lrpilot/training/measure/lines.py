@@ -42,6 +42,7 @@ class Lines:
     def before_kept_step(self) -> None:
         """Copy the parameters, where a Line is armed."""
         if self._armed:
+            self._training.reshard()
             self._endpoints = LineEndpoints(self._training.trainable_parameters)
 
     def after_kept_step(self) -> None:
@@ -66,12 +67,13 @@ class Lines:
         width = len(action.factors)
 
         def read() -> list[float]:
+            self._training.reshard()
             batches = list(self._training.probe_data.train.take(action.batches, first=action.first))
             table = endpoints.read(action.factors, lambda: self._pure_losses(batches, action.first))
             return [loss for row in table for loss in row]
 
-        with self._meter.timed():
-            losses = together(read, width * action.batches)
+        with self._meter.timed(), self._training.as_probe():
+            losses = together(read)
         return tuple(tuple(losses[i : i + width]) for i in range(0, len(losses), width))
 
     def _pure_losses(self, batches: Sequence[Any], first: int) -> list[float]:

@@ -13,9 +13,9 @@ from lrpilot.errors import LossError, NonlinearStepError, StepError
 from lrpilot.flight.substrate import STEP
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
-from lrpilot.training.distributed import together
+from lrpilot.training.distributed import mean_over_ranks, together
 from lrpilot.training.measure.probe import Probe
-from lrpilot.training.torch_private import copy_all
+from lrpilot.training.torch_private import copy_all, local_of
 
 # Largest relative deviation from linearity in lr that float32 rounding explains.
 LINEARITY_TOLERANCE = 1e-2
@@ -99,7 +99,8 @@ class Proofs:
             lrs.set(reference * factor)
             with _copied_before_step(training) as before:
                 take(batches)
-        return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before, strict=True)]
+        pairs = zip(training.trainable_parameters, before, strict=True)
+        return [(local_of(p.detach()) - local_of(b)).double() for p, b in pairs]
 
 
 def _require_sound(training: BoundTraining, loss: float, steps: int) -> None:
@@ -140,8 +141,11 @@ def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr
     Raises:
         NonlinearStepError: the step moves nothing, or is not finite.
     """
-    scale = math.sqrt(sum(float(d.square().sum()) for d in full))
-    off = math.sqrt(sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True)))
+    squares = sum(float(d.square().sum()) for d in full)
+    off_squares = sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True))
+    # Of all ranks, each of which may have another part of a parameter, or none:
+    # test_distributed.py::test_every_kind_measures_what_one_process_does
+    scale, off = map(math.sqrt, mean_over_ranks([squares, off_squares]))
     if scale == 0:
         raise NonlinearStepError(
             f"A Line needs a step that moves the weights, but a step at lr {lr:.3g} moved none. "
