@@ -33,6 +33,12 @@ def check_model(model: Any, optimizer: Optimizer) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    scripted = next((type(m).__name__ for m in model.modules() if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise ModelError(
+            f"The model must be plain Python modules, got a {scripted} of torch.jit, whose modes and attributes can "
+            "be neither seen nor put back. Pass the module that was scripted or traced, or use torch.compile."
+        )
     if any(is_first_fsdp(module) for module in model.modules()):
         raise ModelError(
             "Parameters must stay where the optimizer finds them, got a model wrapped by FullyShardedDataParallel, which "

@@ -84,6 +84,7 @@ class ParamGroupLRs:
         """
         if not (math.isfinite(lr) and lr > 0):
             raise SettingError(f"A learning rate must be finite and > 0, got {lr}.")
+        lr = float(lr)  # of NumPy's kind it could not be read back with weights_only
         self.meet_new_groups()
         for i, (group, ratio) in enumerate(zip(self._optimizer.param_groups, self.ratios, strict=True)):
             value = group["lr"]
