@@ -14,6 +14,7 @@ from lrpilot.core.settings import is_positive
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.optimizers import has_own_average, momentum_as_given, optimizer_layers
 from lrpilot.training.bound.probe_data import count_samples
+from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.torch_private import BatchNorm
 
 # Torch's own optimizers that have no momentum to be set to 0, and step by the gradient all the same.
@@ -78,7 +79,8 @@ def _customary_lr(optimizer: Optimizer) -> float | None:
 def _is_pretrained(model: nn.Module) -> bool:
     """Whether a norm layer's scale has moved: a fresh one is constant, and no step moves all of it alike."""
     scales = [getattr(m, "weight", None) for m in model.modules() if "norm" in type(m).__name__.lower()]
-    return any(_varies(scale) for scale in scales if isinstance(scale, Tensor))
+    here = any(_varies(scale) for scale in scales if isinstance(scale, Tensor))
+    return mean_over_ranks([float(here)])[0] > 0  # a rank's shard may be too small to tell
 
 
 def _varies(scale: Tensor) -> bool:
