@@ -245,15 +245,57 @@ def test_another_scheduler_in_the_loop_is_noticed() -> None:
         pilot.step(loss)
 
 
-def test_several_optimizer_steps_between_two_calls_are_refused() -> None:
+def test_a_second_optimizer_step_that_the_pilot_is_not_told_of_is_refused_before_it_is_taken() -> None:
     training = make_training()
     pilot = Pilot(training, Schedule("constant"), 20)
+    loop_step(training, make_batches(1)[0])
+    before = weights(training.model)
+    with pytest.raises(StepError, match=r"must follow every optimizer step, got a second one"):
+        loop_step(training, make_batches(1)[0])
+    assert same_tensors(weights(training.model), before)
+    pilot.step()
+    fly(training, pilot, 2)
+    assert len(pilot.history.lrs) == 3
+
+
+def test_steps_after_the_end_and_under_a_later_pilot_need_not_be_told() -> None:
+    training = make_training()
+    given_up = Pilot(training, Schedule("constant"), 20)
+    pilot = Pilot(training, Schedule("constant"), 2)
+    fly(training, pilot, 2)
     for batch in make_batches(3):
         loop_step(training, batch)
-    with pytest.raises(StepError, match=r"must follow every optimizer step, got 3 steps"):
+    assert given_up.last_epoch == 0
+    landed = Pilot(training, Schedule("constant"))
+    landed.land()
+    for batch in make_batches(3):
+        loop_step(training, batch)
+
+
+def test_a_pilot_of_another_optimizer_than_the_loops_objects_at_the_second_step() -> None:
+    training = make_training()
+    pilot = Pilot(training, Schedule("constant"), 20)
+    theirs = torch.optim.SGD(training.model.parameters(), lr=0.1)
+    for told in range(2):
+        theirs.zero_grad()
+        loss_fn(training.model, make_batches(1)[0]).backward()
+        theirs.step()
+        if told == 0:
+            pilot.step()
+    with pytest.raises(StepError, match="must be the one that the loop steps"):
         pilot.step()
-    fly(training, pilot, 2)
-    assert len(pilot.history.lrs) == 2
+
+
+def test_accumulation_before_the_first_step_is_none_of_its_business() -> None:
+    training = make_training()
+    pilot = Pilot(training, Schedule("constant"), 20)
+    training.model.load_state_dict(make_model(seed=3).state_dict())  # moves the weights, once
+    for batch in make_batches(4):
+        loss_fn(training.model, batch).backward()
+        pilot.step()
+    training.optimizer.step()
+    pilot.step()
+    assert pilot.last_epoch == 1
 
 
 def scaled_loop(fused: bool) -> tuple[Training, torch.amp.GradScaler]:

@@ -1,13 +1,13 @@
 """Driver: flies a policy on a live training: hooks the optimizer's steps, sets their lrs. Behind Pilot and ``fit``."""
 
 import logging
+import operator
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 from lrpilot.core.actions import Progress
 from lrpilot.core.history import Event, OnEvent
@@ -18,8 +18,10 @@ from lrpilot.flight.flight import Flight
 from lrpilot.flight.horizon import Horizon
 from lrpilot.report import FlightReport
 from lrpilot.training.bound.checks import check_loss, require_lines_possible
-from lrpilot.training.bound.optimizers import put_back_momentum, was_skipped
+from lrpilot.training.bound.optimizers import optimizers_inside, put_back_momentum
+from lrpilot.training.bound.steps import StepWatch
 from lrpilot.training.measure.substrate import LiveSubstrate
+from lrpilot.training.torch_private import times_written
 from lrpilot.training.training import Training
 
 logger = logging.getLogger("lrpilot")
@@ -27,8 +29,10 @@ logger = logging.getLogger("lrpilot")
 # While a search is due and has not run, steps are taken at this share of the lr: they move nothing.
 NEGLIGIBLE = 1e-9
 STATE_VERSION = 4
-# Accounts asked for without a first optimizer step after which something is wrong.
+# Accounts asked for without a first optimizer step after which something is wrong, whatever is accumulated.
 IDLE_CALLS = 200
+# Of these the ones after which every weight had been moved by somebody: a checkpoint is loaded once.
+MOVED_CALLS = 2
 
 
 class Driver:
@@ -87,14 +91,26 @@ class Driver:
         self.substrate.take_command()
         self._taken = 0  # kept optimizer steps seen by the hook
         self._counted = 0  # of these, accounted for
-        self._idle_calls = 0
+        self._idle_calls = self._moved_calls = 0
+        self._written = self._times_written()
         self._share = 1.0  # of the lr that the flight asks for
-        _watch_steps(self, training.raw_optimizer)
+        _watch_steps(self)
 
     # ------------------------------------------------------------- the loop
 
     def before_step(self) -> None:
-        """What the optimizer's hook does right before a kept step."""
+        """What the optimizer's hook does right before a kept step.
+
+        Raises:
+            StepError: it would be the second one that :meth:`account` is not told of.
+        """
+        if self._taken > self._counted and self.substrate.commands and self.steps_left != 0:
+            raise StepError(
+                "pilot.step() must follow every optimizer step, got a second one since the last call. Call "
+                'pilot.step(loss) after optimizer.step(), every time (in Lightning: "interval": "step"; in Ignite: in '
+                "a handler of your own, for its wrappers of schedulers never call step()). To train on without the "
+                "pilot, call pilot.land() first."
+            )
         self.substrate.before_kept_step()
 
     def step_taken(self) -> None:
@@ -142,14 +158,33 @@ class Driver:
         return True
 
     def _note_idle_call(self) -> None:
-        """Say it once if this training's optimizer is never stepped: accumulation does not last that long."""
+        """Object if this training's optimizer is never stepped: at once where the weights move without it.
+
+        Raises:
+            StepError: they do.
+        """
+        if self._taken:
+            return
         self._idle_calls += 1
-        if self._taken == 0 and self._idle_calls == IDLE_CALLS:
+        written, before = self._times_written(), self._written
+        self._written = written
+        # All of them: a forward pass may write into some (an embedding with a max_norm).
+        self._moved_calls += all(map(operator.ne, written, before))
+        if self._moved_calls == MOVED_CALLS:
+            raise StepError(
+                "The optimizer given to Training must be the one that the loop steps, got pilot.step() after steps "
+                f"that moved all weights without it ({type(self.training.optimizer).__name__}.step was never called). "
+                "Give Training the optimizer that your loop steps."
+            )
+        if self._idle_calls == IDLE_CALLS:
             logger.warning(
                 "pilot.step() was called %d times and the optimizer given to Training was never stepped. "
                 "Give Training the optimizer that your loop steps.",
                 IDLE_CALLS,
             )
+
+    def _times_written(self) -> list[int]:
+        return [times_written(p) for p in self.training.trainable_parameters]
 
     def start(self) -> None:
         """Run the measurements that are due now, if any; after Ctrl-C in one, or a resume into one, finish it.
@@ -383,19 +418,20 @@ def _logged(on_event: OnEvent | None) -> OnEvent:
     return emit
 
 
-def _watch_steps(driver: Driver, optimizer: Optimizer) -> None:
+def _watch_steps(driver: Driver) -> None:
     """Tell a driver of the optimizer's kept steps, without keeping it alive."""
     weak = weakref.ref(driver)
 
-    def before(*_: Any) -> None:
+    def before() -> None:
         alive = weak()
         if alive is not None and not alive.training.probing:
             alive.before_step()
 
-    def after(stepped: Optimizer, *_: Any) -> None:
+    def after(skipped: bool) -> None:
         alive = weak()
-        if alive is not None and not alive.training.probing and not was_skipped(stepped):
+        if alive is not None and not alive.training.probing and not skipped:
             alive.step_taken()
 
-    for handle in (optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)):
-        weakref.finalize(driver, handle.remove)
+    optimizer = driver.training.raw_optimizer
+    watch = StepWatch(optimizer, optimizers_inside(optimizer, driver.training.model), before, after)
+    weakref.finalize(driver, watch.remove)

@@ -40,6 +40,10 @@ class StepError(LRPilotError, RuntimeError):
     """A step was not exactly one optimizer step, or was announced at the wrong moment."""
 
 
+class UnseenStateError(LRPilotError, RuntimeError):
+    """A step changes something that cannot be put back, for no snapshot sees it."""
+
+
 class SchedulerConflictError(LRPilotError, RuntimeError):
     """Somebody else writes the learning rate that the pilot owns."""
 

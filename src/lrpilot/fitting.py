@@ -1,5 +1,6 @@
 """fit: the loop for those who have none, with a budget, checkpoints and an honest bill."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,12 +20,15 @@ from lrpilot.flight.substrate import STEP
 from lrpilot.pilot import Pilot
 from lrpilot.progress import progress_bar
 from lrpilot.report import FlightReport
+from lrpilot.training.bound.batches import copy_batch
 from lrpilot.training.bound.state import SavedState
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.substrate import LiveSubstrate, seconds_per_step
 from lrpilot.training.restore.rng import get_rng, set_rng
 from lrpilot.training.training import Training
+
+logger = logging.getLogger("lrpilot")
 
 OnStep = Callable[[Pilot, Tensor], None]
 
@@ -93,7 +97,8 @@ def fit(
     """Train with a policy until ``total_steps`` kept steps or a total budget are spent.
 
     Batches come from the training's own data, epoch after epoch; a shuffling loader is read through a
-    twin whose order depends on ``training.seed`` and the epoch alone.
+    twin whose order depends on ``training.seed`` and the epoch alone. Data sets, samplers and iterables that have a
+    ``set_epoch`` are told of every epoch before it is read, counted from 0.
 
     Args:
         training: what is trained, in place.
@@ -238,7 +243,7 @@ class _Loop:
         self._index = 0
         self._batches: Iterator[Any] | None = None
         self._epoch_rng = get_rng()
-        self._epoch_held = self._training.train_source.held.get()
+        self._epoch_held = self._training.train_source.held.plain()
         self._skipped = 0
         self.between_steps = True  # False inside a step, and after one that raised
         if not self._training.model.training:
@@ -272,16 +277,18 @@ class _Loop:
             )
 
     def _next_batch(self) -> Any:
+        source = self._training.train_source
         for _ in range(2):
             if self._batches is None:
                 # Epoch 0 of the source is what probes read; training takes fresh orders from 1 on.
                 self._epoch_rng = get_rng()
-                self._epoch_held = self._training.train_source.held.get()
-                self._batches = self._training.train_source.epoch(self._epoch + 1)
+                self._epoch_held = source.held.plain()
+                self._batches = source.epoch(self._epoch + 1)
             batch = next(self._batches, _END)
             if batch is not _END:
                 self._index += 1
-                return batch
+                # A list delivers it again in the next epoch: test_fitting_data.py::test_a_step_may_spoil_its_batch
+                return copy_batch(batch) if source.lends else batch
             self._epoch, self._index, self._batches = self._epoch + 1, 0, None
         raise DataError("train_data must yield at least one batch in every epoch, got none. Check the loader.")
 
@@ -312,9 +319,20 @@ class _Loop:
         self._index, self._batches = 0, None
         # The order of an epoch may have been drawn from the global generators, or from the data set's own.
         set_rng(state["epoch_rng"])
-        self._training.train_source.held.set(state["epoch_held"])
+        self._training.train_source.held.set_plain(state["epoch_held"])
+        if state["epoch_held"]["lost"]:
+            logger.warning(
+                "The data cannot go on exactly where it was, for a checkpoint has no place for what it held (%s): make "
+                "it anew in every epoch, or keep its place in numbers.",
+                ", ".join(state["epoch_held"]["lost"]),
+            )
         for _ in range(seen):
             self._next_batch()
+        if self._index != seen:
+            raise StateError(
+                f"A fit must be resumed on the data it was saved on, got an epoch that ends before its batch {seen}. "
+                "Pass the same train_data."
+            )
         self._clock.resume_at(state["seconds"])
         set_rng(state["rng"])
 

@@ -321,6 +321,11 @@ def test_train_flies_autopilot_unless_another_policy_is_named() -> None:
     assert "autopilot: " in Path("here/report.txt").read_text()
 
 
+def test_train_takes_a_budget_in_passes_over_the_data() -> None:
+    document = call_json("train", "task.py:make_training", "--policy", "cosine", "--budget", "3epochs")
+    assert document["steps"] == 3 * 12
+
+
 def test_the_loss_is_called_what_it_is() -> None:
     said = call("train", "task.py:make_training", "--policy", "cosine", "--steps", "20").stdout
     assert "validation loss  " in said and "seen" not in said
@@ -598,6 +603,7 @@ def test_numbers_as_people_write_them() -> None:
     assert parse_lr("3e-4") == 3e-4
     assert (parse_budget("3000").forward_equivalents, parse_budget("90s").seconds) == (3000.0, 90.0)
     assert (parse_budget("5m").seconds, parse_budget("0.5h").seconds) == (300.0, 1800.0)
+    assert (parse_budget("5epochs").epochs, parse_budget("0.5 epoch").epochs) == (5.0, 0.5)
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1", "0", "nan", "inf", "1e999", "ten"])

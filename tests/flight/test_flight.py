@@ -103,6 +103,9 @@ class OneNumber:
         before, after = self.endpoints
         return tuple(tuple(before + s * (after - before) for s in action.factors) for _ in range(action.batches))
 
+    def line_shares(self, action: Line) -> tuple[float, ...]:
+        return ()
+
     def release_line(self) -> None:
         self.armed, self.endpoints = False, None
 

@@ -289,6 +289,33 @@ def test_a_loss_that_has_risen_by_itself_clears_the_lr() -> None:
     assert watch.after(scattered(1.8), 0.1).after(scattered(1.8), 0.1).verdict is FINE
 
 
+def test_a_fall_at_a_higher_lr_than_the_last_does_not_count() -> None:
+    """As on the way up to a lower peak: nothing has been learned of what a lower lr does."""
+    watch = sound().after(scattered(1.8), 0.1).rewound()
+    for _ in range(3 * MOST_FALLS):
+        watch = watch.after(scattered(1.8), 0.11)
+        assert watch.verdict is DYING and watch.falls == 1
+        watch = watch.rewound()
+    assert watch.after(scattered(1.8), 0.1).falls == 2, "one that is no higher does"
+
+
+def test_each_step_may_have_an_lr_of_its_own() -> None:
+    rising = tuple(0.01 * (i + 1) for i in range(BLOCK))
+    each = LossWatch().opened(UNTRAINED).after(scattered(2.3), rising)
+    assert each.proven_lr == pytest.approx(0.03), "0.03 to 0.06 were four in a row that did not double"
+    assert LossWatch().opened(UNTRAINED).after(scattered(2.3), 0.08).proven_lr == 0.08
+    assert each.after(scattered(9.0), tuple(reversed(rising))).fallen_lr == pytest.approx(0.01), "the last of the block"
+
+
+def test_known_by_a_level_it_is_opened_too_unless_the_loop_has_a_scale_of_its_own() -> None:
+    watch = LossWatch().opened_at(2.4, 0.2)
+    dies = (2.3, 2.35, 3.0, 3.6, 3.4, 3.7, 3.5, 3.6)
+    assert watch.after(dies, 0.3).verdict is DYING
+    assert LossWatch().after(dies, 0.3).verdict is FINE, "it opens at the loss of a dead network"
+    assert watch.after(tuple(2 * loss for loss in scattered(2.3)), 0.3).verdict is FINE
+    assert watch.after((4.0, *scattered(4.0)), 0.3).verdict is FINE, "above the limit before any step"
+
+
 def test_an_lr_that_makes_it_better_is_not_cleared() -> None:
     watch, excess = sound(), 50.0
     for _ in range(2 * MOST_FALLS):

@@ -637,7 +637,7 @@ def test_a_flight_of_other_shapes_is_refused_and_nothing_is_written() -> None:
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("budget", [31, 100, 250.0])
+@pytest.mark.parametrize("budget", [34, 100, 250.0])
 def test_a_budget_is_never_exceeded_landing_included(budget: float, batch_norm: bool) -> None:
     training = build(model=make_model(batch_norm=batch_norm))
     policy = Listed((Trial(constant(0.1), 1, evaluate="end", average=A), averaged(3), Evaluate(), averaged(1000)))

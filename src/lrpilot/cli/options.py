@@ -105,17 +105,23 @@ def parse_warmup(text: str) -> float | int:
 
 
 def parse_budget(text: str) -> "Budget":
-    """Forward-equivalents (3000), or a time (90s, 5m, 1h).
+    """Forward-equivalents (3000), a time (90s, 5m, 1h), or passes over the data (5epochs, 1epoch).
 
     Raises:
         SettingError: neither, or not > 0.
     """
     from lrpilot.flight.horizon import Budget
 
-    unit = _SECONDS.get(text[-1:])
-    amount = _number(text if unit is None else text[:-1])
+    passes = next((text.removesuffix(word) for word in ("epochs", "epoch") if text.endswith(word)), None)
+    unit = None if passes is not None else _SECONDS.get(text[-1:])
+    amount = _number(passes if passes is not None else text if unit is None else text[:-1])
     if not 0 < amount < math.inf:
-        raise SettingError(f"--budget must be forward-equivalents (3000) or a time (90s, 5m, 1h), got {text!r}.")
+        raise SettingError(
+            "--budget must be forward-equivalents (3000) or a time (90s, 5m, 1h) or passes over the data (5epochs), "
+            f"got {text!r}."
+        )
+    if passes is not None:
+        return Budget(epochs=amount)
     return Budget(forward_equivalents=amount) if unit is None else Budget(seconds=amount * unit)
 
 

@@ -160,8 +160,9 @@ def train(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="NUMBER[s|m|h]",
-            help="Total compute instead of --steps, searches included: forward-equivalents (3000) or a time (90s).",
+            metavar="NUMBER[s|m|h|epochs]",
+            help="Total compute instead of --steps, searches included: forward-equivalents (3000), a time (90s), or "
+            "passes over the data (5epochs).",
         ),
     ] = None,
     settings: Settings = None,
@@ -219,11 +220,12 @@ def _search(request: Request, training: "Training", folder: RunFolder, *, progre
         return known
     from lrpilot.find import find_lr
 
+    budget = _budget(request, training)
     found = find_lr(
         training,
         target="constant" if request.policy == "constant" else "decay",
         progress=progress,
-        on_event=None if request.budget is None else _stop_over(parse_budget(request.budget)),
+        on_event=None if budget is None else _stop_over(budget),
     )
     if found.lr is None:
         raise SettingError(f"--lr find must find an lr, got none. {found.status} Or give --lr a number.")
@@ -244,16 +246,30 @@ def _fly(
     from lrpilot.fitting import fit
 
     lr = None if request.lr is None else found["lr"] if found is not None else parse_lr(request.lr)
+    budget = _budget(request, training)
     return fit(
         training,
         request.make_policy(lr),
         total_steps=request.steps,
-        budget=None if request.budget is None else _less(parse_budget(request.budget), found),
+        budget=None if budget is None else _less(budget, found),
         continue_trials=request.continue_trials,
         progress=progress,
         checkpoint=folder.checkpoint,
         resume=resume,
     )
+
+
+def _budget(request: Request, training: "Training") -> "Budget | None":
+    """What was asked for; passes over the data as the forward-equivalents that they take."""
+    if request.budget is None:
+        return None
+    from lrpilot.flight.horizon import Budget
+    from lrpilot.training.bound.facts import facts_of
+
+    budget = parse_budget(request.budget)
+    if budget.epochs is None:
+        return budget
+    return Budget(forward_equivalents=budget.work(facts_of(training).epoch_steps))
 
 
 def _require_a_step(budget: "Budget") -> None:

@@ -247,11 +247,19 @@ class Trained:
 
 @record
 class LineLosses:
-    """Told of a Line: ``losses[b][i]`` is the loss of batch b at ``factors[i]``."""
+    """Told of a Line.
+
+    Attributes:
+        progress: steps taken and left.
+        factors: that were read.
+        losses: ``losses[b][i]`` is the loss of batch b at ``factors[i]``.
+        shares: of the samples of all these batches, those of each; empty where all have as many.
+    """
 
     progress: Progress
     factors: tuple[float, ...]
     losses: tuple[tuple[float, ...], ...]
+    shares: tuple[float, ...] = ()
 
 
 @record

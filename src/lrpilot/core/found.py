@@ -101,8 +101,11 @@ class Finding:
 
     @property
     def status(self) -> str:
-        """The outcome as a sentence with the remedy."""
-        return self.code.value
+        """The outcome as a sentence with the remedy; with the lr expected unseen where single batches hide the best."""
+        expected = self.suggestions.get("expected")
+        if self.code is not FindCode.WITHIN_NOISE or expected is None:
+            return self.code.value
+        return f"{self.code.value} Or begin with lr {expected:.2g}, which is expected of such a training unseen."
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data (JSON-able once non-finite losses are accepted or replaced)."""

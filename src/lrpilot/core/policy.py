@@ -39,9 +39,10 @@ class Facts:
 
     Attributes:
         averages: whether averaged flight is possible here (:class:`~lrpilot.core.actions.Average`): the optimizer's
-            momentum, if it has one, can be set to 0, and it keeps no average of its own.
+            momentum, if it has one, can be set to 0 and is the same in all groups, and it keeps no average of its own.
         optimizer: "sgd" (plain, with momentum or Nesterov), "adam" (Adam and its kin), or "other".
-        momentum: SGD's momentum or Adam's beta1, of the first group, as the user has set it; None where there is none.
+        momentum: SGD's momentum or Adam's beta1, of the group with the most parameters, as the user has set it; None
+            where there is none.
         pretrained: whether the weights have been trained before: a norm layer's scale is not constant, as a fresh
             one's is.
         epoch_steps: optimizer steps of one pass over the training data; None where its length is not known.

@@ -278,7 +278,8 @@ class Flight:
             case Trial():
                 return self._try(action)
             case Line():
-                return LineLosses(self.progress, action.factors, self.substrate.line(action))
+                losses = self.substrate.line(action)
+                return LineLosses(self.progress, action.factors, losses, self.substrate.line_shares(action))
             case Evaluate():
                 before = self.substrate.cost
                 loss = self.substrate.evaluate(action)

@@ -186,6 +186,10 @@ class SimulatedSubstrate:
         self.cost += Cost(forwards=len(points) * len(batches), lines=1)
         return tuple(tuple(self.landscape.loss(point, batch) for point in points) for batch in batches)
 
+    def line_shares(self, action: Line) -> tuple[float, ...]:
+        """None: every batch is drawn alike."""
+        return ()
+
     def release_line(self) -> None:
         """Forget the endpoints of the last Line."""
         self._endpoints, self._armed = None, False

@@ -98,6 +98,9 @@ class Substrate(Protocol):
     def line(self, action: Line) -> tuple[tuple[float, ...], ...]:
         """Losses along the step of the armed Line, batches x factors."""
 
+    def line_shares(self, action: Line) -> tuple[float, ...]:
+        """Of the samples of all batches of a Line that has been read, those of each; empty where all have as many."""
+
     def release_line(self) -> None:
         """Forget the endpoints of the last Line."""
 

@@ -20,7 +20,8 @@ answers with a :class:`Verdict`: one word for each thing that can be done. The e
 * *Bad batches come one by one,* whereas a training at too large an lr dies whenever it is tried. So the lr is to blame
   after all where the weights were lost four times without a mark after sound losses in between.
 * *A loss may rise by itself:* other data, another term in it. Where the lr was lowered eight times from one mark and
-  the loss is hardly less too high than it was, it was not the lr.
+  the loss is hardly less too high than it was, it was not the lr. A lower peak alone is no lower lr: on its way up to
+  that a training may die at the very lr of before.
 """
 
 import math
@@ -334,9 +335,10 @@ class LossWatch:
         excused: whether the first of these was that of sound weights, which no lr can be blamed for.
         leapt: blocks to come that may be high because a loss leapt, as only that of a bad batch does.
         spoiled: times that the weights were lost to a bad batch since the last mark that followed a sound block.
-        falls: times that the training was called dying since then, and a lower lr made it hardly better.
+        falls: times that the training was called dying since then, and an lr that was no higher made it hardly better.
         excess: by how much the level was above its limit, at the first of these; 0 for none.
         fallen_lr: largest lr, natural units, at which it was; 0 for none. The lr to go on at where it is cleared.
+        fell_at: the lr of the last that counts; inf for none.
         wary: whether there was a bad batch: the next may be near, and marks are worth their while.
     """
 
@@ -358,6 +360,7 @@ class LossWatch:
     falls: int = 0
     excess: float = 0.0
     fallen_lr: float = 0.0
+    fell_at: float = math.inf
     wary: bool = False
 
     # ------------------------------------------------------- what it is told
@@ -371,22 +374,28 @@ class LossWatch:
         Args:
             losses: n >= 2, one per batch, all finite; as it is where they are fewer, or not needed any more.
         """
-        if self.levels is not None or len(losses) < 2 or not all(map(math.isfinite, losses)):
+        if len(losses) < 2 or not all(map(math.isfinite, losses)):
             return self
-        mean, spread = mean_and_spread(losses)
-        watch = replace(self, offered=Levels(mean, mean, spread))
+        return self.opened_at(*mean_and_spread(losses))
+
+    def opened_at(self, level: float, scatter: float) -> "LossWatch":
+        """The same of losses that are known by their level, and by what single ones scatter by; both finite."""
+        if self.levels is not None:
+            return self
+        watch = replace(self, offered=Levels(level, level, scatter))
         return watch._taken_up(self.tail[0]) if self.tail else watch
 
-    def after(self, losses: Sequence[float], lr: float) -> "LossWatch":
+    def after(self, losses: Sequence[float], lr: float | Sequence[float]) -> "LossWatch":
         """With the losses of kept steps, each read before its step; what comes after a verdict is not looked at.
 
         Args:
             losses: in their order; ``Trained.losses``. May be empty.
-            lr: largest of the lrs at which they were, natural units.
+            lr: of each step, natural units; or one for all, the largest of them.
         """
         watch = replace(self, verdict=Verdict.FINE)
-        for loss in losses:
-            watch = watch._after_one(loss, lr)
+        lrs = lr if isinstance(lr, Sequence) else [lr] * len(losses)
+        for loss, at in zip(losses, lrs, strict=True):
+            watch = watch._after_one(loss, at)
             if watch.verdict is not Verdict.FINE:
                 return watch
         return watch
@@ -405,7 +414,9 @@ class LossWatch:
         place = median(self.tail[-TAIL:]) if self.tail else -math.inf
         safe = None if levels is None else replace(levels, begun=place)
         watch = replace(self, levels=levels, safe=safe, served=False, fresh=True)
-        return replace(watch, spoiled=0, falls=0, excess=0.0, fallen_lr=0.0) if self.served else watch
+        if not self.served:
+            return watch
+        return replace(watch, spoiled=0, falls=0, excess=0.0, fallen_lr=0.0, fell_at=math.inf)
 
     def rewound(self) -> "LossWatch":
         """The weights went back to the last mark."""
@@ -416,6 +427,7 @@ class LossWatch:
             falls=self.falls,
             excess=self.excess,
             fallen_lr=self.fallen_lr,
+            fell_at=self.fell_at,
             wary=self.wary,
         )
 
@@ -456,7 +468,8 @@ class LossWatch:
         offered = self.offered
         if offered is None:
             return self
-        fits = abs(loss - offered.start) <= SAME_KIND * offered.scatter
+        # One above the limit is of another kind too: no step has been taken that could have done it.
+        fits = abs(loss - offered.start) <= SAME_KIND * offered.scatter and loss <= offered.limit(offered.scatter)
         return replace(self, offered=None, levels=offered, safe=offered) if fits else replace(self, offered=None)
 
     def _after_one(self, loss: float, lr: float) -> "LossWatch":
@@ -507,10 +520,12 @@ class LossWatch:
 
     def _dying(self, lr: float, excess: float) -> "LossWatch":
         """By so much is the level above its limit; inf where there is none."""
-        again = excess > HARDLY_LESS * self.excess
-        falls, highest = (self.falls + 1, self.excess) if again and self.falls else (1, excess)
-        watch = replace(self, verdict=Verdict.DYING, falls=falls, excess=highest, fallen_lr=max(self.fallen_lr, lr))
-        if falls <= MOST_FALLS or math.isinf(excess):
+        watch = replace(self, verdict=Verdict.DYING, fallen_lr=max(self.fallen_lr, lr))
+        if not self.falls or excess <= HARDLY_LESS * self.excess:
+            watch = replace(watch, falls=1, excess=excess, fell_at=lr)
+        elif lr <= self.fell_at:
+            watch = replace(watch, falls=self.falls + 1, fell_at=lr)
+        if watch.falls <= MOST_FALLS or math.isinf(excess):
             return watch
         # What is called sound is read anew.
         return replace(LossWatch(Verdict.CLEARED, wary=self.wary), fallen_lr=watch.fallen_lr)

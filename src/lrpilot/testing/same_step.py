@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrpilot.training.bound.probe_data import copy_batch
+from lrpilot.training.bound.batches import copy_batch
 from lrpilot.training.bound.state import ExtraState, Snapshot, clear_gradients, live_tree
 from lrpilot.training.restore.rng import get_rng
 from lrpilot.training.restore.tree import clone_tree

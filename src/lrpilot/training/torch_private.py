@@ -4,6 +4,8 @@ Each is here because torch has no public way to the same thing; the reason stand
 """
 
 import sys
+from collections import OrderedDict
+from types import MethodType
 from typing import Any, TypeGuard
 
 import torch
@@ -42,6 +44,20 @@ def has_stepped(scaler: torch.amp.GradScaler, optimizer: Optimizer) -> bool:
     """Whether a GradScaler stands between its ``step`` of an optimizer and its ``update``."""
     stage = scaler_states(scaler).get(id(optimizer), {}).get("stage")
     return getattr(stage, "name", "") == "STEPPED"
+
+
+def make_hookable(optimizer: Optimizer) -> None:
+    """Let hooks be registered on a wrapper that never called ``Optimizer.__init__``.
+
+    On it alone, as torch's schedulers do it: hooking its class, as that call does, would break its other instances.
+    """
+    if "_optimizer_step_post_hooks" not in vars(optimizer):
+        optimizer._optimizer_step_pre_hooks = OrderedDict()
+        optimizer._optimizer_step_post_hooks = OrderedDict()
+        step = type(optimizer).step
+        if not hasattr(step, "hooked"):
+            hooked = Optimizer.profile_hook_step(step)
+            optimizer.step = MethodType(hooked, optimizer)  # type: ignore[method-assign]
 
 
 def local_of(tensor: Tensor) -> Tensor:

@@ -33,6 +33,9 @@ class Training(BoundTraining):
         seed: decides the batches and the randomness of probes. The same seed, the same answer.
         eval_batches: most batches of an evaluation of held-out loss; None for all of ``val_data``.
         snapshot_device: where Trials keep their copy of the state; None means where the state lives.
+        prove: once, before the first measurement, a step is taken, put back and taken again on the same batch. If it
+            is another step then, something keeps state that is not put back, and an
+            :class:`~lrpilot.errors.UnseenStateError` names it. It costs one training step. False leaves it out.
 
     Raises:
         ModelError: nothing trainable, or the optimizer steps another model.
@@ -82,11 +85,13 @@ class Training(BoundTraining):
         """Prove on one batch that this training works, and put everything back.
 
         One step is taken in a bracket: the loss is a finite scalar that depends on the parameters, the
-        step is one optimizer step, and the optimizer accepts the gradients.
+        step is one optimizer step, and the optimizer accepts the gradients. It is put back and taken again: it must be
+        the same step.
 
         Raises:
             LossError: the loss is not what it must be.
             StepError: ``step_fn`` made another number of steps than one.
             OptimizerError: the optimizer refuses the gradients (sparse ones, say).
+            UnseenStateError: the step changes what is not put back (unless ``prove=False``).
         """
         LiveSubstrate(self).check()

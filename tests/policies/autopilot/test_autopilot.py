@@ -17,7 +17,7 @@ from lrpilot.flight.landscape import NoisyQuadratic
 from lrpilot.policies.autopilot.default import WATCH_EVERY
 from lrpilot.policies.autopilot.plan import FEWEST_TRIALS, search_allowance
 from lrpilot.policies.autopilot.state import AutopilotState, Flying
-from lrpilot.policies.guard import BLOCK
+from lrpilot.policies.guard import BLOCK, Verdict
 from lrpilot.policies.peak_search.search import FEWEST_STEPS
 from lrpilot.policies.registry import get_policy
 from lrpilot.testing import CHECKS
@@ -118,7 +118,7 @@ def test_the_zero_of_the_loss_is_free(by: float) -> None:
 
 
 def test_after_a_tenth_it_looks_again_where_the_search_has_left_enough() -> None:
-    for total, looks in ((500, False), (4000, True)):
+    for total, looks in ((200, False), (4000, True)):
         policy = Autopilot()
         flown = simulate(policy, LANDSCAPE, lr=0.1, total_steps=total)
         said = [e.reason.code for e in flown.history.events if e.reason is not None]
@@ -184,6 +184,42 @@ def test_where_the_training_dies_it_goes_back_at_half_the_lr() -> None:
     now, then = policy.ask(back), policy.ask(state)
     assert isinstance(now, Train) and isinstance(then, Train)
     assert now.shape.first(28) == pytest.approx([0.5 * lr for lr in then.shape.first(60)[32:]])
+
+
+@pytest.mark.parametrize("total", [1000, None])
+def test_it_is_told_of_the_lrs_that_were_flown(total: int | None) -> None:
+    policy, told = Autopilot(), []
+    state = in_flight(policy, total)
+    train = policy.ask(state)
+    assert isinstance(train, Train)
+    for _ in range(3):
+        state = trained(policy, state, [2.0] * WATCH_EVERY, total=total)
+        if policy.ask(state) == Mark("sound"):
+            state = policy.tell(state, Moved(at(state.step, total), "sound"))
+        told.append(state.watch.proven_lr)
+    # proven is the smallest of a run of lrs that did not double: on the way up not the peak
+    lrs = train.shape.first(3 * WATCH_EVERY)
+    assert lrs[WATCH_EVERY] / 2 <= told[0] <= lrs[WATCH_EVERY] < state.peak and told == sorted(told)
+
+
+def test_a_lower_peak_is_no_lower_lr_on_the_way_up_to_it() -> None:
+    """In the rise each fall is at a higher lr than the last, though the peak is halved: none of them clears the lr."""
+    policy, total = Autopilot(), None
+    state = in_flight(policy, total)
+    state = trained(policy, state, [2.0 + 0.01 * (i % 3) for i in range(BLOCK)] + [1.0] * BLOCK, total=total)
+    dying = trained(policy, state, [9.0 + 0.01 * (i % 3) for i in range(BLOCK)], total=total)
+    assert dying.watch.falls == 1 and dying.watch.fell_at < 0.6 * state.peak
+    back = policy.tell(dying, Moved(at(dying.step, total), "sound"))
+    again = trained(policy, back, [9.0 + 0.01 * (i % 3) for i in range(2 * BLOCK)], total=total)
+    assert again.watch.verdict is Verdict.DYING and again.peak == 0.25 * state.peak
+
+
+@pytest.mark.parametrize(("losses", "dies"), [((2.3, 2.3, 2.2, 5.0, 6.0, 7.0, 7.0, 7.0), True), ((2.05,) * 8, False)])
+def test_a_death_in_the_very_first_steps_is_seen(losses: tuple[float, ...], dies: bool) -> None:
+    policy = Autopilot()
+    state = policy.tell(searched(lambda trial: bowl(trial, frozenset())), Moved(at(0, 1000), "sound"))
+    after = trained(policy, state, list(losses), total=1000)
+    assert (policy.ask(after) == Rewind("sound")) == dies
 
 
 def test_one_bad_batch_is_not_the_lrs_fault() -> None:

@@ -270,6 +270,8 @@ def test_differences_of_chance_are_no_gain() -> None:
         state = policy.tell(state, TrialLosses(HERE, losses, None, None, cost=float(action.steps)))
     found = action.result  # type: ignore[union-attr]
     assert found.code is FindCode.WITHIN_NOISE and found.lr is None and "larger batches" in found.status
+    expected = found.suggestions["expected"]
+    assert f"begin with lr {expected:.2g}, which is expected" in found.status
 
 
 def test_a_small_gain_on_the_same_batches_is_a_gain() -> None:

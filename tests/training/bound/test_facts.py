@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from lrpilot import Pilot, Training
+from lrpilot import Autopilot, Pilot, Training
 from lrpilot.core.actions import Average, Train
 from lrpilot.core.policy import Context, Facts
 from lrpilot.core.shape import constant
+from lrpilot.errors import SettingError
 from lrpilot.training.bound.facts import facts_of
 from lrpilot.training.bound.optimizers import ParamGroupLRs
 from small_training import Listed, loss_fn, make_batches, make_model, make_training, untouched
@@ -230,3 +231,27 @@ def test_a_policy_is_told_and_nothing_is_run_or_read_for_it() -> None:
     with untouched(training.model):
         Pilot(training, policy, 10)
     assert policy.context.facts == Facts(True, "sgd", 0.9, False, 3, False, 8, 1e-3)
+
+
+def grouped(*momenta: float, optimizer: str = "sgd") -> Training:
+    """A group for each parameter but the last ones: of 32, 8 and 24 + 3 numbers."""
+    model = make_model()
+    parts = [[p] for p in list(model.parameters())[:2]] + [list(model.parameters())[2:]]
+    if optimizer == "sgd":
+        groups = [{"params": part, "momentum": m} for part, m in zip(parts, momenta, strict=True)]
+        return make_training(model=model, optimizer=torch.optim.SGD(groups, lr=0.1))
+    groups = [{"params": part, "betas": (m, 0.99)} for part, m in zip(parts, momenta, strict=True)]
+    return make_training(model=model, optimizer=torch.optim.Adam(groups, lr=0.1))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_where_groups_differ_in_momentum_the_largest_counts_and_none_is_averaged(optimizer: str) -> None:
+    differ = grouped(0.9, 0.0, 0.5, optimizer=optimizer)
+    assert facts_of(differ).momentum == 0.9 and not facts_of(differ).averages
+    assert facts_of(grouped(0.0, 0.9, 0.0)).momentum == 0.0
+    alike = facts_of(grouped(0.9, 0.9, 0.9, optimizer=optimizer))
+    assert alike.momentum == 0.9 and alike.averages
+    pilot = Pilot(differ, Autopilot(), 60)
+    assert pilot.report().account["arm"] == "ordinary" and "from group to group" in pilot.report().account["why"]
+    with pytest.raises(SettingError, match="the same in all param groups"):
+        Pilot(differ, Autopilot(arm="averaged"), 60)

@@ -27,7 +27,8 @@ from lrpilot import Training
 from lrpilot.core.actions import Evaluate, Line, Trial
 from lrpilot.core.shape import constant
 from lrpilot.errors import DataError
-from lrpilot.training.bound.probe_data import RESERVED_BATCHES, ProbeData, Replay, count_samples, to_device
+from lrpilot.training.bound.batches import to_device
+from lrpilot.training.bound.probe_data import RESERVED_BATCHES, ProbeData, Replay
 from lrpilot.training.bound.sources import BatchSource
 from lrpilot.training.measure.substrate import LiveSubstrate
 from small_training import BATCH, loss_fn, make_batches, make_model, make_samples, make_training, untouched
@@ -482,7 +483,7 @@ def test_trials_of_a_step_that_empties_its_batch_are_equal_and_charged_in_full()
         substrate = LiveSubstrate(training)
         trial = Trial(constant(0.1), 3, evaluate="end")
         assert substrate.trial(trial) == substrate.trial(trial)
-        assert substrate.cost.forwards == 7 + 2 * 8 and substrate.cost.backwards == 7
+        assert substrate.cost.forwards == 8 + 2 * 8 and substrate.cost.backwards == 8
         assert substrate.evaluate(Evaluate()) == substrate.evaluate(Evaluate())
         substrate.arm_line()
         substrate.before_kept_step()
@@ -546,28 +547,6 @@ def test_validation_data_is_read_alike_and_cut_at_eval_batches() -> None:
     expected = sum(loss_fn(training.model, batch).item() for batch in chosen) / 3
     assert len(chosen) == 3 and values.pop() == pytest.approx(expected)
     assert training.probe_data.metric == "validation loss"
-
-
-# ------------------------------------------------------------------ pieces
-
-
-@pytest.mark.parametrize(
-    ("batch", "count"),
-    [
-        (torch.zeros(5, 2), 5),
-        ((torch.zeros(4, 2), torch.zeros(9)), 4),
-        ({"y": torch.zeros(3)}, 3),
-        (UserDict(x=torch.zeros(6, 1)), 6),
-        ({"meta": "name", "x": [torch.zeros(2, 2)]}, 2),
-        (torch.tensor(1.0), 1),
-        (["a", "b", "c"], 3),
-        ([], 1),
-        ("text", 1),
-        (None, 1),
-    ],
-)
-def test_count_samples(batch: Any, count: int) -> None:
-    assert count_samples(batch) == count
 
 
 def test_moving_asks_objects_that_know_how_to_move() -> None:

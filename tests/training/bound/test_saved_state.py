@@ -10,6 +10,7 @@ from lrpilot import Training
 from lrpilot.errors import StateError
 from lrpilot.training.bound.state import SavedState, live_tree
 from lrpilot.training.restore.tree import tensors_of
+from odd_optimizers import WRAPPERS
 from small_training import (
     assert_equal,
     everything,
@@ -126,3 +127,21 @@ def test_one_that_fits_is_accepted_whatever_the_optimizer_has_seen() -> None:
     saved = SavedState.take(training)
     loop_step(training, make_batches()[0])
     saved.require_fits(training)
+
+
+@pytest.mark.parametrize("name", ["lookahead in attributes", "master weights", "facade", "pair"])
+def test_slow_weights_that_a_wrapper_holds_go_back_with_it(name: str) -> None:
+    def flown(*, away: bool) -> list[torch.Tensor]:
+        model = make_model()
+        training = make_training(model=model, optimizer=WRAPPERS[name](model))
+        for batch in make_batches(3):
+            training.step(batch)
+        saved = SavedState.take(training)
+        for batch in make_batches(3) if away else ():
+            training.step(batch)
+        saved.rewind(training)
+        for batch in make_batches(3):
+            training.step(batch)
+        return weights(model)
+
+    assert same_tensors(flown(away=True), flown(away=False))

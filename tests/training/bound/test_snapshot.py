@@ -1,7 +1,9 @@
 """Snapshots, in the corners that the continuation battery does not reach."""
 
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -296,3 +298,24 @@ def test_a_snapshot_is_restored_as_often_as_needed() -> None:
             loop_step(training, make_batches()[1])
             torch.rand(3)
             snapshot.restore()
+
+
+NOISE = torch.Generator()
+
+
+def test_generators_that_a_loss_draws_from() -> None:
+    """In its closure, among its arguments by default, and of its module."""
+    closed_over = np.random.default_rng(1)
+
+    def noisy(model: nn.Module, batch: Any, own: random.Random = random.Random(2)) -> Tensor:  # noqa: B008
+        return loss_fn(model, batch) * (1 + own.random() + closed_over.random() + torch.rand((), generator=NOISE))
+
+    training = make_training(loss_fn=noisy)
+
+    def drawn() -> list[Any]:
+        own: random.Random = noisy.__defaults__[0]  # type: ignore[index]
+        return [closed_over.bit_generator.state, own.getstate(), NOISE.get_state().tolist()]
+
+    before = drawn()
+    LiveSubstrate(training).trial(Trial(constant(0.1), 2))
+    assert drawn() == before

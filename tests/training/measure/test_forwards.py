@@ -353,8 +353,8 @@ def test_a_model_handed_over_in_eval_mode_is_trained_in_train_mode_and_handed_ba
     training = make_training(model=model, loss_fn=noting, val=make_batches(1))
     with untouched(model, training.raw_optimizer):
         LiveSubstrate(training).trial(Trial(constant(0.1), 2, evaluate="end"))
-    # one step of the check, two of the Trial, BatchNorm, and one held-out batch
-    assert modes == [True] * (1 + 2 + BATCH_NORM_BATCHES) + [False]
+    # two steps of the proofs, two of the Trial, BatchNorm, and one held-out batch
+    assert modes == [True] * (2 + 2 + BATCH_NORM_BATCHES) + [False]
 
 
 def gradient_penalty(model: Any, batch: Any) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from lrpilot.training.restore.tree import alias_tree, clone_tree, map_tensors, tensors_of, write_tree
+from lrpilot.training.restore.tree import alias_tree, clone_tree, map_leaves, tensors_of, write_tree
 
 TENSORS = st.builds(
     lambda shape, dtype, seed: torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype),
@@ -127,7 +127,7 @@ def test_containers_keep_their_class() -> None:
     tree["pair"].weight.add_(1)
     written = write_tree(tree, cloned)
     assert isinstance(written["pair"], Pair) and written["pair"].weight.item() == 1.0
-    doubled = map_tensors(tree, lambda t: t * 2)
+    doubled = map_leaves(tree, lambda t: t * 2, lambda leaf: leaf)
     assert isinstance(doubled["ordered"], OrderedDict) and doubled["pair"].weight.item() == 2.0
 
 

@@ -24,7 +24,8 @@ from lrpilot_bench.session import Session
 from lrpilot_bench.store.curves import compact
 from lrpilot_bench.store.schema import AT_LR, AUTOPILOT
 
-VERSION = "1"  # raised whenever a number of Autopilot changes: every row of it is run anew
+# Raised whenever a number of Autopilot changes: every row of it is run anew.
+VERSION = "2"  # 1 read short Trials as long ones, and walked step by step
 AVERAGES = ((0.9, 0.0), (0.9, 1.0), (0.8, 2.0))  # mix and power beside the default's; the first is schedule-free's own
 ARMS: tuple[Arm, ...] = ("averaged", "ordinary")
 

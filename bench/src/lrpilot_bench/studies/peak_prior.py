@@ -82,7 +82,7 @@ def searched(session: Session, steps: int, *, averaged: bool) -> tuple[PeakSearc
     facts = substrate.facts()
     way = way_of(facts, averaged=averaged)
     prior = expected(facts, facts.momentum if way.momentum is None else way.momentum)
-    search = PeakSearch(way, prior, trial_error(facts, averaged=averaged), steps, float(MOST_TRIALS * steps))
+    search = PeakSearch(way, prior, trial_error(facts, steps, averaged=averaged), steps, float(MOST_TRIALS * steps))
     while (trial := search.next_trial()) is not None:
         losses, held_out, stop, readings = substrate.trial(trial)
         search = search.told(TrialLosses(Progress(0, None), losses, held_out, stop, readings, cost=float(len(losses))))

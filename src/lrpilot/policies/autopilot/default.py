@@ -44,7 +44,7 @@ from lrpilot.policies.autopilot.state import (
     Rewinding,
     SearchingPeak,
 )
-from lrpilot.policies.guard import BLOCK, Verdict, losses_of
+from lrpilot.policies.guard import BLOCK, LossWatch, Verdict, losses_of
 from lrpilot.policies.peak_search.search import PeakSearch
 
 PLACE = "sound"  # the one mark
@@ -118,8 +118,8 @@ class Autopilot(Policy):
         """Choose how to fly, and what the search may cost."""
         if self.arm == "averaged" and not context.facts.averages:
             raise SettingError(
-                "arm='averaged' needs an optimizer whose momentum can be set to 0 and that keeps no average of its "
-                "own, got another one. Leave arm None, or choose 'ordinary'."
+                "arm='averaged' needs an optimizer whose momentum can be set to 0 and is the same in all param groups, "
+                "and that keeps no average of its own, got another one. Leave arm None, or choose 'ordinary'."
             )
         return self._planned(context.facts, context.lr, context.progress)
 
@@ -219,6 +219,7 @@ class Autopilot(Policy):
         if pick is None and state.search.probed and not state.search.skipped:
             # Every Trial diverged: the smallest lr tried is too large. Not so where the data did it.
             peak = min(one.lr for one in state.search.probed) / 10.0
+        state = replace(state, watch=_opened(state.watch, state.search))
         return replace(state, peak=min(max(peak, self.min_lr), self.max_lr), phase=Marking())
 
     def _course(self, state: AutopilotState) -> Shape:
@@ -236,19 +237,32 @@ class Autopilot(Policy):
             average=way.average,
         )
 
+    def _lrs_of(self, state: AutopilotState, seen: Trained, many: int) -> list[float]:
+        """The lrs of the first so many steps since the last look at the Train that is flown.
+
+        Counted from that look: where losses are read in blocks, the steps after one that is no number have none.
+        """
+        assert isinstance(state.phase, Flying)
+        looked = 0 if state.blind else min((seen.steps - 1) // WATCH_EVERY * WATCH_EVERY, seen.steps - many)
+        flown = self._course(state).later(state.phase.since + looked)
+        return [flown(step) for step in range(many)]
+
     def _flown(self, state: AutopilotState, seen: Trained) -> AutopilotState:
         before = state
         if not seen.losses and not state.blind:
             state = replace(state, blind=True)
-        watch = state.watch.after(losses_of(seen), state.peak)
+        losses = losses_of(seen)
+        watch = state.watch.after(losses, self._lrs_of(state, seen, len(losses)))
         state = replace(state, watch=watch)
         match watch.verdict:
             case Verdict.DYING:
-                return replace(state, peak=max(0.5 * state.peak, self.min_lr), phase=Rewinding())
+                highest = max(state.peak, state.fallen_peak if before.watch.falls else 0.0)
+                lower = max(0.5 * state.peak, self.min_lr)
+                return replace(state, peak=lower, fallen_peak=highest, phase=Rewinding())
             case Verdict.SPOILED:
                 return replace(state, phase=Rewinding())
             case Verdict.CLEARED:
-                state = replace(state, peak=min(max(watch.fallen_lr, state.peak), self.max_lr))
+                state = replace(state, peak=max(state.fallen_peak, state.peak))
         if state.total is not None and state.step >= state.total:
             # No next loss will tell whether the last step has spoiled the weights.
             return replace(state, phase=Rewinding() if watch.bad else Landed())
@@ -273,6 +287,19 @@ class Autopilot(Policy):
         pick = search.pick
         peak = state.peak if pick is None else min(max(pick.lr, search.min_lr), search.max_lr)
         return _fly_on(replace(state, peak=min(max(peak, self.min_lr), self.max_lr), branches=search.probed))
+
+
+def _opened(watch: LossWatch, search: PeakSearch) -> LossWatch:
+    """A watch that sees a training die in its first steps: the best Trial tells what losses are like where none does.
+
+    By the largest of its losses, and by a quarter of their range: of some twenty that have not fallen, that is what
+    single ones scatter by, and more of those that have. A network that is dead at the loss of the untrained one is not
+    seen by it.
+    """
+    best = search.best
+    if best is None or best.high == best.low:
+        return watch
+    return watch.opened_at(best.high, (best.high - best.low) / 4)
 
 
 def _fly_on(state: AutopilotState) -> AutopilotState:

@@ -69,7 +69,8 @@ def make_plan(facts: Facts, total: int | None, arm: Arm | None, average: Average
 
 def _decide(facts: Facts, total: int | None) -> tuple[Arm, str]:
     if not facts.averages:
-        return "ordinary", "this optimizer's momentum cannot be set to 0, or it keeps an average of its own"
+        why = "cannot be set to 0 or differs from group to group, or it keeps an average of its own"
+        return "ordinary", f"this optimizer's momentum {why}"
     if facts.pretrained:
         return "ordinary", "the weights were trained before"
     if facts.epoch_steps is None or total is None:
@@ -99,10 +100,10 @@ def plan_search(plan: Plan, facts: Facts, total: int | None, *, min_lr: float, m
     prior = expected(facts, facts.momentum if plan.way.momentum is None else plan.way.momentum)
     prior = replace(prior, lr=min(max(prior.lr, min_lr), max_lr))
     allowance = search_allowance(total)
-    steps = min(LONGEST, max(FEWEST_STEPS, round(allowance / USUAL_TRIALS)))
+    steps = min(LONGEST, max(FEWEST_STEPS, math.floor(allowance / USUAL_TRIALS)))
     if allowance < FEWEST_TRIALS * FEWEST_STEPS:
         allowance = 0.0
-    error = trial_error(facts, averaged=plan.arm == "averaged")
+    error = trial_error(facts, steps, averaged=plan.arm == "averaged")
     return PeakSearch(plan.way, prior, error, steps, allowance, min_lr, max_lr)
 
 

@@ -76,6 +76,7 @@ class AutopilotState:
         facts: of the training, as they were before the flight.
         rise: how the lr comes up to the peak.
         watch: over the loop's own losses.
+        fallen_peak: largest peak of a row of falls that the watch counts; without meaning where it counts none.
         blind: whether the loop gives no losses.
         marked_at: kept steps taken at the last mark; None before the first.
         branched: whether it has looked on the way whether the lr is still right, or cannot pay for it.
@@ -92,6 +93,7 @@ class AutopilotState:
     facts: Facts
     rise: Rise
     watch: LossWatch = LossWatch()
+    fallen_peak: float = 0.0
     blind: bool = False
     marked_at: int | None = None
     branched: bool = False

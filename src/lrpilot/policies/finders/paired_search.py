@@ -87,7 +87,7 @@ class PairedSearch(Policy):
         return PeakSearch(
             way=Way(),
             prior=Prior(min(max(prior.lr, self.min_lr), self.max_lr), prior.spread),
-            error=trial_error(facts, averaged=False),
+            error=trial_error(facts, self.trial_steps, averaged=False),
             steps=self.trial_steps,
             allowance=self.budget - CHECK,
             min_lr=self.min_lr,

@@ -8,11 +8,13 @@ measured on development tasks, by kind of Trial; together with the prior they ma
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from lrpilot.core.codec import record
 from lrpilot.core.policy import Facts
 from lrpilot.policies.peak_search.prior import Prior
 from lrpilot.policies.peak_search.trials import Probed, best_of, difference
-from lrpilot.policies.peak_search.walk import SPACING, learned
+from lrpilot.policies.peak_search.walk import SPACING, learned, neighbours
 
 INTERVAL = 1.645  # standard deviations to either side: nine in ten
 # Beyond an end that was not bracketed nothing was seen: half a spacing more of uncertainty.
@@ -34,25 +36,47 @@ class TrialError:
     scatter: float
 
 
-def trial_error(facts: Facts, *, averaged: bool) -> TrialError:
-    """The error of Trials of some 25 steps, measured on development tasks (``lrpilot_bench.studies.peak_prior``).
+# Steps of the Trials that were measured, and their errors: of as long ones as a training of 300 steps can pay for, and
+# of one of 900 and more. Between them the error goes with log steps.
+SHORT, USUAL = 10, 22
+PRETRAINED = TrialError(0.0, 0.35)
+SGD_AVERAGED = TrialError(-0.3, 0.3)
+SGD_BATCHNORM = TrialError(0.0, 0.3)
+SGD = TrialError(0.5, 0.5), TrialError(0.3, 0.3)
+ADAM_AVERAGED = TrialError(0.0, 0.9), TrialError(0.45, 0.5)
+ADAM = TrialError(0.0, 0.9), TrialError(0.35, 0.35)
+
+
+def trial_error(facts: Facts, steps: int, *, averaged: bool) -> TrialError:
+    """The error of Trials, measured on development tasks and trainings (``lrpilot_bench.studies.peak_prior``).
 
     Adam's first steps move every weight by the lr, however small its gradient is: what that gains at once asks for
-    larger lrs than a training bears. With SGD it is the sharpness that grows on the way and asks for smaller ones, but
-    for nets with batch normalisation, whose weights grow instead and take larger lrs than at the beginning.
+    larger lrs than a training bears. In ten steps the lr rises too fast for that to show, and they tell hardly
+    anything. With SGD it is the sharpness that grows on the way and asks for smaller lrs, but for nets with batch
+    normalisation, whose weights grow instead; averaged, the weights stand where the lr may be twice as large.
 
     Args:
         facts: of the training.
+        steps: of a Trial.
         averaged: whether the Trials are averaged ones.
     """
     if facts.pretrained:
-        return TrialError(0.0, 0.35)
+        return PRETRAINED
     if facts.optimizer == "sgd":
-        normalised = facts.trains_batchnorm
         if averaged:
-            return TrialError(-0.4 if normalised else -0.1, 0.35)
-        return TrialError(0.0 if normalised else 0.35, 0.3)
-    return TrialError(0.3, 0.5) if averaged else TrialError(0.35, 0.35)
+            return SGD_AVERAGED
+        return SGD_BATCHNORM if facts.trains_batchnorm else _between(*SGD, steps)
+    return _between(*(ADAM_AVERAGED if averaged else ADAM), steps)
+
+
+def _between(short: TrialError, usual: TrialError, steps: int) -> TrialError:
+    """The error at a number of steps."""
+    lengths = math.log(SHORT), math.log(USUAL)
+    bias, scatter = (
+        float(np.interp(math.log(steps), lengths, ends))
+        for ends in ((short.bias, usual.bias), (short.scatter, usual.scatter))
+    )
+    return TrialError(bias, scatter)
 
 
 @record
@@ -95,6 +119,9 @@ def pick(probed: Sequence[Probed], prior: Prior, error: TrialError, *, from_scra
     seen, scatter = trial_log - error.bias, math.hypot(error.scatter, blur)
     weight, prior_weight = scatter**-2, prior.spread**-2
     log_lr = (weight * seen + prior_weight * prior.log_lr) / (weight + prior_weight)
+    if neighbours(best, probed)[1] is None:
+        # What no Trial has survived is not flown.
+        log_lr = min(log_lr, math.log10(best.lr))
     return Pick(float(10.0**log_lr), (weight + prior_weight) ** -0.5, float(10.0**trial_log))
 
 
@@ -115,16 +142,17 @@ def _unseen(probed: Sequence[Probed], best: Probed, prior: Prior) -> Pick:
 
 def _minimum(probed: Sequence[Probed], best: Probed) -> tuple[float, float]:
     """Minimum of the parabola through the best Trial and its neighbours: decades from the best, and their error."""
-    at = {one.position: one for one in probed}
-    below, above = at.get(best.position - 1), at.get(best.position + 1)
+    below, above = neighbours(best, probed)
     if below is None or above is None:
         return 0.0, OPEN_END
     left, right = _rises(below, above, best)
-    bend = left + right
+    down, up = (SPACING * abs(one.position - best.position) for one in (below, above))
+    bend = 2 * (left * up + right * down) / (down + up)
     if bend <= 0:
         return 0.0, NOTHING_SEEN
     error = max(_error(one, best) for one in (below, above))
-    return 0.5 * SPACING * (left - right) / bend, min(NOTHING_SEEN, 0.5 * SPACING * error / bend)
+    offset = (left * up**2 - right * down**2) / (bend * (down + up))
+    return offset, min(NOTHING_SEEN, 0.5 * max(down, up) * error / bend)
 
 
 def _rises(below: Probed, above: Probed, best: Probed) -> tuple[float, float]:

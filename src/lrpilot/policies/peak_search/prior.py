@@ -35,7 +35,7 @@ class Prior:
 # SGD's without momentum; with momentum m a step moves 1 / (1 - m) times as far in the end.
 # Its unit depends on those of inputs and loss, which Adam's does not: little is known before.
 SGD, SGD_PRETRAINED = Prior(1.0, 1.5), Prior(0.1, 1.0, plateaus=False)
-ADAM, ADAM_PRETRAINED = Prior(6e-3, 0.5), Prior(1e-4, 0.8, plateaus=False)
+ADAM, ADAM_PRETRAINED = Prior(8e-3, 0.5), Prior(1e-4, 0.8, plateaus=False)
 # The others' units differ (1e-4 is customary for Lion, 1.0 for Adadelta): by their own, or else by none.
 OTHER, UNKNOWN = 0.8, Prior(3e-3, 1.2)
 

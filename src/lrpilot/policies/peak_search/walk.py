@@ -6,6 +6,7 @@ too large a one ends it.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import attrgetter
 
 from lrpilot.policies.peak_search.trials import Probed, best_of, difference
 
@@ -14,7 +15,7 @@ SPACING = 0.5
 ERRORS = 2.0  # standard errors beyond which a difference is none of chance
 SINGLE = 1e-6  # a smaller part of the first loss is rounding
 LONE_FALL = 3  # lrs whose losses fall in their order, where none is certain by itself
-LEAP = 2  # positions at once, where nothing has been gained yet
+LEAP = 2  # positions at once, where nothing has been gained yet, or where the end is far
 
 
 def next_position(probed: Sequence[Probed], low: int, high: int, *, from_scratch: bool) -> int | None:
@@ -41,7 +42,19 @@ def _wanted(probed: Sequence[Probed], tried: set[int], from_scratch: bool) -> li
     if from_scratch and not learned(best, probed):
         return _out_of_nowhere(probed, best, tried)
     at = best.position
-    return [at + 1, at - 1]
+    return [at + LEAP, at + 1, at - 1] if _is_far(probed, best) else [at + 1, at - 1]
+
+
+def _is_far(probed: Sequence[Probed], best: Probed) -> bool:
+    """Whether the best ends a fall of three on a parabola whose minimum is nearer to a leap than to a step."""
+    ending = sorted((one for one in probed if one.tail and one.lr <= best.lr), key=lambda one: one.lr)[-3:]
+    if len(ending) < 3:
+        return False
+    slopes = [(a.score - b.score) / (b.position - a.position) for a, b in pairwise(ending)]
+    middles = [(a.position + b.position) / 2 for a, b in pairwise(ending)]
+    bend = (slopes[0] - slopes[1]) / (middles[1] - middles[0])
+    to_go = slopes[1] - bend * (best.position - middles[1])  # slope at the best one: that of the minimum is 0
+    return slopes[1] > 0 and to_go >= bend * (1 + LEAP) / 2
 
 
 def _out_of_nowhere(probed: Sequence[Probed], best: Probed, tried: set[int]) -> list[int]:
@@ -96,5 +109,13 @@ def beats_smaller(best: Probed, probed: Sequence[Probed]) -> bool:
 
 def bracketed(probed: Sequence[Probed]) -> bool:
     """Whether the best Trial stands between two that were tried."""
-    best, tried = best_of(probed), {one.position for one in probed}
-    return best is not None and {best.position - 1, best.position + 1} <= tried
+    best = best_of(probed)
+    return best is not None and None not in neighbours(best, probed)
+
+
+def neighbours(best: Probed, probed: Sequence[Probed]) -> tuple[Probed | None, Probed | None]:
+    """The Trials nearest to the best one, below and above; None where there is none."""
+    below = [one for one in probed if one.position < best.position]
+    above = [one for one in probed if one.position > best.position]
+    by_position = attrgetter("position")
+    return max(below, key=by_position, default=None), min(above, key=by_position, default=None)

@@ -11,9 +11,12 @@ POOL = 64
 
 
 def mean_losses(seen: LineLosses) -> tuple[float, ...]:
-    """Mean over the batches for each factor; not finite where a batch is not."""
-    count = len(seen.losses)
-    return tuple(sum(loss / count for loss in column) for column in zip(*seen.losses, strict=True))
+    """Mean over the samples of the batches for each factor; not finite where a batch is not, unless it is empty."""
+    count, columns = len(seen.losses), zip(*seen.losses, strict=True)
+    if not seen.shares:
+        return tuple(sum(loss / count for loss in column) for column in columns)
+    shared = [[loss * share for loss, share in zip(column, seen.shares, strict=True) if share] for column in columns]
+    return tuple(map(sum, shared))
 
 
 def weighted(before: float, after: float) -> Reason:

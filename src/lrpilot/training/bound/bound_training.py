@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lrpilot.core.actions import Average
 from lrpilot.errors import DataError, LossError, StepError
 from lrpilot.training.bound.average import FlownAverage
+from lrpilot.training.bound.batches import to_device
 from lrpilot.training.bound.checks import (
     check_extra_state,
     check_loss,
@@ -20,9 +21,10 @@ from lrpilot.training.bound.checks import (
     check_settings,
     explain_missing_gradients,
     require_loss_fn,
+    require_one_call_steps,
 )
 from lrpilot.training.bound.optimizers import ParamGroupLRs, put_back_momentum, unwrap_optimizer
-from lrpilot.training.bound.probe_data import ProbeData, to_device
+from lrpilot.training.bound.probe_data import ProbeData
 from lrpilot.training.bound.sources import BatchSource, Data
 from lrpilot.training.distributed import all_or_none, are_replicas, average_gradients, is_distributed
 from lrpilot.training.torch_private import communicates_forward, has_stepped, is_parallel, reshard
@@ -47,6 +49,8 @@ class BoundTraining:
         seed: decides the batches and the randomness of probes.
         eval_batches: most batches of an evaluation; None for all of them.
         snapshot_device: where copies of the state are kept; None for where each lives.
+        prove: whether a step is to be proven to be put back, once, before anything is measured.
+        repeats: whether it has been.
         probing: whether an optimizer step that is taken now belongs to a probe.
         average: what is flown beside the parameters in an averaged flight; None in any other.
         commander: whose kept steps are averaged, where any are; the last pilot's.
@@ -69,6 +73,7 @@ class BoundTraining:
         seed: int = 0,
         eval_batches: int | None = 16,
         snapshot_device: torch.device | str | None = None,
+        prove: bool = True,
     ) -> None:
         self.raw_optimizer = unwrap_optimizer(optimizer)
         check_optimizer(self.raw_optimizer)
@@ -86,7 +91,8 @@ class BoundTraining:
         self.step_fn = step_fn
         self.seed = seed
         self.eval_batches = eval_batches
-        self.probing = False
+        self.prove = prove
+        self.probing = self.repeats = False
         self.device = torch.device(device) if device is not None else next(model.parameters()).device
         self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None
         self.train_source = BatchSource(train_data, seed=seed, name="train_data")
@@ -194,6 +200,7 @@ class BoundTraining:
         batch = self.move(batch)
         if self.step_fn is not None:
             return check_loss(self.step_fn(batch), source="step_fn", needs_grad=False).detach()
+        require_one_call_steps(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss_to_train(batch)
         loss.backward()

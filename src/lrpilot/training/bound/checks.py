@@ -71,10 +71,25 @@ def check_optimizer(optimizer: Optimizer) -> None:
         OptimizerError: it cannot.
     """
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
+    needed = closure is not None and closure.default is inspect.Parameter.empty
+    if needed or isinstance(optimizer, torch.optim.LBFGS):
         raise OptimizerError(
             f"The optimizer must step without a closure, but {type(optimizer).__name__}.step needs one: one of its "
             "steps evaluates the loss many times and lr is not its step size. Use SGD or an Adam variant."
+        )
+
+
+def require_one_call_steps(optimizer: Any) -> None:
+    """``optimizer.step()`` after one backward pass is a whole step.
+
+    Raises:
+        OptimizerError: it is one of those with two steps (SAM), each after a backward pass of its own.
+    """
+    if callable(getattr(optimizer, "first_step", None)) and callable(getattr(optimizer, "second_step", None)):
+        raise OptimizerError(
+            f"Trials take a step by one backward pass and optimizer.step(), but {type(optimizer).__name__} steps by "
+            "first_step() and second_step(), with a backward pass before each. Pass step_fn(batch) -> loss that does "
+            "both, as your loop does."
         )
 
 

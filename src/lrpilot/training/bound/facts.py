@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader
 
 from lrpilot.core.policy import Facts
 from lrpilot.core.settings import is_positive
+from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.optimizers import has_own_average, momentum_as_given, optimizer_layers
-from lrpilot.training.bound.probe_data import count_samples
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.torch_private import BatchNorm
 
@@ -27,7 +27,7 @@ def facts_of(training: BoundTraining) -> Facts:
     return Facts(
         averages=averages(training),
         optimizer=_family(optimizer),
-        momentum=momentum_as_given(optimizer.param_groups[0]),
+        momentum=_momentum(optimizer),
         pretrained=_is_pretrained(training.model),
         epoch_steps=_length(training.train_source.data),
         trains_batchnorm=bool(batch_norms_in_training(training.model)),
@@ -37,7 +37,10 @@ def facts_of(training: BoundTraining) -> Facts:
 
 
 def averages(training: BoundTraining) -> bool:
-    """Whether averaged flight is possible: any momentum can be set to 0, and nobody else averages the weights."""
+    """Whether averaged flight is possible: one momentum of all groups, which can be set to 0, and no other average.
+
+    Where groups differ in their momenta, to take these away would change what a step of one is worth beside another's.
+    """
     optimizer = training.raw_optimizer
     if has_own_average(optimizer):
         return False
@@ -46,7 +49,8 @@ def averages(training: BoundTraining) -> bool:
         return False  # a wrapper with state of its own (Lookahead) moves the weights after the step
     if any(cls.__name__ in _WITHOUT_MOMENTUM for cls in type(optimizer).__mro__):
         return True
-    return all(momentum_as_given(group) is not None for group in optimizer.param_groups)
+    momenta = {momentum_as_given(group) for group in optimizer.param_groups}
+    return None not in momenta and len(momenta) == 1
 
 
 def batch_norms_in_training(model: nn.Module) -> list[BatchNorm]:
@@ -65,6 +69,12 @@ def _family(optimizer: Optimizer) -> Literal["sgd", "adam", "other"]:
         return "sgd"
     # By name, since Adam has no common ancestor: NAdam, AdamW8bit, FusedAdam.
     return "adam" if any("adam" in name for name in names) else "other"
+
+
+def _momentum(optimizer: Optimizer) -> float | None:
+    """That of the group with the most trainable parameters, the first of such: most of a step is that group's."""
+    sizes = [sum(p.numel() for p in group["params"] if p.requires_grad) for group in optimizer.param_groups]
+    return momentum_as_given(optimizer.param_groups[sizes.index(max(sizes))])
 
 
 def _customary_lr(optimizer: Optimizer) -> float | None:

@@ -4,10 +4,11 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrpilot.errors import OptimizerError, SchedulerConflictError, SettingError
+from lrpilot.training.restore.walk import Surroundings, held_by
 
 
 def unwrap_optimizer(optimizer: Any) -> Optimizer:
@@ -26,15 +27,32 @@ def unwrap_optimizer(optimizer: Any) -> Optimizer:
 
 
 def optimizer_layers(optimizer: Any) -> list[Any]:
-    """An optimizer and the ones it wraps, outermost first."""
+    """An optimizer and the ones it wraps, outermost first; not the parts of one that steps more than its part does."""
     layers = [optimizer]
     for _ in range(8):  # wrappers of wrappers exist, endless ones do not
         inside = getattr(layers[-1], "__dict__", {})
         wrapped = inside.get("optimizer", inside.get("_optimizer"))
-        if not isinstance(wrapped, Optimizer):
+        if not isinstance(wrapped, Optimizer) or not _parameter_ids(layers[-1]) <= _parameter_ids(wrapped):
             break
         layers.append(wrapped)
     return layers
+
+
+def _parameter_ids(optimizer: Any) -> set[int]:
+    groups = getattr(optimizer, "param_groups", None)
+    return {id(p) for group in groups for p in group["params"]} if isinstance(groups, list) else set()
+
+
+def optimizers_inside(optimizer: Optimizer, model: nn.Module) -> list[Optimizer]:
+    """Optimizers that another one steps parameters of its own with: the base of SAM, the two of a pair.
+
+    Args:
+        optimizer: searched through its attributes.
+        model: what it steps.
+    """
+    own = _parameter_ids(optimizer)
+    held = held_by(optimizer, Surroundings(roots=[model, optimizer]))
+    return [thing for _, thing in held if isinstance(thing, Optimizer) and own & _parameter_ids(thing)]
 
 
 def was_skipped(optimizer: Optimizer) -> bool:

@@ -1,51 +1,17 @@
-"""The fixed batches that probes read, the same ones for every Trial of a comparison; and what any batch is made of."""
+"""The fixed batches that probes read, the same ones for every Trial of a comparison."""
 
-import copy
-from collections.abc import Iterator, MutableMapping
+import logging
+from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from lrpilot.errors import DataError
+from lrpilot.training.bound.batches import bytes_of, copy_batch, count_samples, samples_of
 from lrpilot.training.bound.sources import BatchSource
 from lrpilot.training.restore.rng import SideStream
-from lrpilot.training.restore.tree import map_leaves, map_tensors, tensors_of
 
-
-def copy_batch(batch: Any) -> Any:
-    """A batch of one's own: new containers and tensors; what else it holds is copied one level deep."""
-    return map_leaves(batch, lambda t: t.detach().clone().requires_grad_(t.requires_grad), _copy_leaf)
-
-
-def _copy_leaf(leaf: Any) -> Any:
-    if isinstance(leaf, MutableMapping):
-        made = copy.copy(leaf)
-        made.update({key: copy_batch(value) for key, value in leaf.items()})
-        return made
-    try:
-        return copy.copy(leaf)
-    except TypeError:  # what cannot be copied is shared
-        return leaf
-
-
-def count_samples(batch: Any) -> int:
-    """Number of samples in a batch: the first dimension of its first tensor (1 if it has none)."""
-    for tensor in tensors_of(batch):
-        return int(tensor.shape[0]) if tensor.ndim else 1
-    if isinstance(batch, (list, tuple)):
-        return max(1, len(batch))
-    return 1
-
-
-def to_device(batch: Any, device: torch.device) -> Any:
-    """Every tensor of a batch on ``device``; objects with their own ``.to`` are asked to move."""
-    if not isinstance(batch, (Tensor, dict, list, tuple)) and hasattr(batch, "to"):
-        return batch.to(device)
-    return map_tensors(batch, lambda t: t if t.device == device else t.to(device))
-
+logger = logging.getLogger("lrpilot")
 
 # Batches of a comparison are kept up to this size and read again from the twin beyond it.
 REPLAY_BYTES = 512 * 2**20
@@ -121,7 +87,7 @@ class Replay:
     def _keep(self, index: int, batch: Any) -> None:
         if index != len(self._kept):
             return  # keep a prefix, never a batch behind a gap
-        size = sum(t.numel() * t.element_size() for t in tensors_of(batch))
+        size = bytes_of(batch)
         # A batch without a tensor to be seen (a graph, an array) has an unknown size: it is read again.
         if 0 < size <= self._room:
             self._kept.append(batch)
@@ -152,16 +118,44 @@ class ProbeData:
         self._reserved = 0 if val is not None else sum(1 for _ in leading.take(2 * RESERVED_BATCHES)) // 2
         self.train = Replay(train, seed=seed, skip=self._reserved)
         self._held_out = leading if val is None else Replay(val, seed=seed, cycle=False)
-        self.batch_size = count_samples(next(self.train.take(1)))
+        self.batch_size = self._samples_of_a_batch(train.name)
+
+    def _samples_of_a_batch(self, name: str) -> int:
+        """Samples of the first training batch that is not empty."""
+        counts = (self._counted(batch, name) for batch in self.train.take(RESERVED_BATCHES))
+        size = next(filter(None, counts), None)
+        if size is None:
+            raise DataError(f"A batch of {name} must hold samples, got none in the first ones. Check the loader.")
+        return size
+
+    def _counted(self, batch: Any, name: str) -> int:
+        count = samples_of(batch)
+        if count is None:
+            logger.warning(
+                "The samples of a batch of %s cannot be counted (%s without a tensor, an array or a length): each "
+                "batch counts as one, and those of unequal size weigh the same.",
+                name,
+                type(batch).__name__,
+            )
+        return 1 if count is None else count
 
     def held_out(self, most: int | None = None) -> Iterator[Any]:
         """The held-out batches, always the same ones: a fixed subset is what makes losses comparable.
 
+        Empty ones are left out: they have no loss to be weighed.
+
         Args:
             most: of them, the first ones; None for all.
+
+        Raises:
+            DataError: every one of them is empty.
         """
         count = self._eval_batches if self._val is not None else max(1, self._reserved)
-        return islice(self._held_out.take(count), most)
+        filled = filter(count_samples, self._held_out.take(count))
+        first = next(filled, _END)
+        if first is _END:
+            raise DataError("Held-out loss needs samples, got none in any held-out batch. Check val_data.")
+        return islice(chain([first], filled), most)
 
     @cached_property
     def held_out_shares(self) -> list[float]:

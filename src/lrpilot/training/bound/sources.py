@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from lrpilot.errors import DataError
+from lrpilot.training.restore.data_state import DataState, data_named_by, is_one_shot
 from lrpilot.training.restore.rng import HeldGenerators
 
 Data = Iterable[Any] | Callable[[], Iterable[Any]]
@@ -44,9 +45,22 @@ class BatchSource:
             # A sampler may move on with the user's loop (its epoch, its weights): copy it as it is now.
             # test_probe_data.py::test_a_source_reads_alike_when_the_loop_changes_its_sampler
             self._data = twin_loader(self._data, seed)
-        # Workers read a copy of the data set, with copies of its generators.
-        in_this_process = isinstance(self._data, DataLoader) and self._data.num_workers == 0
-        self.held = HeldGenerators(getattr(self._data, "dataset", None) if in_this_process else None)
+        self.held = self._find_held()
+        self._last_made: Any = None
+
+    def _find_held(self) -> DataState:
+        """What reading moves in the user's own objects; of those in worker processes, what the workers begin with.
+
+        Raises:
+            DataError: something among it can be read once only.
+        """
+        held, once = _held_by(self._data)
+        if once is not None:
+            raise DataError(
+                f"{self.name} must be readable a second time beside your loop, but it holds the {once}, which a second "
+                f"reading would move. Make it anew for each reading. {_CALLABLE_REMEDY}"
+            )
+        return held
 
     def _check(self) -> None:
         data = self._data
@@ -74,27 +88,83 @@ class BatchSource:
         """The data itself, or the twin of its loader: for what it says of itself, not to be iterated."""
         return self._data
 
-    def epoch(self, number: int = 0) -> Iterator[Any]:
-        """The batches of one pass; the same for the same number."""
-        if isinstance(self._data, DataLoader):
-            return iter(twin_loader(self._data, _order_seed(self._seed, number)))
-        if callable(self._data) and not isinstance(self._data, Iterable):
-            return self._iterate_made(self._data(), number)
-        return iter(self._data)
+    @property
+    def lends(self) -> bool:
+        """Whether a batch may be delivered again, or is made of the data itself: a step that spoils it spoils that."""
+        data = self._data
+        makes = isinstance(data, DataLoader) and (data.num_workers > 0 or data.collate_fn is default_collate)
+        return not makes
 
-    def _iterate_made(self, made: Any, number: int) -> Iterator[Any]:
-        """Iterate what the user's callable returned."""
+    def epoch(self, number: int = 0) -> Iterator[Any]:
+        """The batches of one pass; the same for the same number.
+
+        Args:
+            number: 0 for probes, which read the data as it stood when it was bound; n for the n-th epoch of a training,
+                which data sets and samplers with a ``set_epoch`` are told of, counted from 0.
+        """
+        data = self._data
+        if callable(data) and not isinstance(data, Iterable):
+            data = self._made(data, number)
+        elif isinstance(data, DataLoader):
+            data = twin_loader(data, _order_seed(self._seed, number))
+        _tell_epoch(data, number)
+        return iter(data)
+
+    def _made(self, function: Callable[[], Any], number: int) -> Any:
+        """What the user's callable returns, or the twin of it."""
+        made = function()
         if not _is_iterable(made):
             raise DataError(
                 f"{self.name}() must return an iterable of batches, got {type(made).__name__}. "
                 "Add the missing return, or pass the iterable itself."
             )
+        if isinstance(made, Iterator):
+            self._require_fresh(made, function)
         if isinstance(made, DataLoader):
             # It may be the one that the user's loop is in; one that cannot be twinned must be fresh:
             # test_probe_data.py::test_a_callable_may_hand_out_the_very_loader_of_the_loop
             with suppress(DataError):
-                made = twin_loader(made, _order_seed(self._seed, number))
-        return iter(made)
+                return twin_loader(made, _order_seed(self._seed, number))
+        return made
+
+    def _require_fresh(self, made: Any, function: Callable[[], Any]) -> None:
+        """Nothing has been taken from it yet, so it costs nobody a batch to ask for another."""
+        if self._last_made is None:
+            self._last_made = function()
+        if made is self._last_made:
+            raise DataError(
+                f"{self.name}() must return a fresh iterable each time, got the same {type(made).__name__} twice. "
+                "Open the data inside of it: lambda: read_batches(path)."
+            )
+        self._last_made = made
+
+
+def _held_by(data: Any) -> tuple[DataState, str | None]:
+    """What reading moves in the user's own objects, and what among it nobody can put back, in words."""
+    if isinstance(data, (list, tuple)):
+        return DataState(), None
+    if callable(data) and not isinstance(data, Iterable):
+        named = data_named_by(data)
+        once = [type(thing).__name__ for thing in named if isinstance(thing, Iterator)]
+        held = DataState(*(thing for thing in named if not is_one_shot(thing)))
+        return held, f"{once[0]} made outside of it" if once else None
+    streams = not isinstance(data, DataLoader)
+    held = DataState(data, in_order=True) if streams else DataState(data.dataset, data.collate_fn)
+    if not streams and (data.num_workers > 0 or not isinstance(data.dataset, IterableDataset)):
+        return held, None  # workers have copies of their own, and samples that are asked for by index are left in place
+    return held, None if held.one_shot is None else "{1} {0!r}".format(*held.one_shot)
+
+
+def _tell_epoch(data: Any, number: int) -> None:
+    """Call ``set_epoch`` of what is about to be read, where it is an epoch of a training."""
+    if number == 0:
+        return
+    parts = [data]
+    if isinstance(data, DataLoader):
+        parts = [*_inner(data.dataset, "dataset", "datasets"), *_sampler_parts(_sampler_of(data))]
+    for part in parts:
+        if callable(getattr(part, "set_epoch", None)):
+            part.set_epoch(number - 1)
 
 
 def _order_seed(seed: int, epoch: int) -> int:
@@ -114,7 +184,9 @@ def twin_loader(loader: DataLoader[Any], seed: int) -> DataLoader[Any]:
     Raises:
         DataError: the loader has iteration code of its own, or a sampler that cannot be copied.
     """
-    if type(loader).__iter__ is not DataLoader.__iter__:
+    iteration = type(loader).__iter__
+    # torchdata's keeps account of how far its loop is, and reads as the plain one does.
+    if iteration is not DataLoader.__iter__ and not iteration.__module__.startswith("torchdata.stateful_dataloader"):
         raise DataError(
             f"Probes read a twin of the loader, which needs plain DataLoader iteration, got {type(loader).__name__} "
             f"with its own __iter__. {_CALLABLE_REMEDY}"
@@ -133,16 +205,21 @@ def twin_loader(loader: DataLoader[Any], seed: int) -> DataLoader[Any]:
         "worker_init_fn": loader.worker_init_fn,
         "multiprocessing_context": loader.multiprocessing_context,
         "prefetch_factor": loader.prefetch_factor,
+        "in_order": loader.in_order,
         # The loop's order is the loop's: test_probe_data.py::test_a_loop_in_flight_goes_on_as_if_nobody_had_read
         "generator": generator,
     }
     if isinstance(loader.dataset, IterableDataset):
         return DataLoader(loader.dataset, batch_size=loader.batch_size, drop_last=loader.drop_last, **shared)
+    own = _own_order(_sampler_of(loader), loader.dataset, generator)
     if loader.batch_sampler is not None:
-        own = _own_order(loader.batch_sampler, loader.dataset, generator)
         return DataLoader(loader.dataset, batch_sampler=own, **shared)
-    own = _own_order(loader.sampler, loader.dataset, generator)
     return DataLoader(loader.dataset, batch_size=None, sampler=own, **shared)
+
+
+def _sampler_of(loader: DataLoader[Any]) -> Any:
+    """What decides the batches of a loader, or its samples where it makes no batches."""
+    return loader.sampler if loader.batch_sampler is None else loader.batch_sampler
 
 
 def _own_order(sampler: Any, dataset: Any, generator: torch.Generator) -> Any:
@@ -168,16 +245,24 @@ def _own_order(sampler: Any, dataset: Any, generator: torch.Generator) -> Any:
     for part in _sampler_parts(own):
         if getattr(part, "generator", generator) is None:
             part.generator = generator
-        # DistributedSampler draws from its epoch, which the user's loop moves on:
+        # DistributedSampler draws from its seed and its epoch, and only the seed is ours to choose:
         # test_probe_data.py::test_a_distributed_sampler_is_read_alike_whatever_epoch_the_loop_is_in
-        if hasattr(part, "set_epoch"):
-            part.set_epoch(generator.initial_seed())
+        if callable(getattr(part, "set_epoch", None)) and isinstance(getattr(part, "seed", None), int):
+            part.seed = generator.initial_seed()
     return own
 
 
 def _sampler_parts(sampler: Any) -> Iterator[Any]:
     """A sampler and the samplers it wraps."""
-    part, depth = sampler, 0
-    while part is not None and depth < 8:
-        yield part
-        part, depth = getattr(part, "sampler", getattr(part, "batch_sampler", None)), depth + 1
+    return _inner(sampler, "sampler", "batch_sampler")
+
+
+def _inner(part: Any, *names: str, depth: int = 8) -> Iterator[Any]:
+    """Something, and what it wraps under any of these names, one thing or several; no deeper than anybody wraps."""
+    if part is None or depth == 0:
+        return
+    yield part
+    for name in names:
+        wrapped = getattr(part, name, None)
+        for inner in wrapped if isinstance(wrapped, (list, tuple)) else [wrapped]:
+            yield from _inner(inner, *names, depth=depth - 1)

@@ -1,6 +1,7 @@
 """The whole state of a training: what it consists of, copied and put back, after a probe or in another process."""
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from lrpilot.errors import StateError
 from lrpilot.training.bound.average import FlownAverage, require_average_fits
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.optimizers import optimizer_layers
-from lrpilot.training.restore.module_state import PlainAttributes, buffer_tree, put_buffers
-from lrpilot.training.restore.rng import get_rng, set_rng
+from lrpilot.training.restore.held import Held
+from lrpilot.training.restore.module_state import buffer_tree, put_buffers
+from lrpilot.training.restore.rng import HeldGenerators, get_rng, set_rng
 from lrpilot.training.restore.step_state import (
     Gradients,
     ScalerStages,
@@ -20,7 +22,8 @@ from lrpilot.training.restore.step_state import (
     put_optimizer,
     stepped_parameters,
 )
-from lrpilot.training.restore.tree import alias_tree, clone_tree, write_tree
+from lrpilot.training.restore.tree import alias_tree, clone_tree, tensors_of, write_tree
+from lrpilot.training.restore.walk import Surroundings, held_by
 from lrpilot.training.torch_private import parameters_of
 
 
@@ -69,17 +72,52 @@ def _all_parameters(training: BoundTraining) -> list[Tensor]:
 
 
 def _optimizers_of(training: BoundTraining) -> dict[str, Optimizer]:
-    """The training's optimizer, wrappers with state of their own, and optimizers among the extra state, by name."""
-    extras = {f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, Optimizer)}
-    # A wrapper may keep state of its own (Lookahead's slow weights) beside that of the optimizer inside:
-    # test_continuation.py::test_a_probe_leaves_no_trace
-    known = {id(training.raw_optimizer.state)}
-    wrappers = {
-        f"wrapper.{i}": layer
-        for i, layer in enumerate(optimizer_layers(training.optimizer)[:-1])
-        if id(vars(layer).get("state", training.raw_optimizer.state)) not in known
-    }
-    return {"optimizer": training.raw_optimizer} | wrappers | extras
+    """Every optimizer that has state of its own: the training's, those of the extra state, and any that these hold.
+
+    A wrapper may keep state beside that of the optimizer inside, and one may step with several:
+    test_continuation.py::test_a_probe_leaves_no_trace
+    """
+    found = {"optimizer": training.raw_optimizer}
+    owners = {"wrapper": training.optimizer, "optimizer": training.raw_optimizer}
+    owners |= {f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, Optimizer)}
+    around = Surroundings(home=[training.model, training.raw_optimizer], roots=[training.model])
+    for name, owner in owners.items():
+        held = held_by(owner, around)
+        found |= {f"{name}{path}": thing for path, thing in [("", owner), *held] if isinstance(thing, Optimizer)}
+    return _each_once(found)
+
+
+def _each_once(optimizers: dict[str, Optimizer]) -> dict[str, Optimizer]:
+    """Those that share their state with an earlier one left out: Accelerate's wrapper has that of the one inside."""
+    known: dict[int, str] = {}
+    for name, optimizer in optimizers.items():
+        known.setdefault(id(getattr(optimizer, "state", optimizer)), name)
+    return {name: optimizers[name] for name in known.values()}
+
+
+def _modules_and_parameters(training: BoundTraining) -> list[Any]:
+    """Every module, and the parameters that may carry attributes (a master copy): plain ones, others are torch's."""
+    return [*named_modules(training).values(), *(p for p in _all_parameters(training) if type(p) is nn.Parameter)]
+
+
+def _optimizers_and_wrappers(training: BoundTraining) -> list[Any]:
+    """Every optimizer, and what it was handed over in, each once."""
+    layers = [*optimizer_layers(training.optimizer), *_optimizers_of(training).values()]
+    return list({id(layer): layer for layer in layers}.values())
+
+
+def held_by_modules(training: BoundTraining, device: torch.device | None = None) -> Held:
+    """What the modules hold in attributes."""
+    return _held(training, _modules_and_parameters(training), device)
+
+
+def _held(training: BoundTraining, owners: Iterable[Any], device: torch.device | None) -> Held:
+    known = [
+        *_modules_and_parameters(training),
+        *_optimizers_and_wrappers(training),
+        *tensors_of([live_tree(training)]),
+    ]
+    return Held(owners, Surroundings(known, roots=[training.model, training.optimizer]), device=device)
 
 
 def clear_gradients(training: BoundTraining) -> None:
@@ -124,15 +162,23 @@ def _set_state(thing: Any, state: Any) -> None:
 
 
 class SavedState:
-    """A kept rollback, as plain data: parameters, buffers, optimizer and extra state."""
+    """A kept rollback: parameters, buffers, optimizer and extra state as plain data, and what optimizers hold beside.
 
-    def __init__(self, saved: dict[str, Any]) -> None:
+    Attributes:
+        saved: the plain data.
+        held: what optimizers and their wrappers hold in attributes; None where it comes from a checkpoint, which has
+            no such thing.
+    """
+
+    def __init__(self, saved: dict[str, Any], held: Held | None = None) -> None:
         self.saved = saved
+        self.held = held
 
     @classmethod
     def take(cls, training: BoundTraining, device: torch.device | None = None) -> "SavedState":
         """Copy the present state."""
-        return cls({"tree": clone_tree(live_tree(training), device), "extra": ExtraState(training).saved})
+        saved = {"tree": clone_tree(live_tree(training), device), "extra": ExtraState(training).saved}
+        return cls(saved, _held(training, _optimizers_and_wrappers(training), device))
 
     def require_fits(self, training: BoundTraining) -> None:
         """Raise unless this is a state of the same model, optimizers and extra state. Nothing is written.
@@ -163,6 +209,9 @@ class SavedState:
         _write_live(training, self.saved["tree"])
         # test_saved_state.py::test_extra_state_goes_back_with_it
         ExtraState(training).restore(self.saved["extra"])
+        # test_saved_state.py::test_slow_weights_that_a_wrapper_holds_go_back_with_it
+        if self.held is not None:
+            self.held.restore()
         # test_saved_state.py::test_it_moves_weights_and_optimizer_and_nothing_else
         for optimizer, lrs in zip(optimizers, groups, strict=True):
             for group, lr in zip(optimizer.param_groups, lrs, strict=True):
@@ -190,7 +239,9 @@ class Snapshot:
         self._identity = alias_tree(tree)
         self._saved = clone_tree(tree, device)
         self._gradients = Gradients(tree["parameters"])
-        self._attributes = [PlainAttributes(module) for module in named_modules(training).values()]
+        owners = [*_modules_and_parameters(training), *_optimizers_and_wrappers(training)]
+        self._held = _held(training, owners, device)
+        self._noise = HeldGenerators([training.loss_fn, training.step_fn], apart=owners, through_code=True)
         self._extra = ExtraState(training)
         self._scalers = [ScalerStages(s) for s in training.extra_state.values() if isinstance(s, torch.amp.GradScaler)]
 
@@ -204,9 +255,10 @@ class Snapshot:
         self._gradients.restore()
         # Train/eval modes
         # (test_forwards.py::test_a_model_handed_over_in_eval_mode_is_trained_in_train_mode_and_handed_back) and what
-        # stateful modules keep (test_continuation.py::test_a_probe_leaves_no_trace)
-        for attributes in self._attributes:
-            attributes.restore()
+        # modules, optimizers and their wrappers keep in attributes (test_continuation.py::test_a_probe_leaves_no_trace)
+        self._held.restore()
+        # Generators in the reach of the user's functions: test_snapshot.py::test_generators_that_a_loss_draws_from
+        self._noise.set(self._noise.start)
         try:
             # The user's own code: it may raise, and may draw random numbers.
             self._extra.restore()

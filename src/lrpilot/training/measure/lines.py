@@ -8,9 +8,9 @@ from torch import Tensor
 
 from lrpilot.core.actions import Line
 from lrpilot.errors import StepError
+from lrpilot.training.bound.batches import copy_batch, count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.probe_data import copy_batch, count_samples
-from lrpilot.training.distributed import together
+from lrpilot.training.distributed import mean_over_ranks, together
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.forwards import pure_forwards
 from lrpilot.training.measure.meter import Meter
@@ -33,6 +33,7 @@ class Lines:
         self._proofs = proofs
         self._endpoints: LineEndpoints | None = None
         self._armed = False
+        self._samples: dict[int, int] = {}  # of the batches that have been read, by index
 
     def arm(self) -> None:
         """Make the next kept step that of a Line: its parameters are copied right before it."""
@@ -76,6 +77,11 @@ class Lines:
             losses = together(read)
         return tuple(tuple(losses[i : i + width]) for i in range(0, len(losses), width))
 
+    def shares(self, action: Line) -> tuple[float, ...]:
+        """Of the samples of all batches of a Line that has been read, those of each, over all ranks."""
+        samples = mean_over_ranks([self._samples[i] for i in range(action.first, action.first + action.batches)])
+        return () if len(set(samples)) == 1 else tuple(count / sum(samples) for count in samples)
+
     def _pure_losses(self, batches: Sequence[Any], first: int) -> list[float]:
         """One loss per batch, the first of index ``first``; a batch has the same dropout masks in every call."""
         training, losses = self._training, []
@@ -86,7 +92,8 @@ class Lines:
                 # batch: test_lines.py::test_every_batch_has_masks_of_its_own
                 begin(training.seed + i)
                 losses.append(training.loss(own).detach())
-                self._meter.add(count_samples(batch), forwards=1)
+                self._samples[i] = count_samples(batch)
+                self._meter.add(self._samples[i], forwards=1)
         return [float(x) for x in torch.stack(losses).tolist()]
 
     def release(self) -> None:

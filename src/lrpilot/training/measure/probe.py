@@ -5,14 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from lrpilot.errors import StepError
+from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import explain_refused_gradients
-from lrpilot.training.bound.optimizers import ParamGroupLRs, was_skipped
-from lrpilot.training.bound.probe_data import count_samples
+from lrpilot.training.bound.optimizers import ParamGroupLRs, optimizers_inside
 from lrpilot.training.bound.state import Snapshot, clear_gradients
+from lrpilot.training.bound.steps import StepWatch
 from lrpilot.training.distributed import together
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.meter import Meter
@@ -23,7 +23,7 @@ class StepCounter:
     """Counts optimizer steps of a probe.
 
     Attributes:
-        steps: calls of ``optimizer.step`` since the last restart.
+        steps: optimizer steps since the last restart, each once whatever it is made of.
         skipped: of these, the ones that a fused optimizer skipped since a GradScaler had found inf.
     """
 
@@ -54,21 +54,22 @@ class StepCounter:
 
 @contextmanager
 def _counted_steps(training: BoundTraining, lrs: ParamGroupLRs) -> Iterator[StepCounter]:
-    """Count calls of ``optimizer.step`` inside the block, and average them where an average is flown."""
+    """Count optimizer steps inside the block, and average them where an average is flown."""
     counter = StepCounter()
 
-    def hook(stepped: Optimizer, *_: Any) -> None:
+    def after(skipped: bool) -> None:
         counter.steps += 1
-        if was_skipped(stepped):
+        if skipped:
             counter.skipped += 1
         elif training.average is not None:
             training.average.step_taken(lrs.reference)
 
-    handle = training.raw_optimizer.register_step_post_hook(hook)
+    optimizer = training.raw_optimizer
+    watch = StepWatch(optimizer, optimizers_inside(optimizer, training.model), before=lambda: None, after=after)
     try:
         yield counter
     finally:
-        handle.remove()
+        watch.remove()
 
 
 TakeStep = Callable[[Iterator[Any]], float]

@@ -1,4 +1,4 @@
-"""Proofs, made once before something is measured: the training works, and its step is linear in lr."""
+"""Proofs, made once before something is measured: the training works, a step can be put back, it is linear in lr."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,16 +11,22 @@ from torch import Tensor
 from lrpilot.core.actions import Action, Line, Trial
 from lrpilot.errors import LossError, NonlinearStepError, StepError
 from lrpilot.flight.substrate import STEP
+from lrpilot.training.bound.batches import copy_batch
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
-from lrpilot.training.distributed import mean_over_ranks, together
+from lrpilot.training.distributed import is_distributed, mean_over_ranks, together
 from lrpilot.training.measure.probe import Probe
+from lrpilot.training.measure.repeat import StepSeen, Suspects, refuse
 from lrpilot.training.torch_private import copy_all, local_of
 
 # Largest relative deviation from linearity in lr that float32 rounding explains.
 LINEARITY_TOLERANCE = 1e-2
 LINEARITY_STEPS = 4  # two brackets of two steps
 FILLING_SHARE = 1e-3  # of the lr, for the first step of each
+# What is explained by kernels that add in no fixed order (on an accelerator, over ranks): of a loss, relative; and of a
+# step, whose parts Adam gives the size of the lr also where a gradient is nothing but rounding.
+LOSS_ROUNDING = 1e-4
+STEP_ROUNDING = 0.1
 ENDS = frozenset({0.0, 1.0})  # factors of a Line where the weights really were: no linearity is assumed there
 
 
@@ -43,10 +49,15 @@ class Proofs:
     def due_price(self, action: Action) -> float:
         """Forward-equivalents of the proofs that an action still needs."""
         if isinstance(action, Trial) and not self.training_works:
-            return STEP
+            return STEP if self._repeats else 2 * STEP
         if isinstance(action, Line) and not self.step_is_linear and not set(action.factors) <= ENDS:
             return LINEARITY_STEPS * STEP
         return 0.0
+
+    @property
+    def _repeats(self) -> bool:
+        """Whether it has been proven, or is not to be, that a step which is put back can be taken again."""
+        return self._probe.training.repeats or not self._probe.training.prove
 
     def require_training_works(self) -> None:
         """Prove on one batch, in a bracket, that the training works (see :meth:`lrpilot.Training.check`)."""
@@ -54,10 +65,68 @@ class Proofs:
             return
         training = self._probe.training
         together(lambda: [training.probe_data.batch_size])
+        (batch,) = self._first_batches(1)
         with self._probe.bracket(), self._probe.steps() as (take, counter):
-            loss = take(training.probe_data.train.take(1))
+            loss = take(iter([copy_batch(batch)]))
             _require_sound(training, loss, counter.steps)
+            first = None if self._repeats else StepSeen.of(training, loss)
+        if first is not None:
+            self._require_repeat(first, batch)
         self.training_works = True
+
+    def _first_batches(self, count: int) -> list[Any]:
+        """The same for every step of a proof, also where the data is read again for every Trial."""
+        batches: list[Any] = []
+
+        def read() -> list[float]:
+            batches.extend(self._probe.training.probe_data.train.take(count))
+            return []
+
+        together(read)
+        return batches
+
+    # ------------------------------------------------ a step can be put back
+
+    def _require_repeat(self, first: StepSeen, batch: Any) -> None:
+        """Prove that a step which has been put back is the same step again.
+
+        Args:
+            first: what it came to.
+            batch: it was taken on.
+
+        Raises:
+            UnseenStateError: it is another one.
+        """
+        training = self._probe.training
+        differences = first.differences(self._step_seen(batch))
+        if any(together(lambda: [float(len(differences))])) and not self._is_rounding(batch):
+            suspects = Suspects(training)
+            self._step_seen(batch)
+            raise refuse(differences or ["the step of another rank"], suspects.named())
+        training.repeats = True
+
+    def _step_seen(self, batch: Any) -> StepSeen:
+        with self._probe.bracket(), self._probe.steps() as (take, _):
+            return StepSeen.of(self._probe.training, take(iter([copy_batch(batch)])))
+
+    def _is_rounding(self, batch: Any) -> bool:
+        """Whether two steps differ by no more than kernels do that add in no fixed order."""
+        if self._probe.training.device.type == "cpu" and not is_distributed():
+            return False
+        (one, step), (other, again) = self._step_taken(batch), self._step_taken(batch)
+        scale = math.sqrt(sum(float(d.square().sum()) for d in step))
+        off = math.sqrt(sum(float((a - d).square().sum()) for a, d in zip(again, step, strict=True)))
+        near = abs(one - other) <= LOSS_ROUNDING * abs(one) and off <= STEP_ROUNDING * scale
+        return not any(together(lambda: [float(not near)]))
+
+    def _step_taken(self, batch: Any) -> tuple[float, list[Tensor]]:
+        """The loss of a step, and the change of each parameter in double precision."""
+        with self._probe.bracket(), self._probe.steps() as (take, _):
+            with _copied_before_step(self._probe.training) as before:
+                loss = take(iter([copy_batch(batch)]))
+            return loss, _changes(self._probe.training, before)
+
+    # ---------------------------------------------------- it is linear in lr
 
     def require_linear_step(self) -> None:
         """A Line means something only if the step is linear in lr: prove it once, in a bracket.
@@ -80,27 +149,41 @@ class Proofs:
         self.step_is_linear = True
 
     def _nonlinearity(self) -> float:
-        """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state."""
+        """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state.
+
+        That one is taken in both, so whether it can be put back is seen on the way.
+        """
+        batches = self._first_batches(2)
         with self._probe.bracket():
-            full = self._scratch_update(1.0)
+            filling, full = self._scratch_update(1.0, batches)
         with self._probe.bracket():
-            half = self._scratch_update(0.5)
+            again, half = self._scratch_update(0.5, batches)
+        if filling is not None and again is not None:
+            if any(together(lambda: [float(len(filling.differences(again)))])):
+                self._require_repeat(self._step_seen(batches[0]), batches[0])
+            self._probe.training.repeats = True
         return _relative_nonlinearity(half, full, lr=self._probe.lrs.reference)
 
-    def _scratch_update(self, factor: float) -> list[Tensor]:
-        """Change of each parameter, in double precision, by the second step at this factor of the lr."""
+    def _scratch_update(self, factor: float, batches: Sequence[Any]) -> tuple[StepSeen | None, list[Tensor]]:
+        """What the first step came to, and the change of each parameter by the second one, at this factor of the lr."""
         training, lrs = self._probe.training, self._probe.lrs
         with self._probe.steps() as (take, _):
-            batches = training.probe_data.train.take(2)
+            own = map(copy_batch, batches)
             reference = lrs.reference
             # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
             lrs.set(reference * FILLING_SHARE)
-            take(batches)
+            loss = take(own)
+            seen = None if self._repeats else StepSeen.of(training, loss)
             lrs.set(reference * factor)
             with _copied_before_step(training) as before:
-                take(batches)
-        pairs = zip(training.trainable_parameters, before, strict=True)
-        return [(local_of(p.detach()) - local_of(b)).double() for p, b in pairs]
+                take(own)
+        return seen, _changes(training, before)
+
+
+def _changes(training: BoundTraining, before: Sequence[Tensor]) -> list[Tensor]:
+    """Change of each trainable parameter, as much of it as this rank has, in double precision."""
+    pairs = zip(training.trainable_parameters, before, strict=True)
+    return [(local_of(p.detach()) - local_of(b)).double() for p, b in pairs]
 
 
 def _require_sound(training: BoundTraining, loss: float, steps: int) -> None:

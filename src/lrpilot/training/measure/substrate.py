@@ -141,7 +141,8 @@ class LiveSubstrate:
         self.training.commander = weakref.ref(self)
 
     @property
-    def _commands(self) -> bool:
+    def commands(self) -> bool:
+        """Whether the kept steps are this one's: no later pilot has taken them over."""
         return self.training.commander is not None and self.training.commander() is self
 
     def _require_possible(self, average: Average | None) -> None:
@@ -152,9 +153,9 @@ class LiveSubstrate:
         """
         if average is not None and not averages(self.training):
             raise PolicyError(
-                "An averaged flight needs an optimizer whose momentum can be set to 0 and which keeps no average of "
-                f"its own, got {type(self.training.optimizer).__name__}. Ask for Train(average=...) or "
-                "Trial(average=...) only where Context.facts.averages says so."
+                "An averaged flight needs an optimizer whose momentum can be set to 0 and is the same in all param "
+                f"groups, and which keeps no average of its own, got {type(self.training.optimizer).__name__}. Ask for "
+                "Train(average=...) or Trial(average=...) only where Context.facts.averages says so."
             )
 
     @contextmanager
@@ -207,15 +208,15 @@ class LiveSubstrate:
         """Called right before a kept optimizer step."""
         # test_probe.py::test_a_measurement_goes_back_to_where_the_training_is_now, and so after a move below
         self.forget_snapshot()
-        if self._commands and self.training.average is not None:
+        if self.commands and self.training.average is not None:
             self.training.average.meet_parameters()
-        elif self._commands and self._wish is not None:
+        elif self.commands and self._wish is not None:
             self.training.fly_averaged(self._wish)
         self._lines.before_kept_step()
 
     def after_kept_step(self) -> None:
         """Called once after a kept optimizer step, and after :meth:`before_kept_step`."""
-        if self._commands and self.training.average is not None:
+        if self.commands and self.training.average is not None:
             self.training.average.step_taken(self.lrs.reference)
         self._lines.after_kept_step()
 
@@ -269,6 +270,10 @@ class LiveSubstrate:
     def line(self, action: Line) -> tuple[tuple[float, ...], ...]:
         """Losses along the step of the armed Line, batches x factors, in the mode the model trains in."""
         return self._lines.read(action)
+
+    def line_shares(self, action: Line) -> tuple[float, ...]:
+        """Of the samples of all batches of a Line that has been read, those of each; empty where all have as many."""
+        return self._lines.shares(action)
 
     def release_line(self) -> None:
         """Forget the endpoints of the last Line."""

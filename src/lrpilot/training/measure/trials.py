@@ -15,11 +15,11 @@ from lrpilot.core.cost import Cost
 from lrpilot.core.stop import StopReason, StopState, check_stop
 from lrpilot.flight.substrate import STEP, TrialEnd, TrialSeen
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.state import SavedState, named_modules
+from lrpilot.training.bound.state import SavedState, held_by_modules
 from lrpilot.training.measure.evaluations import Evaluations
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.proofs import Proofs
-from lrpilot.training.restore.module_state import PlainAttributes
+from lrpilot.training.restore.held import Held
 from lrpilot.training.torch_private import copy_all, lerp_all
 
 
@@ -47,13 +47,13 @@ class HeldEnd:
 
     Attributes:
         state: parameters, buffers, optimizer and extra state.
-        attributes: plain attributes of the modules; None where it comes from a checkpoint, which has none.
+        held: by the modules, in attributes; None where it comes from a checkpoint, which has none.
         end: what the training's record gets of it.
         passed: batches of the Trials' own data that continued Trials have trained on, this one among them.
     """
 
     state: SavedState
-    attributes: list[PlainAttributes] | None
+    held: Held | None
     end: TrialEnd
     passed: int
 
@@ -79,8 +79,8 @@ class TrialEnds:
     def hold(self, key: str, end: TrialEnd, batches: int) -> None:
         """Copy the present state, at the end of a Trial of so many batches; one copy of the training state each."""
         state = SavedState.take(self._training, self._training.snapshot_device)
-        attributes = [PlainAttributes(module) for module in named_modules(self._training).values()]
-        self._held[key] = HeldEnd(state, attributes, end, self.passed + batches)
+        held = held_by_modules(self._training, self._training.snapshot_device)
+        self._held[key] = HeldEnd(state, held, end, self.passed + batches)
 
     def go_on(self, key: str) -> TrialEnd:
         """Make an end the present state; RNG, gradients and lrs do not move."""
@@ -88,8 +88,8 @@ class TrialEnds:
         held.state.rewind(self._training)
         # Counters and hidden states of the Trial go on too:
         # test_trial_ends.py::test_it_is_bitwise_what_training_on_the_trials_batches_gives
-        for attributes in held.attributes or ():
-            attributes.restore()
+        if held.held is not None:
+            held.held.restore()
         # test_trial_ends.py::test_two_in_a_row_are_what_training_on_the_batches_of_both_gives
         self.passed = held.passed
         return held.end

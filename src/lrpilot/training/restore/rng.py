@@ -1,36 +1,32 @@
 """Random number generators put back: the global ones (Python, NumPy, torch), and those that an object holds itself."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-_DEPTH = 6  # dataset.dataset.transform.transforms[0].rng
+from lrpilot.training.restore.walk import Surroundings, Walk, is_generator
+
 _FEW = 64  # longer lists hold samples, not transforms
 
 
-class HeldGenerators:
-    """The generators that an object holds in its attributes (a data set's own for its crops, say).
-
-    Args:
-        owner: searched through attributes, short lists and dicts, a few levels deep; not through closures.
-        apart: objects inside it that are left alone.
+class Generators:
+    """Some generators.
 
     Attributes:
-        start: their states when they were found.
+        start: their states at first.
     """
 
-    def __init__(self, owner: Any, apart: Sequence[Any] = ()) -> None:
-        self._generators = list(_search(owner, _DEPTH, {id(thing) for thing in apart}))
+    def __init__(self, generators: Sequence[Any]) -> None:
+        self._generators = list(generators)
         self.start = self.get()
 
     def get(self) -> list[Any]:
         """The state of each."""
-        return [_get_state(generator) for generator in self._generators]
+        return [get_generator(generator) for generator in self._generators]
 
     def set(self, states: Sequence[Any]) -> None:
         """Put back what :meth:`get` returned.
@@ -38,7 +34,7 @@ class HeldGenerators:
         Each kind: test_probe_data.py::test_generators_that_a_data_set_holds_are_left_as_they_were
         """
         for generator, state in zip(self._generators, states, strict=True):
-            _set_state(generator, state)
+            set_generator(generator, state)
 
     def reseed(self, seed: int) -> None:
         """Start every one of them anew."""
@@ -46,28 +42,22 @@ class HeldGenerators:
             _reseed(generator, seed + i)
 
 
-def _search(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
-    if id(value) in seen or depth < 0:
-        return
-    seen.add(id(value))
-    if isinstance(value, GENERATORS) and not isinstance(value, random.SystemRandom):
-        yield value
-        return
-    for part in _parts(value):
-        yield from _search(part, depth - 1, seen)
+class HeldGenerators(Generators):
+    """The generators that an object holds (a data set's own for its crops, a loss's for its noise, say).
+
+    Args:
+        owner: searched through attributes, short lists and dicts, data sets and samplers.
+        apart: objects inside it that are left alone.
+        through_code: search functions too: their closures, and the globals they name.
+    """
+
+    def __init__(self, owner: Any, apart: Iterable[Any] = (), *, through_code: bool = False) -> None:
+        walk = Walk(owner, Surroundings(apart), widest=_FEW, through_code=through_code, through_data=True)
+        super().__init__([thing for thing in walk.things if is_generator(thing)])
 
 
-def _parts(value: Any) -> list[Any]:
-    if isinstance(value, (list, tuple)):
-        return list(value) if len(value) <= _FEW else []
-    if isinstance(value, dict):
-        return list(value.values()) if len(value) <= _FEW else []
-    if isinstance(value, (type, torch.Tensor)) or not hasattr(value, "__dict__"):
-        return []
-    return list(vars(value).values())
-
-
-def _get_state(generator: Any) -> Any:
+def get_generator(generator: Any) -> Any:
+    """The state of a generator of any of the ``GENERATORS``."""
     if isinstance(generator, np.random.Generator):
         return generator.bit_generator.state
     if isinstance(generator, random.Random):
@@ -79,7 +69,8 @@ def _get_state(generator: Any) -> Any:
     return generator.get_state()
 
 
-def _set_state(generator: Any, state: Any) -> None:
+def set_generator(generator: Any, state: Any) -> None:
+    """Put back what :func:`get_generator` returned."""
     if isinstance(generator, np.random.Generator):
         generator.bit_generator.state = state
     elif isinstance(generator, random.Random):
@@ -155,6 +146,18 @@ def kept_rng() -> Iterator[None]:
         set_rng(before)
 
 
+class Held(Protocol):
+    """Something with a state of its own that reading moves."""
+
+    start: list[Any]
+
+    def get(self) -> list[Any]:
+        """Its state."""
+
+    def set(self, states: Sequence[Any]) -> None:
+        """Put back what :meth:`get` returned."""
+
+
 class SideStream:
     """A random stream of its own, for code that draws from the global generators.
 
@@ -163,10 +166,10 @@ class SideStream:
 
     Args:
         seed: where the stream begins.
-        held: generators of the reader's own that are to be put back too.
+        held: what the reader's data holds, to be put back too.
     """
 
-    def __init__(self, seed: int, held: HeldGenerators) -> None:
+    def __init__(self, seed: int, held: Held) -> None:
         self._seed = seed
         self._held = held
         self._state: dict[str, Any] | None = None

@@ -6,12 +6,14 @@ on working), and keys born in between are deleted rather than zeroed.
 """
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lrpilot.training.restore.walk import slots_of
 from lrpilot.training.torch_private import copy_all
 
 
@@ -25,14 +27,18 @@ def clone_tree(value: Any, device: torch.device | None = None) -> Any:
     return map_leaves(value, lambda t: _clone(t, device), copy.deepcopy)
 
 
+# Whose objects (a path, a date, a dtype) are values, and not what somebody wrote for a training.
+LIBRARIES = frozenset({"torch", "numpy", *sys.stdlib_module_names}) - {"types", "argparse", "collections"}
+
+
+def fields_of(thing: Any) -> dict[str, Any]:
+    """The attributes of an object, slots included, as they are now."""
+    return slots_of(thing) | getattr(thing, "__dict__", {})
+
+
 def alias_tree(value: Any) -> Any:
     """New containers around the very same leaves."""
     return map_leaves(value, lambda t: t, lambda leaf: leaf)
-
-
-def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """New containers, every tensor replaced by ``change(tensor)``, other leaves as they are."""
-    return map_leaves(value, change, lambda leaf: leaf)
 
 
 def tensors_of(value: Any) -> Iterator[Tensor]:
