@@ -96,7 +96,7 @@ def is_parallel(model: nn.Module) -> bool:
 
 
 def communicates_forward(model: nn.Module) -> bool:
-    """Whether ranks wait for each other in every forward pass: sharded weights, statistics or buffers that are shared."""
+    """Whether ranks wait for each other in every forward pass: weights, statistics or buffers are shared."""
     if any(local_of(p) is not p for p in model.parameters()):
         return True
     fsdp = sys.modules.get("torch.distributed.fsdp")

@@ -153,7 +153,7 @@ class BoundTraining:
         """Whoever reads or writes the parameters must find the shards of FSDP in their place, and no gathered copies.
 
         Else the next forward pass would compute with copies of before:
-        test_distributed.py::test_a_pass_of_ones_own_before_a_measurement_does_not_keep_it_from_the_shards
+        test_distributed_kinds.py::test_a_pass_of_ones_own_before_a_measurement_does_not_keep_it_from_the_shards
         """
         reshard(self.model)
 

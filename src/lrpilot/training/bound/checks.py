@@ -41,7 +41,7 @@ def check_model(model: Any, optimizer: Optimizer) -> None:
         )
     if any(is_first_fsdp(module) for module in model.modules()):
         raise ModelError(
-            "Parameters must stay where the optimizer finds them, got a model wrapped by FullyShardedDataParallel, which "
+            "Parameters must stay where the optimizer finds them, got a model in FullyShardedDataParallel, which "
             "exchanges their memory in every pass so that nothing can be measured along a step or put back. "
             "Shard the model with torch.distributed.fsdp.fully_shard (FSDP2) instead."
         )
@@ -70,6 +70,11 @@ def check_optimizer(optimizer: Optimizer) -> None:
     Raises:
         OptimizerError: it cannot.
     """
+    if getattr(optimizer, "_overlap_with_ddp", False):
+        raise OptimizerError(
+            f"The optimizer must change the weights in its step, got {type(optimizer).__name__} with "
+            "overlap_with_ddp=True, which does so in the backward pass. Construct it without."
+        )
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     needed = closure is not None and closure.default is inspect.Parameter.empty
     if needed or isinstance(optimizer, torch.optim.LBFGS):

@@ -55,6 +55,12 @@ def optimizers_inside(optimizer: Optimizer, model: nn.Module) -> list[Optimizer]
     return [thing for _, thing in held if isinstance(thing, Optimizer) and own & _parameter_ids(thing)]
 
 
+def arithmetic_of(optimizer: Optimizer) -> Optimizer:
+    """The optimizer whose arithmetic a step is: of ZeroRedundancyOptimizer the one that it has for its own share."""
+    share = getattr(optimizer, "optim", None)
+    return share if isinstance(share, Optimizer) else optimizer
+
+
 def was_skipped(optimizer: Optimizer) -> bool:
     """Whether a fused optimizer skipped its update inside the kernel (a GradScaler found inf)."""
     found_inf = getattr(optimizer, "found_inf", None)
@@ -188,6 +194,7 @@ def _write_momentum(group: dict[str, Any], value: float) -> None:
 
 def _clear_momentum_buffers(optimizer: Optimizer, group: dict[str, Any]) -> None:
     """Forget directions of before: torch leaves buffers as they were while the momentum is 0."""
+    optimizer = arithmetic_of(optimizer)
     plain_sgd = isinstance(optimizer, torch.optim.SGD)
     for state in (optimizer.state[p] for p in group["params"] if p in optimizer.state):
         if plain_sgd:

@@ -35,7 +35,7 @@ class ForwardTrace:
         # test_forwards.py::test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end
         with deferred_interrupt(), torch.no_grad():
             # Gathered copies, which the next pass would compute with whatever is written into the shards:
-            # test_distributed.py::test_every_kind_measures_what_one_process_does
+            # test_distributed_kinds.py::test_every_kind_measures_what_one_process_does
             reshard(self._model)
             # BatchNorm and spectral norm buffers, modes, hidden states:
             # test_forwards.py::test_forward_passes_leave_no_trace; of a criterion too:

@@ -227,7 +227,7 @@ def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr
     squares = sum(float(d.square().sum()) for d in full)
     off_squares = sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True))
     # Of all ranks, each of which may have another part of a parameter, or none:
-    # test_distributed.py::test_every_kind_measures_what_one_process_does
+    # test_distributed_kinds.py::test_every_kind_measures_what_one_process_does
     scale, off = map(math.sqrt, mean_over_ranks([squares, off_squares]))
     if scale == 0:
         raise NonlinearStepError(
