@@ -53,6 +53,7 @@ bench: data ## measure what docs/ states (hours; stop it at any time, it goes on
 	$(STUDY)invariances
 	$(STUDY)probe_cost
 	$(STUDY)autopilot_price
+	$(STUDY)peak_prior
 	$(STUDY)line_cost
 	$(STUDY)line_noise
 	$(STUDY)forecast_error

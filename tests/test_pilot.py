@@ -381,6 +381,11 @@ def test_a_blow_up_is_reported_at_once() -> None:
     fly(training, pilot, 2)
     loop_step(training, make_batches()[0])
     pilot.step(float("nan"))
+    assert pilot.get_last_lr() == [0.1], "the weights are sound"
+    loop_step(training, make_batches()[0])
+    with torch.no_grad():
+        next(training.model.parameters()).fill_(float("nan"))
+    pilot.step(float("nan"))
     assert pilot.get_last_lr() == [0.01]
 
 

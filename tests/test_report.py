@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import torch
 
 from lrpilot import AutoLRS, FlightReport, LRTuner, Pilot, Schedule, Training, WeightedFactors, fit
 from lrpilot.core.actions import Average, Mark, Rewind, Train, Trial
@@ -75,6 +76,8 @@ def test_losses_that_are_no_number_and_alarms_are_told() -> None:
     pilot = Pilot(training, Schedule("constant", lr=0.1), 10)
     own_loop(training, pilot, 2)
     training.step(make_batches()[0])
+    with torch.no_grad():
+        next(training.model.parameters()).fill_(float("nan"))
     pilot.step(float("nan"))
     pilot.driver.flight.warn(Reason("odd", "somebody should look at this", alarms=True))
     told = [event.message for event in pilot.report().interventions]

@@ -37,7 +37,7 @@ from lrpilot.core.stop import Stop, StopReason, StopState, check_stop
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.flight import flight as flight_module
 from lrpilot.flight.flight import Flight
-from lrpilot.flight.losses import READ_EVERY
+from lrpilot.flight.losses import ALARM_AT, ASK_EVERY, READ_EVERY
 from lrpilot.flight.substrate import TrialSeen
 
 START_LR = 0.5
@@ -61,6 +61,9 @@ class OneNumber:
         self.fail_next: BaseException | None = None
         self.average: Average | None = None
         self.landing_price = 0.0
+        self.sound = False  # where a loss is no number
+        self.asked: list[bool] = []
+        self.leaves_out = 0  # batches that Trials have still to meet
         self.flown: list[Average | None] = []
 
     def facts(self) -> Facts:
@@ -85,8 +88,11 @@ class OneNumber:
         self.cost += Cost(forwards=1)
         self.log.append(what)
 
-    def trial(self, action: Trial) -> TrialSeen:
+    def trial(self, action: Trial) -> TrialSeen | None:
         self._measured("trial")
+        self.leaves_out -= 1
+        if self.leaves_out >= 0:
+            return None
         losses, stop, rules = [], None, StopState()
         for step in range(action.steps):
             losses.append(self.weight - sum(action.shape.first(step)))
@@ -129,6 +135,10 @@ class OneNumber:
         if losses:
             self.reads.append(len(losses))
         return [float(loss) for loss in losses]
+
+    def is_sound(self, *, by_a_batch: bool = False) -> bool:
+        self.asked.append(by_a_batch)
+        return self.sound
 
     def agree(self, action: Action) -> None:
         self.agreed.append(action)
@@ -199,7 +209,7 @@ def steps(flight: Flight, substrate: OneNumber, losses: int | Sequence[Any]) -> 
 
 
 def told(flight: Flight) -> list[Observation | None]:
-    return [event.observation for event in flight.history.events]
+    return [event.observation for event in flight.history.events if event.phase != "warning"]
 
 
 # ------------------------------------------------------- order of asking
@@ -382,6 +392,38 @@ def test_a_loss_that_is_not_finite_reports_at_once() -> None:
     assert isinstance(first, Trained)
     assert (first.steps, first.finished, first.stop) == (3, True, StopReason.NON_FINITE)
     assert flight.history.lrs == [0.1, 0.1, 0.1, 0.01]
+
+
+def test_one_of_sound_weights_weighs_nothing() -> None:
+    flight, substrate = fly(train(100, observe_every=4, stop=Stop(patience=2)), train(9, lr=0.01))
+    substrate.sound = True
+    steps(flight, substrate, [3.0, math.nan, math.inf, 2.0, 1.5, math.nan, math.nan, math.nan])
+    assert [seen.losses for seen in told(flight) if isinstance(seen, Trained)] == [(3.0, 2.0), (1.5,)]
+    assert flight.history.lrs == [0.1] * 8 and math.isnan(flight.history.losses[1])
+    assert substrate.asked == [False] * 5
+
+
+def test_of_many_in_a_row_the_owner_is_told_once_and_a_batch_is_asked_now_and_then() -> None:
+    flight, substrate = fly(train(100))
+    substrate.sound = True
+    steps(flight, substrate, [math.nan] * (2 * ASK_EVERY + 1) + [1.0] + [math.nan] * 2)
+    assert [i for i, by_a_batch in enumerate(substrate.asked, start=1) if by_a_batch] == [ASK_EVERY, 2 * ASK_EVERY]
+    (warning,) = [event for event in flight.history.events if event.phase == "warning"]
+    assert warning.step == ALARM_AT and "in a row" in warning.message and "data" in warning.message
+    substrate.sound = False
+    steps(flight, substrate, [math.nan])
+    (seen,) = told(flight)
+    assert isinstance(seen, Trained) and seen.stop is StopReason.NON_FINITE
+
+
+def test_where_a_batch_is_left_out_of_a_trial_it_is_flown_again_and_paid_for() -> None:
+    flight, substrate = fly(train(1), Trial(constant(0.1), 2), train(5))
+    substrate.leaves_out = 2
+    steps(flight, substrate, 1)
+    _, seen = told(flight)
+    assert isinstance(seen, TrialLosses) and substrate.log.count("trial") == 3
+    assert seen.cost == pytest.approx(1.0), "three attempts, a third of a step each"
+    assert [event.phase for event in flight.history.events] == ["end", "warning", "warning", "end"]
 
 
 @pytest.mark.parametrize(

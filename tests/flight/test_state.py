@@ -57,7 +57,7 @@ def test_a_train_is_finished_at_its_last_step_or_where_a_rule_stops_it() -> None
 FULL: dict[str, Any] = {
     "step": 12, "position": 3, "window": [0.5, 0.25], "stop_state": StopState(0.25, 2), "stop": StopReason.PATIENCE,
     "report_due": True, "marks": ("a", "b"), "ends": ("x",), "end_taken": True, "line_held": True, "coasts_from": 5,
-    "cools_from": 6,
+    "cools_from": 6, "excused": 2,
 }  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def test_another_action_begins_with_nothing_done() -> None:
         "line_held": True,
         "coasts_from": 5,
         "cools_from": 6,
+        "excused": 2,
     }
     assert begun == state(TRAIN, **told_of), "but what is held, and how far the training is"
 

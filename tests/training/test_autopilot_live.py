@@ -422,12 +422,16 @@ def test_one_in_a_hundred() -> None:
     assert peaks and "wrecked" not in reasons(pilot)
 
 
-def test_where_the_very_first_batch_has_no_loss_nothing_is_begun() -> None:
+def test_where_the_very_first_batch_has_no_loss_it_begins_all_the_same_and_where_none_has_one_not() -> None:
     training = build(data=bad_batches([0]))
-    before = weights(training.model)
+    before = loss_now(training)
+    flown(training)
+    assert_learned(training, before)
+    hopeless = build(data=bad_batches(range(BATCHES)))
+    untouched = weights(hopeless.model)
     with pytest.raises(LossError, match=r"must be finite at the start, got nan. Check the data"):
-        flown(training)
-    assert same_tensors(weights(training.model), before)
+        flown(hopeless)
+    assert same_tensors(weights(hopeless.model), untouched)
 
 
 def test_where_hardly_a_batch_is_good_the_weights_stay_finite_and_it_is_said() -> None:

@@ -99,6 +99,35 @@ def failed_data(rank: int) -> str:
     return "nothing was raised"
 
 
+def bad_batch(rank: int) -> dict[str, Any]:
+    """A batch that gives no number on rank 1 alone is left out on both; a held-out one is each rank's own."""
+    batches, val = make_batches(9, seed=rank), make_batches(3, seed=10 + rank)
+    if rank == 1:
+        batches[2] = (batches[2][0] * float("nan"), batches[2][1])
+        val[1] = (val[1][0][:0], val[1][1][:0])
+    training = make_training(data=batches, val=val)
+    substrate = LiveSubstrate(training)
+    first, second = substrate.trial(TRIAL), substrate.trial(TRIAL)
+    assert first is None and second is not None
+    return {"places": list(training.left_out.places), "losses": list(second.losses), "held_out": second.held_out}
+
+
+def check_that_raises(rank: int) -> dict[str, Any]:
+    """A user's check that raises on rank 1 alone, at weights that are far off."""
+
+    def loss(model: Any, batch: Any) -> Tensor:
+        if rank == 1 and float(model[0].weight.abs().max()) > 5:
+            raise OnlyHereError
+        return loss_fn(model, batch)
+
+    training = make_training(loss_fn=loss)
+    before = everything(training.model, training.raw_optimizer)
+    seen = LiveSubstrate(training).trial(Trial(constant(1e3), 5))
+    assert_equal(everything(training.model, training.raw_optimizer), before)
+    assert seen is not None and seen.stop is not None
+    return {"stop": seen.stop.name, "losses": list(seen.losses)}
+
+
 def different_actions(rank: int) -> str:
     training = make_training()
     try:
@@ -182,6 +211,8 @@ def scenarios(rank: int, world: int, rendezvous: str, results: str) -> None:
     seen["averaged"] = averaged_flight(rank)
     seen["actions"] = different_actions(rank)
     seen["losses"] = losses_of_own_data(rank)
+    seen["bad batch"] = bad_batch(rank)
+    seen["check"] = check_that_raises(rank)
     found = find_lr(make_training(data=make_batches(12, seed=rank)), num_steps=9, min_lr=1e-3, max_lr=1, progress=False)
     seen["found"] = [found.lr, list(found.lrs), list(found.losses)]
     seen["steps"] = seconds_budget(rank)
@@ -229,6 +260,14 @@ def test_every_rank_is_told_the_mean_of_all(ranks: list[dict[str, Any]]) -> None
     assert first["first"] == pytest.approx((first["alone"] + second["alone"]) / 2, rel=1e-6)
     assert first["reading"] == pytest.approx((first["first batch"] + second["first batch"]) / 2, rel=1e-6)
     assert first["mean"] == [0.5, 1.0] and first["read"] == [0.5, 3.0]
+
+
+def test_a_batch_that_is_bad_on_one_rank_is_left_out_on_every_one(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["bad batch"] == ranks[1]["bad batch"] and ranks[0]["bad batch"]["places"] == [2]
+
+
+def test_a_check_that_raises_on_one_rank_at_a_huge_lr_is_a_divergence_on_every_one(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["check"] == ranks[1]["check"] and ranks[0]["check"]["stop"] == "RAISED"
 
 
 def test_an_averaged_flight_is_alike_on_every_rank(ranks: list[dict[str, Any]]) -> None:

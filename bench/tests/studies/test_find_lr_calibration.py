@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 
 from lrpilot_bench.analysis.oracle import Sweep
-from lrpilot_bench.protocol.split import split_tasks
 from lrpilot_bench.studies import find_lr_calibration as study
-from lrpilot_bench.studies import peak_prior
-from lrpilot_bench.tasks.registry import tasks
 
 SWEPT = Sweep("linear", (0.01, 0.1, 1.0, 10.0), (4.0, 2.0, 3.0, math.inf), (), True)
 
@@ -76,21 +73,3 @@ def test_what_is_written_is_read_again(tmp_path: Path, monkeypatch: pytest.Monke
     study.write(rows)
     assert study.read() == rows
     json.loads((tmp_path / "record.json").read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-
-
-def test_what_chooses_numbers_refuses_judging_tasks() -> None:
-    sides = split_tasks(tasks().values())
-    judging = next(name for name, side in sides.items() if side == "judging")
-    with pytest.raises(SystemExit, match=f"development tasks, got {judging}: leave it away"):
-        peak_prior.development(None, [judging])  # type: ignore[arg-type]
-
-
-def test_bias_and_scatter_are_those_of_the_searches() -> None:
-    rows = [
-        peak_prior.Seen("t", seed, "adam", 25, trial, -0.5, 0.1, held, 3, True)
-        for seed, (trial, held) in enumerate(((0.2, True), (0.4, False), (None, False)))
-    ]
-    lines = list(peak_prior.by_kind(rows))
-    assert lines[0].startswith("adam") and "trial's best +0.30 ± 0.14, prior -0.50 ± 0.00" in lines[0]
-    assert lines[0].endswith("1/3 held") and lines[1].startswith("all")
-    assert "trial's best none" in peak_prior.show(rows[2]) and "MISSES" in peak_prior.show(rows[2])

@@ -230,7 +230,8 @@ class Trained:
     Attributes:
         progress: steps taken and left.
         steps: steps taken by this Train so far.
-        losses: training losses since the last tell; empty when the user's loop gives none.
+        losses: training losses since the last tell; empty when the user's loop gives none. One that is no number is
+            left out where the weights are sound.
         held_out: held-out loss, read instead when the loop gives no losses and the Train asked for
             observations.
         finished: whether the Train is over (all its steps, or stopped).

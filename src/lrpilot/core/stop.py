@@ -9,11 +9,15 @@ from lrpilot.errors import SettingError
 
 @coded_enum
 class StopReason(Enum):
-    """Why a Train or a Trial ended early."""
+    """Why a Train or a Trial ended early.
+
+    Of a batch that gives no number at sound weights nothing is told. ``RAISED`` is of Trials.
+    """
 
     NON_FINITE = "the loss was not finite"
     ABORTED = "the loss rose above the limit"
     PATIENCE = "the loss did not improve for too many steps"
+    RAISED = "the training raised an error that it does not raise at the weights before"
 
 
 @record

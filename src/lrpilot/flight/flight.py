@@ -34,12 +34,25 @@ from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.flight.holdings import Holdings
-from lrpilot.flight.losses import KeptLosses
+from lrpilot.flight.losses import ALARM_AT, KeptLosses
 from lrpilot.flight.state import FlightState
 from lrpilot.flight.substrate import Substrate
 
 # A search that asks for this many measurements without one training step is a bug in its policy.
 MAX_MEASUREMENTS_IN_A_ROW = 100_000
+
+_BAD_LOSSES = Reason(
+    "bad_data",
+    f"{ALARM_AT} losses in a row were no finite number, of sound weights, and weigh nothing: look for such values in "
+    "the data",
+    alarms=True,
+)
+_BAD_BATCH = Reason(
+    "bad_data",
+    "a batch of the trials is left out, whose loss is no finite number at weights at which others are: look for such "
+    "values in the data",
+    alarms=True,
+)
 
 StepsLeft = Callable[[int], int | None]
 """Kept steps left after so many were taken; None when the end is open."""
@@ -86,6 +99,7 @@ class Flight:
         self.horizon = horizon
         self._affords = affords
         self.on_event = on_event
+        self._tried_since: Cost | None = None  # cost before the first attempt at the Trial that is due
         left = horizon(0)
         policy_state = policy.init(Context(lr, Progress(0, left), continues, substrate.facts()))
         action = policy.ask(policy_state)
@@ -192,6 +206,9 @@ class Flight:
         elif isinstance(action, Line):
             self.holdings.line.step_taken()
         self._losses.add(loss, self.substrate)
+        if self._losses.alarms:
+            self._losses.alarms = False
+            self.warn(_BAD_LOSSES)
         if isinstance(action, Train):
             observed = action.observe_every is not None and state.position % action.observe_every == 0
             state.report_due = observed or state.finished
@@ -220,7 +237,9 @@ class Flight:
                 self._coast()
             else:
                 self._emit(Event("begin", self.step, action))
-                self._tell(self._measure(action))
+                observation = self._measure(action)
+                if observation is not None:
+                    self._tell(observation)
         raise PolicyError(
             f"A search must end, but {self.policy.name} asked for {MAX_MEASUREMENTS_IN_A_ROW} measurements "
             "without a training step. Make its ask() return a Train or Done."
@@ -272,8 +291,8 @@ class Flight:
             state.watch(action, held_out)
         return Trained(self.progress, state.position, tuple(state.window), held_out, state.finished, state.stop)
 
-    def _measure(self, action: Action) -> Observation:
-        """Do what the policy asks for, and see what it wants to know."""
+    def _measure(self, action: Action) -> Observation | None:
+        """Do what the policy asks for, and see what it wants to know; None where it is to be done again."""
         match action:
             case Trial():
                 return self._try(action)
@@ -297,11 +316,15 @@ class Flight:
                 raise PolicyError(f"A policy must ask for one of the known actions, got {action!r}.")
         return Moved(self.progress, key)
 
-    def _try(self, action: Trial) -> TrialLosses:
-        """Fly a Trial; its end is held where that is asked for."""
-        before = self.substrate.cost
+    def _try(self, action: Trial) -> TrialLosses | None:
+        """Fly a Trial; its end is held where that is asked for. None where a batch was left out on the way."""
+        before = self.substrate.cost if self._tried_since is None else self._tried_since
         self.holdings.ends.make_room(action, self.substrate, self.progress.remaining)
         seen = self.substrate.trial(action)
+        self._tried_since = before if seen is None else None
+        if seen is None:
+            self.warn(_BAD_BATCH)
+            return None
         if action.keep is not None and seen.stop is None:
             self.holdings.ends.hold(action.keep)
         cost = self._cost_since(before)

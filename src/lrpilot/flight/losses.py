@@ -1,4 +1,8 @@
-"""The losses of kept steps, on their way from the loop into the record."""
+"""The losses of kept steps, on their way from the loop into the record.
+
+A loss that is no number, of a training whose weights are, weighs nothing: it is in the record, and neither a stop rule
+nor the policy sees it.
+"""
 
 import math
 from typing import Any
@@ -10,12 +14,18 @@ from lrpilot.flight.substrate import Substrate
 
 # Where reading a loss stalls the device, losses are read in blocks of this many steps.
 READ_EVERY = 32
+# Losses in a row that are no number, after which the owner is told; and after which a batch must give one again and
+# again: finite weights may be far too large.
+ALARM_AT, ASK_EVERY = 3, 8
 
 
 class KeptLosses:
     """Takes a loss as the loop has it (a tensor on a device, perhaps) and reads it as late as it may.
 
     A loss that has been read is in the history, and shown to the stop rules of the Train that its step was a part of.
+
+    Attributes:
+        alarms: whether the owner is to be told of losses that are no number; set once in a row of them.
 
     Args:
         state: of the flight.
@@ -25,6 +35,7 @@ class KeptLosses:
     def __init__(self, state: FlightState, history: History) -> None:
         self._state = state
         self._history = history
+        self.alarms = False
         self._unread: list[tuple[int, Any]] = []
 
     def add(self, loss: Any, substrate: Substrate) -> None:
@@ -49,6 +60,19 @@ class KeptLosses:
         first_of_train = state.step - state.position  # losses before it were a Line's, or a pending search's
         for (index, _), loss in zip(unread, substrate.read([loss for _, loss in unread]), strict=True):
             self._history.losses[index] = loss
+            if self._excuses(loss, substrate):
+                continue
             if isinstance(action, Train) and index >= first_of_train and state.stop is None:
                 state.window.append(loss)
                 state.watch(action, loss)
+
+    def _excuses(self, loss: float, substrate: Substrate) -> bool:
+        """Whether a loss is no number although the weights are, and so were they when it was read: none heal."""
+        if math.isfinite(loss):
+            self._state.excused = 0
+            return False
+        self._state.excused += 1
+        row = self._state.excused
+        sound = substrate.is_sound(by_a_batch=row % ASK_EVERY == 0)
+        self.alarms |= sound and row == ALARM_AT
+        return sound

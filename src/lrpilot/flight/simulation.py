@@ -1,5 +1,6 @@
 """Fly any policy without torch, on a landscape instead of a model."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -209,6 +210,10 @@ class SimulatedSubstrate:
     def read(self, losses: Sequence[Any]) -> list[float]:
         """Losses are numbers already."""
         return list(losses)
+
+    def is_sound(self, *, by_a_batch: bool = False) -> bool:
+        """Whether the state has a held-out loss; read free of charge."""
+        return math.isfinite(self.landscape.held_out(self.state))
 
     def agree(self, action: Action) -> None:
         """There is one rank."""

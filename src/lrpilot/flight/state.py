@@ -23,6 +23,7 @@ class FlightState:
         window: losses of the running Train since the policy was told last.
         stop_state: what the stop rules of the running Train remember.
         stop: why the running Train is over before its last step; None while it goes on.
+        excused: losses in a row, up to the last, that were no number.
         report_due: whether the policy is to be told of its Train before the next kept step.
         marks: keys of the marks that are held.
         ends: keys of the ends of Trials that are held.
@@ -44,6 +45,7 @@ class FlightState:
     window: list[float] = field(default_factory=list)
     stop_state: StopState = field(default_factory=StopState)
     stop: StopReason | None = None
+    excused: int = 0
     report_due: bool = False
     marks: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()

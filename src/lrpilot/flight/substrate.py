@@ -80,10 +80,14 @@ class Substrate(Protocol):
     def price(self, action: Action) -> float:
         """Forward-equivalents that an action will cost beyond kept steps: a budget must know what it can pay for."""
 
-    def trial(self, action: Trial) -> TrialSeen:
+    def trial(self, action: Trial) -> TrialSeen | None:
         """Fly a Trial and restore everything.
 
         Its end is held under ``action.keep``, unless that is None or it was stopped.
+
+        Returns:
+            What was seen; None where it has met a batch that weighs nothing, for it gives no number at sound weights.
+            From now on that is left out, and the Trial is to be flown again, where it still can be paid for.
         """
 
     def continue_trial(self, key: str) -> TrialEnd:
@@ -118,6 +122,13 @@ class Substrate(Protocol):
 
     def read(self, losses: Sequence[Any]) -> list[float]:
         """Losses as numbers, averaged over ranks."""
+
+    def is_sound(self, *, by_a_batch: bool = False) -> bool:
+        """Whether weights and optimizer state are numbers; asked where a loss was none.
+
+        Args:
+            by_a_batch: and whether some batch gives a number at them: finite weights may be far too large.
+        """
 
     def agree(self, action: Action) -> None:
         """Raise unless every rank takes this action."""

@@ -68,7 +68,7 @@ def mean_over_ranks(values: Sequence[float]) -> list[float]:
 def all_or_none() -> Iterator[None]:
     """What fails inside on one rank fails on every one; each leaves the block only when all have come to its end.
 
-    Blocks may lie in one another: a failure is told once, at the end of whichever the others come to first.
+    Lies inside a :func:`together`, which does not tell again of a failure that has been told.
 
     Raises:
         RanksDisagreeError: another rank failed.
@@ -79,10 +79,8 @@ def all_or_none() -> Iterator[None]:
     _group()
     try:
         yield
-    except RanksDisagreeError:
-        raise
     except Exception as error:
-        if not getattr(error, _TOLD, False):
+        if not hasattr(error, _TOLD):
             _tell(error)
         raise
     try:
@@ -90,13 +88,20 @@ def all_or_none() -> Iterator[None]:
     except RuntimeError as error:
         raise _lost() from error
     if failed:
-        raise RanksDisagreeError(
+        raise _told(
             f"A probe must succeed on every rank, but it failed on {failed} other rank(s). "
             "Look at the error of those ranks; everything has been restored on this one."
         )
 
 
-_TOLD = "_lrpilot_told"  # an attribute of an error that the other ranks know of
+_TOLD = "_lrpilot_told"  # an attribute of an error that the other ranks know of, until it has left `together`
+
+
+def _told(message: str) -> RanksDisagreeError:
+    """An error that the others know of, since it came of an exchange."""
+    error = RanksDisagreeError(message)
+    setattr(error, _TOLD, True)
+    return error
 
 
 def _tell(failure: Exception) -> None:
@@ -118,7 +123,7 @@ def _tell(failure: Exception) -> None:
 
 
 def _lost() -> RanksDisagreeError:
-    return RanksDisagreeError(
+    return _told(
         "A probe must succeed on every rank, but another rank has ended while this one waited for it in a collective. "
         "Look at the error of that rank, which is the first, and start anew from a checkpoint."
     )
@@ -134,8 +139,13 @@ def together(work: Callable[[], Sequence[float]]) -> list[float]:
         RanksDisagreeError: another rank failed.
         Exception: this rank failed; its own exception goes on.
     """
-    with all_or_none():
-        values = list(work())
+    try:
+        with all_or_none():
+            values = list(work())
+    except Exception as error:
+        if hasattr(error, _TOLD):
+            delattr(error, _TOLD)  # raised in another measurement, it is told again
+        raise
     return mean_over_ranks(values)
 
 

@@ -21,6 +21,7 @@ from torch.utils.data import (
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
+    get_worker_info,
 )
 
 from lrpilot import Training
@@ -49,6 +50,30 @@ class Numbers(Dataset[Tensor]):
 class Stream(IterableDataset[Tensor]):
     def __iter__(self) -> Iterator[Tensor]:
         return iter(torch.arange(float(COUNT)))
+
+
+class Shards(IterableDataset[Tensor]):
+    """Each worker reads its share, from where its init function has set it."""
+
+    offset = 0.0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        worker = get_worker_info()
+        assert worker is not None
+        return iter(torch.arange(float(COUNT))[worker.id :: worker.num_workers] + self.offset)
+
+
+def shift(index: int) -> None:
+    worker = get_worker_info()
+    assert worker is not None
+    worker.dataset.offset = 100.0 * index
+
+
+class SeededByItsWorker(Numbers):
+    """Noise from the generators that torch seeds in every worker."""
+
+    def __getitem__(self, index: int) -> Tensor:
+        return index + torch.rand(()) + random.random() + float(np.random.rand())
 
 
 class EvenFirst(Sampler[int]):
@@ -136,6 +161,9 @@ LOADERS: dict[str, Callable[[], DataLoader[Any]]] = {
     "unbatched": lambda: loader(batch_size=None, shuffle=True),
     "iterable": lambda: loader(dataset=Stream()),
     "iterable_drop_last": lambda: loader(dataset=Stream(), batch_size=7, drop_last=True),
+    "iterable_unbatched": lambda: loader(dataset=Stream(), batch_size=None),
+    "sharded": lambda: loader(dataset=Shards(), num_workers=2),
+    "sharded_by_its_init": lambda: loader(dataset=Shards(), num_workers=2, worker_init_fn=shift),
     "workers": lambda: loader(shuffle=True, num_workers=1),
     "persistent_workers": lambda: loader(shuffle=True, num_workers=1, persistent_workers=True),
 }
@@ -153,7 +181,8 @@ def test_a_twin_holds_the_same_samples_in_batches_of_the_same_sizes(name: str) -
     if name not in ("weighted", "drop_last", "iterable_drop_last", "distributed"):
         assert sorted(itertools.chain(*mine)) == sorted(itertools.chain(*theirs))
     assert name == "own_sampler_global_rng" or mine == again, "the same number gives the same order"
-    shuffles = name not in ("plain", "list_of_indices", "own_sampler", "iterable", "iterable_drop_last")
+    in_order = name.startswith(("iterable", "sharded"))
+    shuffles = not in_order and name not in ("plain", "list_of_indices", "own_sampler")
     assert (mine != other) == shuffles, "a shuffling loader gives every epoch an order of its own"
 
 
@@ -163,6 +192,11 @@ def test_the_twins_of_two_ranks_share_the_samples_out(epoch: int) -> None:
     read_by = [set(itertools.chain(*read(BatchSource(r, seed=3, name="train_data").epoch(epoch)))) for r in ranks]
     assert read_by[0] | read_by[1] == set(itertools.chain(*read(loader())))
     assert len(read_by[0] & read_by[1]) <= 1, "at most the sample that evens out the shares"
+
+
+def test_workers_seed_their_noise_alike_for_one_epoch_and_anew_for_another() -> None:
+    source = BatchSource(loader(dataset=SeededByItsWorker(), num_workers=2), seed=0, name="train_data")
+    assert read(source.epoch()) == read(source.epoch()) != read(source.epoch(1))
 
 
 def test_neighbouring_seeds_share_no_order() -> None:

@@ -14,6 +14,7 @@ from lrpilot.training.measure import forwards
 from lrpilot.training.measure.evaluations import (
     BATCH_NORM_BATCHES,
     batch_norms_in_training,
+    losses_of,
     mean_loss,
     reestimate_batch_norm,
 )
@@ -253,7 +254,8 @@ def test_weighted_mean_over_uneven_batches_equals_one_big_batch() -> None:
 
 def test_mean_loss_by_hand() -> None:
     batches = [[1.0, 2.0, 3.0], [10.0]]
-    value, samples = mean_loss(batches, lambda b: torch.tensor(b).mean(), len)
+    losses, samples = losses_of(batches, lambda b: torch.tensor(b).mean(), len)
+    value = mean_loss(losses, samples)
     assert samples == [3, 1] and value == 4.0
 
 

@@ -1,6 +1,7 @@
 """What data holds and moves as it is read begins where it once stood, and is left as the loop had it."""
 
 import ctypes
+import functools
 import io
 import multiprocessing
 import random
@@ -208,6 +209,44 @@ def test_large_tensors_the_model_and_long_caches_are_left_alone() -> None:
             held[0] = 7
         state.set(state.start)
         assert data.held is held and (not model.training if held is model else held[0] == 7)
+
+
+NOISE = torch.Generator()
+
+
+def test_generators_of_functions_are_found() -> None:
+    own, table = np.random.default_rng(0), random.Random(0)
+
+    class Crop:
+        def __init__(self) -> None:
+            self.rng = random.Random(1)
+
+        def __call__(self, x: Any) -> float:
+            return self.rng.random()
+
+        def apply(self, x: Any) -> float:
+            return self.rng.random()
+
+    def by_default(x: Any, rng: Any = table) -> float:
+        return float(rng.random())
+
+    for transform in (
+        lambda x: own.random(),
+        lambda x: float(torch.rand(1, generator=NOISE)),
+        by_default,
+        Crop(),
+        Crop().apply,
+        functools.partial(lambda rng, x: rng.random(), random.Random(3)),
+    ):
+        data = Data([transform])
+        state = DataState(data)
+        first = data.held[0](1)
+        loop = state.get()
+        state.set(state.start)
+        assert data.held[0](1) == first
+        then = data.held[0](1)
+        state.set(loop)
+        assert data.held[0](1) == then
 
 
 def test_data_that_a_function_uses_is_found() -> None:

@@ -1,4 +1,4 @@
-"""Write docs/evidence.md from records/{probe_cost,autopilot_price,invariances}.json and those of Lines alone."""
+"""Write docs/evidence.md from records/{probe_cost,autopilot_price,peak_prior,invariances}.json and those of Lines."""
 
 import json
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from lrpilot_bench.studies.checkout import DOCS, RECORDS
 from lrpilot_bench.studies.line_cost_page import line_numbers
 from lrpilot_bench.studies.line_noise_page import noise_numbers
 from lrpilot_bench.studies.markdown import Row, render, verdict
+from lrpilot_bench.studies.peak_prior_page import peak_numbers
 
 PAGE = DOCS / "evidence.md"
 
@@ -60,6 +61,7 @@ def page() -> str:
             "torch": cost["machine"]["torch"],
             "costs": cost_rows(cost),
             "autopilot": tables(price),
+            "peak": peak_numbers(),
             "lines": line_numbers(),
             "noise": noise_numbers(),
             "invariances": invariance_rows(invariances["rows"]),

@@ -104,7 +104,9 @@ class Recorder:
             self._substrate, self._middle = self._train_up_to(*start)
             self._start = start
         lr = float(f"{job['lr_share'] * self._middle:.3g}")
-        losses, _, stop, _ = self._substrate.trial(Trial(constant(lr), job["steps"]))
+        seen = self._substrate.trial(Trial(constant(lr), job["steps"]))
+        assert seen is not None  # the data of the tasks is sound
+        losses, _, stop, _ = seen
         # The last one is not finite where the Trial was stopped, which JSON cannot say.
         return {"lr": lr, **kept(losses if stop is None else losses[:-1])}
 

@@ -34,7 +34,8 @@ LRS = tuple(10 ** (k / 4) for k in range(-12, 1))  # 0.001 to 1
 def trial_losses(optimizer: str, seed: int, steps: int) -> list[float | None]:
     """Held-out loss of a Trial at each lr; None where it was no number."""
     substrate = LiveSubstrate(make_training(seed, LRS[0], optimizer=optimizer))
-    found = [substrate.trial(Trial(constant(lr), steps, evaluate="average"))[1] for lr in LRS]
+    seen = [substrate.trial(Trial(constant(lr), steps, evaluate="average")) for lr in LRS]
+    found = [None if one is None else one.held_out for one in seen]
     return [None if loss is None or not math.isfinite(loss) else round(loss, 4) for loss in found]
 
 

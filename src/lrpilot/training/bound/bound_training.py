@@ -24,7 +24,7 @@ from lrpilot.training.bound.checks import (
     require_one_call_steps,
 )
 from lrpilot.training.bound.optimizers import ParamGroupLRs, put_back_momentum, unwrap_optimizer
-from lrpilot.training.bound.probe_data import ProbeData
+from lrpilot.training.bound.probe_data import LeftOut, ProbeData
 from lrpilot.training.bound.sources import BatchSource, Data
 from lrpilot.training.distributed import all_or_none, are_replicas, average_gradients, is_distributed
 from lrpilot.training.torch_private import communicates_forward, has_stepped, is_parallel, reshard
@@ -54,6 +54,8 @@ class BoundTraining:
         probing: whether an optimizer step that is taken now belongs to a probe.
         average: what is flown beside the parameters in an averaged flight; None in any other.
         commander: whose kept steps are averaged, where any are; the last pilot's.
+        left_out: training batches of probes that weigh nothing, for they give no number at sound weights.
+        left_out_held: held-out batches likewise.
     """
 
     average: FlownAverage | None = None
@@ -93,6 +95,7 @@ class BoundTraining:
         self.eval_batches = eval_batches
         self.prove = prove
         self.probing = self.repeats = False
+        self.left_out, self.left_out_held = LeftOut(), LeftOut()
         self.device = torch.device(device) if device is not None else next(model.parameters()).device
         self.snapshot_device = torch.device(snapshot_device) if snapshot_device is not None else None
         self.train_source = BatchSource(train_data, seed=seed, name="train_data")
@@ -112,7 +115,14 @@ class BoundTraining:
     @cached_property
     def probe_data(self) -> ProbeData:
         """The fixed batches that probes read; the first access reads a few of them."""
-        return ProbeData(self.train_source, self.val_source, eval_batches=self.eval_batches, seed=self.seed)
+        return ProbeData(
+            self.train_source,
+            self.val_source,
+            eval_batches=self.eval_batches,
+            seed=self.seed,
+            left_out=self.left_out,
+            left_out_held=self.left_out_held,
+        )
 
     @contextmanager
     def as_probe(self) -> Iterator[None]:

@@ -1,9 +1,10 @@
 """The fixed batches that probes read, the same ones for every Trial of a comparison."""
 
 import logging
+from bisect import insort
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 from lrpilot.errors import DataError
@@ -19,6 +20,39 @@ REPLAY_BYTES = 512 * 2**20
 RESERVED_BATCHES = 8
 
 
+class LeftOut:
+    """Batches of one stream that weigh nothing: they give no number at weights at which others do.
+
+    What reads the stream counts without them. Only batches that have never given a number are left out, so an index
+    below :attr:`known` names the same batch for good.
+
+    Attributes:
+        places: of these in the stream itself, ascending.
+        known: so many batches, the first ones without a gap, have given a number at some weights.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.known = 0
+
+    def place(self, index: int) -> int:
+        """Where in the stream itself the batch of this index is."""
+        for left_out in self.places:
+            if left_out > index:
+                break
+            index += 1
+        return index
+
+    def note(self, index: int) -> None:
+        """The batch of this index has given a number."""
+        self.known += index == self.known
+
+    def add(self, index: int) -> None:
+        """Leave out the batch that has this index now."""
+        insort(self.places, self.place(index))
+        self.known -= index < self.known
+
+
 class Replay:
     """The same batches for every Trial of a comparison, in bounded memory.
 
@@ -28,10 +62,18 @@ class Replay:
         skip: number of leading batches never delivered.
         cycle: past the end of the epoch the same epoch starts again; False ends there.
         max_bytes: batches are kept in memory up to this size; beyond it they are read again.
+        left_out: batches that are passed over, and not counted.
     """
 
     def __init__(
-        self, source: BatchSource, *, seed: int, skip: int = 0, cycle: bool = True, max_bytes: int = REPLAY_BYTES
+        self,
+        source: BatchSource,
+        *,
+        seed: int,
+        skip: int = 0,
+        cycle: bool = True,
+        max_bytes: int = REPLAY_BYTES,
+        left_out: LeftOut | None = None,
     ) -> None:
         self._source = source
         self._seed = seed
@@ -40,6 +82,7 @@ class Replay:
         self._room = max_bytes
         self._kept: list[Any] = []
         self._whole = False
+        self._left_out = LeftOut() if left_out is None else left_out
 
     def take(self, count: int | None = None, *, first: int = 0) -> Iterator[Any]:
         """``count`` batches (None: all of one epoch) from index ``first`` on, each a copy.
@@ -50,15 +93,17 @@ class Replay:
         Raises:
             DataError: the source yields nothing.
         """
-        end = None if count is None else first + count
+        begin, out = self._left_out.place(first), self._left_out.places
+        end = None if count is None else self._left_out.place(first + count - 1) + 1
         kept = self._kept[:end]
-        for batch in kept[first:]:
-            yield copy_batch(batch)
+        for place, batch in enumerate(kept[begin:], start=begin):
+            if place not in out:
+                yield copy_batch(batch)
         if self._whole or len(kept) == end:
             return
-        for index, batch in enumerate(islice(self._stream(), len(kept), end), start=len(kept)):
-            self._keep(index, batch)
-            if index >= first:
+        for place, batch in enumerate(islice(self._stream(), len(kept), end), start=len(kept)):
+            self._keep(place, batch)
+            if place >= begin and place not in out:
                 yield copy_batch(batch)
 
     def _stream(self) -> Iterator[Any]:
@@ -109,15 +154,26 @@ class ProbeData:
             more than half of those seen), which training probes then skip.
         eval_batches: most held-out batches; None for all of ``val``.
         seed: of the random stream that reading draws from.
+        left_out: training batches that weigh nothing.
+        left_out_held: held-out ones.
     """
 
-    def __init__(self, train: BatchSource, val: BatchSource | None, *, eval_batches: int | None, seed: int) -> None:
+    def __init__(
+        self,
+        train: BatchSource,
+        val: BatchSource | None,
+        *,
+        eval_batches: int | None,
+        seed: int,
+        left_out: LeftOut | None = None,
+        left_out_held: LeftOut | None = None,
+    ) -> None:
         self._val = val
         self._eval_batches = eval_batches
-        leading = Replay(train, seed=seed, cycle=False)
+        leading = Replay(train, seed=seed, cycle=False, left_out=left_out_held)
         self._reserved = 0 if val is not None else sum(1 for _ in leading.take(2 * RESERVED_BATCHES)) // 2
-        self.train = Replay(train, seed=seed, skip=self._reserved)
-        self._held_out = leading if val is None else Replay(val, seed=seed, cycle=False)
+        self.train = Replay(train, seed=seed, skip=self._reserved, left_out=left_out)
+        self._held_out = leading if val is None else Replay(val, seed=seed, cycle=False, left_out=left_out_held)
         self.batch_size = self._samples_of_a_batch(train.name)
 
     def _samples_of_a_batch(self, name: str) -> int:
@@ -142,25 +198,16 @@ class ProbeData:
     def held_out(self, most: int | None = None) -> Iterator[Any]:
         """The held-out batches, always the same ones: a fixed subset is what makes losses comparable.
 
-        Empty ones are left out: they have no loss to be weighed.
-
         Args:
             most: of them, the first ones; None for all.
-
-        Raises:
-            DataError: every one of them is empty.
         """
         count = self._eval_batches if self._val is not None else max(1, self._reserved)
-        filled = filter(count_samples, self._held_out.take(count))
-        first = next(filled, _END)
-        if first is _END:
-            raise DataError("Held-out loss needs samples, got none in any held-out batch. Check val_data.")
-        return islice(chain([first], filled), most)
+        return islice(self._held_out.take(count), most)
 
     @cached_property
     def held_out_shares(self) -> list[float]:
         """Samples of each held-out batch ÷ those of a training batch; they are read once, and where it is asked for."""
-        return [count_samples(batch) / self.batch_size for batch in self.held_out()]
+        return [size / self.batch_size for size in map(count_samples, self.held_out()) if size]
 
     @property
     def metric(self) -> str:

@@ -1,5 +1,6 @@
 """Evaluations: the held-out loss of the weights as they are, under BatchNorm statistics that fit them."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,6 +15,7 @@ from lrpilot.training.bound.facts import batch_norms_in_training
 from lrpilot.training.distributed import same_on_every_rank, together
 from lrpilot.training.measure.forwards import pure_forward
 from lrpilot.training.measure.meter import Meter
+from lrpilot.training.measure.soundness import BatchJudge
 from lrpilot.training.torch_private import BatchNorm
 
 
@@ -73,11 +75,49 @@ class Evaluations:
     Args:
         training: what is evaluated.
         meter: pays for the passes.
+        judge: tells bad training batches, on which statistics are estimated.
     """
 
-    def __init__(self, training: BoundTraining, meter: Meter) -> None:
+    def __init__(self, training: BoundTraining, meter: Meter, judge: BatchJudge) -> None:
         self._training = training
         self._meter = meter
+        self._judge = judge
+        self._read = 0  # batches of the last evaluation
+        self._without_number: list[int] = []  # of these, where their mean is no number
+
+    def at_rest(self, *, reestimate: bool) -> float:
+        """The same as :meth:`judge` of all batches, at weights that are those of the training.
+
+        Batches that give no number, where others do, are left out from now on; and so are training batches that spoil
+        the statistics of BatchNorm layers.
+        """
+        loss = self.judge(reestimate=reestimate)
+        if math.isfinite(loss) or not self._leave_out(reestimate=reestimate):
+            return loss
+        return self.judge(reestimate=reestimate)
+
+    def leaves_out(self) -> bool:
+        """Whether batches are left out from now on that give no number at the weights as they are."""
+        left_out, held = self._training.left_out, self._training.left_out_held
+        before = len(left_out.places), len(held.places)
+        if not held.known:
+            self.at_rest(reestimate=True)
+        changed = (len(left_out.places), len(held.places)) != before
+        return together(lambda: [float(changed)])[0] > 0
+
+    def _leave_out(self, *, reestimate: bool) -> bool:
+        """Find the batches to blame for a held-out loss that is no number at weights that are those of the training."""
+        found = False
+        if reestimate and batch_norms_in_training(self._training.model):
+            found = any([self._judge.leaves_out(index) for index in range(BATCH_NORM_BATCHES)])
+        held = self._training.left_out_held
+        if held.known:  # all have given a number
+            return found
+        bad = self._without_number
+        for index in reversed(bad if len(bad) < self._read else []):  # from the last: the others keep their index
+            held.add(index)
+            found = True
+        return together(lambda: [float(found)])[0] > 0
 
     def judge(self, *, reestimate: bool, batches: int | None = None) -> float:
         """Mean held-out loss over all ranks; of the average, where one is flown.
@@ -88,7 +128,10 @@ class Evaluations:
         """
         self._meter.count(evaluations=1)
         self._require_same_count()
-        return together(lambda: [self._held_out_loss(reestimate=reestimate, batches=batches)])[0]
+        loss = together(lambda: [self._held_out_loss(reestimate=reestimate, batches=batches)])[0]
+        if batches is None and math.isfinite(loss):
+            self._training.left_out_held.known = self._read
+        return loss
 
     def _require_same_count(self) -> None:
         """Raise where ranks have numbers of held-out batches that differ, and wait for each other in every pass.
@@ -144,11 +187,36 @@ class Evaluations:
             if reestimate:
                 self._reestimate(BATCH_NORM_BATCHES)
             training.model.eval()
-            held_out = map(training.move, training.probe_data.held_out(batches))
-            loss, samples = mean_loss(held_out, training.loss, count_samples)
+            losses, samples = self._held_out_losses(batches)
         for count in samples:
             self._meter.add(count, forwards=1)
-        return loss
+        return self._mean(losses, samples)
+
+    def _held_out_losses(self, batches: int | None) -> tuple[list[Tensor], list[int]]:
+        """Losses and sample counts; empty batches are left out from now on, whatever the weights.
+
+        Raises:
+            DataError: every one of them is empty.
+        """
+        training = self._training
+        while True:
+            held_out = map(training.move, training.probe_data.held_out(batches))
+            losses, samples = losses_of(held_out, training.loss, count_samples)
+            empty = [index for index, size in enumerate(samples) if not size]
+            if not empty and samples:
+                return losses, samples
+            if batches is None and len(empty) == len(samples):
+                raise DataError("Held-out loss needs samples, got none in any held-out batch. Check val_data.")
+            for index in reversed(empty):  # from the last: the others keep their index
+                training.left_out_held.add(index)
+
+    def _mean(self, losses: list[Tensor], samples: list[int]) -> float:
+        """Over samples; which batches have given no number is noted where it is none."""
+        mean = mean_loss(losses, samples)
+        self._read, self._without_number = len(losses), []
+        if not math.isfinite(mean):
+            self._without_number = [i for i, loss in enumerate(losses) if not math.isfinite(float(loss))]
+        return mean
 
     def _reestimate(self, count: int) -> list[BatchNorm]:
         """Estimate statistics on so many batches, and leave the model in training mode; the layers that have them."""
@@ -174,10 +242,10 @@ def put_statistics(statistics: Statistics) -> None:
             buffer.copy_(value)
 
 
-def mean_loss(
+def losses_of(
     batches: Iterable[Any], loss: Callable[[Any], Tensor], count: Callable[[Any], int]
-) -> tuple[float, list[int]]:
-    """Mean loss over samples, and the sample count of every batch.
+) -> tuple[list[Tensor], list[int]]:
+    """The loss of every batch, in double precision (NaN, and never asked for, where it is empty), and its samples.
 
     Args:
         batches: batches on the right device.
@@ -187,6 +255,14 @@ def mean_loss(
     losses, samples = [], []
     for batch in batches:
         samples.append(count(batch))  # before the loss, which may empty the batch
-        losses.append(loss(batch).detach().to(torch.float64))
+        empty = not samples[-1]
+        losses.append(torch.tensor(math.nan) if empty else loss(batch).detach().to(torch.float64))
+    return losses, samples
+
+
+def mean_loss(losses: list[Tensor], samples: list[int]) -> float:
+    """Mean loss over samples; NaN without any."""
+    if not losses:
+        return math.nan
     weights = torch.tensor(samples, dtype=torch.float64, device=losses[0].device)
-    return float((torch.stack(losses) * weights).sum() / weights.sum()), samples
+    return float((torch.stack(losses) * weights).sum() / weights.sum())

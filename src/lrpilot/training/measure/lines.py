@@ -1,5 +1,6 @@
 """Lines: losses along the step just taken, on two copies of the parameters and no more."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,11 @@ from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.measure.forwards import pure_forwards
 from lrpilot.training.measure.meter import Meter
 from lrpilot.training.measure.proofs import ENDS, Proofs
+from lrpilot.training.measure.soundness import OUT_OF_MEMORY, WITNESSES, raised_by
 from lrpilot.training.torch_private import copy_all, lerp_all
+
+LossTable = tuple[tuple[float, ...], ...]
+"""Losses, batches x factors."""
 
 
 class Lines:
@@ -52,7 +57,7 @@ class Lines:
             self._endpoints.step_taken()
             self._armed = False
 
-    def read(self, action: Line) -> tuple[tuple[float, ...], ...]:
+    def read(self, action: Line) -> LossTable:
         """Losses along the step of the armed Line, batches x factors, in the mode the model trains in.
 
         Raises:
@@ -65,15 +70,29 @@ class Lines:
         if not set(action.factors) <= ENDS:
             self._proofs.require_linear_step()
         self._meter.count(lines=1)
-        width = len(action.factors)
+        with self._meter.timed():
+            table = self._table(endpoints, action.factors, action.first, action.batches)
+            while self._leaves_out(endpoints, table, action.first):
+                table = self._table(endpoints, action.factors, action.first, action.batches)
+        return table
+
+    def _table(self, endpoints: "LineEndpoints", factors: Sequence[float], first: int, count: int) -> LossTable:
+        """Losses of so many batches, the first of index ``first``, over all ranks: batches x factors.
+
+        Raises:
+            Exception: of the user's own code, unless it is raised beyond the step alone: the loss is infinite there.
+        """
+        width, raised = len(factors), list[Exception]()
 
         def read() -> list[float]:
             self._training.reshard()
-            batches = list(self._training.probe_data.train.take(action.batches, first=action.first))
-            table = endpoints.read(action.factors, lambda: self._pure_losses(batches, action.first))
+            batches = list(self._training.probe_data.train.take(count, first=first))
+            table = endpoints.read(factors, lambda: self._guarded_losses(batches, first, raised))
+            if raised:
+                _raise_at_rest(endpoints, lambda: self._pure_losses(batches, first), raised[0])
             return [loss for row in table for loss in row]
 
-        with self._meter.timed(), self._training.as_probe():
+        with self._training.as_probe():
             losses = together(read)
         return tuple(tuple(losses[i : i + width]) for i in range(0, len(losses), width))
 
@@ -81,6 +100,45 @@ class Lines:
         """Of the samples of all batches of a Line that has been read, those of each, over all ranks."""
         samples = mean_over_ranks([self._samples[i] for i in range(action.first, action.first + action.batches)])
         return () if len(set(samples)) == 1 else tuple(count / sum(samples) for count in samples)
+
+    def _guarded_losses(self, batches: Sequence[Any], first: int, raised: list[Exception]) -> list[float]:
+        """The losses at the parameters as they are; infinite where these make the user's code raise, which is noted."""
+        try:
+            return self._pure_losses(batches, first)
+        except Exception as error:
+            again = raised_by(lambda: self._pure_losses(batches, first))
+            if isinstance(error, OUT_OF_MEMORY) or type(again) is not type(error):
+                raise
+            raised.append(error)
+            return [math.inf] * len(batches)
+
+    def gives_number(self) -> bool:
+        """Whether a batch, of the first few, gives a number at the parameters as they are."""
+
+        def losses() -> list[float]:
+            self._meter.training_batch_size(self._training.probe_data.batch_size)
+            return self._pure_losses(list(self._training.probe_data.train.take(WITNESSES)), 0)
+
+        return any(map(math.isfinite, together(losses)))
+
+    def _leaves_out(self, endpoints: "LineEndpoints", table: LossTable, first: int) -> bool:
+        """Whether batches are left out from now on: before the step they give no number, and others do."""
+        left_out, suspects = self._training.left_out, []
+        for index, row in enumerate(table, start=first):
+            if any(map(math.isfinite, row)):
+                left_out.note(index)
+            elif index >= left_out.known:
+                suspects.append(index)
+        if not suspects:
+            return False
+        span = suspects[-1] + 1 + WITNESSES - suspects[0]
+        losses = [row[0] for row in self._table(endpoints, (0.0,), suspects[0], span)]
+        if not any(map(math.isfinite, losses)):
+            return False
+        bad = [index for index in suspects if not math.isfinite(losses[index - suspects[0]])]
+        for index in reversed(bad):
+            left_out.add(index)
+        return bool(bad)
 
     def _pure_losses(self, batches: Sequence[Any], first: int) -> list[float]:
         """One loss per batch, the first of index ``first``; a batch has the same dropout masks in every call."""
@@ -111,6 +169,12 @@ class Lines:
         if before is not None:
             self._endpoints = LineEndpoints(self._training.trainable_parameters, before)
             self._armed = False
+
+
+def _raise_at_rest(endpoints: "LineEndpoints", losses: Callable[[], list[float]], error: Exception) -> None:
+    """Raise an error that comes at the parameters before the step too: it is the user's own."""
+    if raised_by(lambda: endpoints.read((0.0,), losses)) is not None:
+        raise error
 
 
 class LineEndpoints:

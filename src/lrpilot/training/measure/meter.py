@@ -27,7 +27,7 @@ class Meter:
 
     def add(self, samples: int, *, forwards: int = 0, backwards: int = 0) -> None:
         """Count passes over a batch of ``samples``."""
-        weight = samples / (self._batch_size or samples)
+        weight = samples / (self._batch_size or samples) if samples else 0.0
         self.cost = replace(
             self.cost,
             forwards=self.cost.forwards + forwards * weight,

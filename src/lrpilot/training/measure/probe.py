@@ -1,5 +1,6 @@
 """Probe: what every measurement that trains stands on, a bracket that undoes it and counted steps that begin alike."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -139,11 +140,17 @@ class Probe:
         # Masks are the seed's, whenever it is asked: test_substrate.py::test_a_trial_is_the_users_own_loop_rewound
         seed_rng(training.seed + first)
         self.meter.training_batch_size(training.probe_data.batch_size)
+        index = first
         with _counted_steps(training, self.lrs) as counter:
 
             def take(batches: Iterator[Any]) -> float:
+                nonlocal index
                 counter.restart()
-                return together(lambda: [self._step(next(batches), counter)])[0]
+                loss = together(lambda: [self._step(next(batches), counter)])[0]
+                if math.isfinite(loss):
+                    training.left_out.note(index)
+                index += 1
+                return loss
 
             yield take, counter
 
@@ -160,7 +167,8 @@ class Probe:
             if refused is None:
                 raise
             raise refused from error
-        self.meter.add(samples, forwards=1, backwards=1)
+        finally:
+            self.meter.add(samples, forwards=1, backwards=1)  # one that raises is paid for too
         counter.require_at_most_one()
         self.lrs.check_unchanged()
         return loss

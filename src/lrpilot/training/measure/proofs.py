@@ -17,11 +17,13 @@ from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possi
 from lrpilot.training.distributed import is_distributed, mean_over_ranks, together
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.repeat import StepSeen, Suspects, refuse
+from lrpilot.training.measure.soundness import BatchJudge
 from lrpilot.training.torch_private import copy_all, local_of
 
 # Largest relative deviation from linearity in lr that float32 rounding explains.
 LINEARITY_TOLERANCE = 1e-2
 LINEARITY_STEPS = 4  # two brackets of two steps
+PROOF_BATCHES = 2  # a step on each in either bracket
 FILLING_SHARE = 1e-3  # of the lr, for the first step of each
 # What is explained by kernels that add in no fixed order (on an accelerator, over ranks): of a loss, relative; and of a
 # step, whose parts Adam gives the size of the lr also where a gradient is nothing but rounding.
@@ -39,12 +41,14 @@ class Proofs:
 
     Args:
         probe: takes the steps.
+        judge: tells bad batches.
     """
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, judge: BatchJudge) -> None:
         self.training_works = False
         self.step_is_linear = False
         self._probe = probe
+        self._judge = judge
 
     def due_price(self, action: Action) -> float:
         """Forward-equivalents of the proofs that an action still needs."""
@@ -60,19 +64,28 @@ class Proofs:
         return self._probe.training.repeats or not self._probe.training.prove
 
     def require_training_works(self) -> None:
-        """Prove on one batch, in a bracket, that the training works (see :meth:`lrpilot.Training.check`)."""
+        """Prove on one batch, in a bracket, that the training works (see :meth:`lrpilot.Training.check`).
+
+        Batches before it that give no number, where it does, are left out.
+        """
         if self.training_works:
             return
         training = self._probe.training
         together(lambda: [training.probe_data.batch_size])
-        (batch,) = self._first_batches(1)
-        with self._probe.bracket(), self._probe.steps() as (take, counter):
-            loss = take(iter([copy_batch(batch)]))
-            _require_sound(training, loss, counter.steps)
-            first = None if self._repeats else StepSeen.of(training, loss)
-        if first is not None:
-            self._require_repeat(first, batch)
-        self.training_works = True
+        while not self.training_works:
+            (batch,) = self._first_batches(1)
+            with self._probe.bracket(), self._probe.steps() as (take, counter):
+                loss, steps = take(iter([copy_batch(batch)])), counter.steps
+                sound = _is_sound(training, loss, steps)
+                first = StepSeen.of(training, loss) if sound and not self._repeats else None
+            if not sound and not self._judge.leaves_out(0):
+                raise LossError(
+                    f"The loss must be finite at the start, got {loss}. Check the data for non-finite values and the "
+                    "model's initialisation."
+                )
+            if first is not None:
+                self._require_repeat(first, batch)
+            self.training_works = sound
 
     def _first_batches(self, count: int) -> list[Any]:
         """The same for every step of a proof, also where the data is read again for every Trial."""
@@ -131,6 +144,9 @@ class Proofs:
     def require_linear_step(self) -> None:
         """A Line means something only if the step is linear in lr: prove it once, in a bracket.
 
+        A step that cannot be judged, for its gradients are all zero or no numbers, proves nothing: the proof waits for
+        the next Line, and what this one reads is as good as the training is here.
+
         Raises:
             NonlinearStepError: it is not.
         """
@@ -139,8 +155,12 @@ class Proofs:
         optimizer = self._probe.training.raw_optimizer
         require_lines_possible(optimizer)
         deviation = self._nonlinearity()
+        if deviation is None and any([self._judge.leaves_out(index) for index in range(PROOF_BATCHES)]):
+            deviation = self._nonlinearity()
         # What is held while the Line is read is two copies of the parameters, and no more.
         self._probe.forget_snapshot()
+        if deviation is None:
+            return
         if not deviation <= LINEARITY_TOLERANCE:
             raise NonlinearStepError(
                 "A Line needs a step that is linear in lr, but half the lr does not give half the step of "
@@ -148,12 +168,13 @@ class Proofs:
             )
         self.step_is_linear = True
 
-    def _nonlinearity(self) -> float:
+    def _nonlinearity(self) -> float | None:
         """Relative deviation of two half-lr steps' sum from one full step, after one step that fills the state.
 
-        That one is taken in both, so whether it can be put back is seen on the way.
+        That one is taken in both, so whether it can be put back is seen on the way. None where the step cannot be
+        judged.
         """
-        batches = self._first_batches(2)
+        batches = self._first_batches(PROOF_BATCHES)
         with self._probe.bracket():
             filling, full = self._scratch_update(1.0, batches)
         with self._probe.bracket():
@@ -162,10 +183,15 @@ class Proofs:
             if any(together(lambda: [float(len(filling.differences(again)))])):
                 self._require_repeat(self._step_seen(batches[0]), batches[0])
             self._probe.training.repeats = True
+        if full is None or half is None:
+            return None
         return _relative_nonlinearity(half, full, lr=self._probe.lrs.reference)
 
-    def _scratch_update(self, factor: float, batches: Sequence[Any]) -> tuple[StepSeen | None, list[Tensor]]:
-        """What the first step came to, and the change of each parameter by the second one, at this factor of the lr."""
+    def _scratch_update(self, factor: float, batches: Sequence[Any]) -> tuple[StepSeen | None, list[Tensor] | None]:
+        """What the first step came to, and the change of each parameter by the second one, at this factor of the lr.
+
+        None for what is no number; and for a change of nothing, where all gradients are zero.
+        """
         training, lrs = self._probe.training, self._probe.lrs
         with self._probe.steps() as (take, _):
             own = map(copy_batch, batches)
@@ -173,21 +199,25 @@ class Proofs:
             # Buffers fill at any lr; one that is far too large would blow up the weights that the proof is made on.
             lrs.set(reference * FILLING_SHARE)
             loss = take(own)
-            seen = None if self._repeats else StepSeen.of(training, loss)
+            seen = None if self._repeats or not math.isfinite(loss) else StepSeen.of(training, loss)
             lrs.set(reference * factor)
             with _copied_before_step(training) as before:
                 take(own)
-        return seen, _changes(training, before)
+        update = _changes(training, before)
+        finite = all(bool(torch.isfinite(local_of(change)).all()) for change in update)
+        moves = before.has_gradient or any(bool(torch.any(local_of(change) != 0)) for change in update)
+        judged = together(lambda: [float(finite and moves)])[0] == 1.0
+        return seen, update if judged else None
 
 
-def _changes(training: BoundTraining, before: Sequence[Tensor]) -> list[Tensor]:
+def _changes(training: BoundTraining, before: "_BeforeStep") -> list[Tensor]:
     """Change of each trainable parameter, as much of it as this rank has, in double precision."""
-    pairs = zip(training.trainable_parameters, before, strict=True)
+    pairs = zip(training.trainable_parameters, before.copies, strict=True)
     return [(local_of(p.detach()) - local_of(b)).double() for p, b in pairs]
 
 
-def _require_sound(training: BoundTraining, loss: float, steps: int) -> None:
-    """Raise unless the first step of a probe shows that the training works.
+def _is_sound(training: BoundTraining, loss: float, steps: int) -> bool:
+    """Whether the first step of a probe shows that the training works; not where its loss is no number.
 
     Args:
         training: after that step.
@@ -196,21 +226,19 @@ def _require_sound(training: BoundTraining, loss: float, steps: int) -> None:
 
     Raises:
         StepError: it took none.
-        LossError: the loss is not finite, or depends on no trainable parameter.
+        LossError: the loss depends on no trainable parameter.
     """
+    if not math.isfinite(loss):
+        return False
     if steps == 0 and not any(isinstance(s, torch.amp.GradScaler) for s in training.extra_state.values()):
         raise StepError(
             "step_fn must take exactly one optimizer step, got none. Call optimizer.step() in it, on the optimizer "
             'given to Training; if a GradScaler skipped the step, pass it as state={"scaler": scaler}.'
         )
-    if not math.isfinite(loss):
-        raise LossError(
-            f"The loss must be finite at the start, got {loss}. Check the data for non-finite values and the "
-            "model's initialisation."
-        )
     no_gradient = all(p.grad is None for p in training.trainable_parameters)
     if no_gradient and training.step_fn is None:
         raise LossError("The loss must depend on the trainable parameters, but none received a gradient.")
+    return True
 
 
 def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr: float) -> float:
@@ -222,7 +250,7 @@ def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr
         lr: natural units; for errors.
 
     Raises:
-        NonlinearStepError: the step moves nothing, or is not finite.
+        NonlinearStepError: the step moves nothing.
     """
     squares = sum(float(d.square().sum()) for d in full)
     off_squares = sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True))
@@ -232,29 +260,41 @@ def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr
     if scale == 0:
         raise NonlinearStepError(
             f"A Line needs a step that moves the weights, but a step at lr {lr:.3g} moved none. "
-            "Check that the gradients are not all zero, and that the weights' precision shows so small a step."
-        )
-    if not math.isfinite(scale):
-        raise NonlinearStepError(
-            f"A Line needs a step that is finite, but a step at lr {lr:.3g} was not. "
-            "Check the loss and its gradients for non-finite values, or lower the lr."
+            "Check that the weights' precision shows so small a step."
         )
     return off / scale
 
 
-@contextmanager
-def _copied_before_step(training: BoundTraining) -> Iterator[list[Tensor]]:
-    """Copies of the trainable parameters, right before the last optimizer step inside.
+class _BeforeStep:
+    """The trainable parameters right before an optimizer step.
 
-    Not from before its forward pass, which may write into weights too (an embedding with a ``max_norm``).
+    Attributes:
+        copies: of them.
+        has_gradient: whether any of their gradients is not zero.
     """
-    copies = [p.detach().clone() for p in training.trainable_parameters]
 
-    def copy_again(*_: Any) -> None:
-        copy_all(copies, [p.detach() for p in training.trainable_parameters])
+    def __init__(self, training: BoundTraining) -> None:
+        self._training = training
+        self.copies = [p.detach().clone() for p in training.trainable_parameters]
+        self.has_gradient = False
 
-    handle = training.raw_optimizer.register_step_pre_hook(copy_again)
+    def copy_again(self, *_: Any) -> None:
+        """As the optimizer's hook."""
+        parameters = self._training.trainable_parameters
+        copy_all(self.copies, [p.detach() for p in parameters])
+        gradients = [local_of(p.grad) for p in parameters if p.grad is not None]
+        self.has_gradient = any(bool(torch.any((g.coalesce().values() if g.is_sparse else g) != 0)) for g in gradients)
+
+
+@contextmanager
+def _copied_before_step(training: BoundTraining) -> Iterator[_BeforeStep]:
+    """What there is right before the last optimizer step inside.
+
+    Not before its forward pass, which may write into weights too (an embedding with a ``max_norm``).
+    """
+    before = _BeforeStep(training)
+    handle = training.raw_optimizer.register_step_pre_hook(before.copy_again)
     try:
-        yield copies
+        yield before
     finally:
         handle.remove()

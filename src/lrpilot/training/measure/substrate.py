@@ -30,6 +30,7 @@ from lrpilot.training.measure.lines import Lines
 from lrpilot.training.measure.meter import Meter
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.proofs import Proofs
+from lrpilot.training.measure.soundness import BatchJudge, is_sound
 from lrpilot.training.measure.trials import TrialEnds, Trials
 from lrpilot.training.restore.rng import kept_rng
 from lrpilot.training.restore.tree import clone_tree
@@ -62,9 +63,10 @@ class LiveSubstrate:
         self._landing_price: float | None = None
         self.reads_are_cheap = training.device.type == "cpu" and not is_distributed()
         self._probe = Probe(training, self.lrs, self.meter)
-        self.proofs = Proofs(self._probe)
-        self._evaluations = Evaluations(training, self.meter)
-        self._trials = Trials(self._probe, self.proofs, self._evaluations, self.ends)
+        judge = BatchJudge(self._probe)
+        self.proofs = Proofs(self._probe, judge)
+        self._evaluations = Evaluations(training, self.meter, judge)
+        self._trials = Trials(self._probe, judge, self.proofs, self._evaluations, self.ends)
         self._lines = Lines(training, self.meter, self.proofs)
 
     # ------------------------------------------------------------ the bill
@@ -230,14 +232,29 @@ class LiveSubstrate:
             values = [float(loss) for loss in losses]
         return mean_over_ranks(values)
 
+    def is_sound(self, *, by_a_batch: bool = False) -> bool:
+        """Whether weights, buffers and optimizer state are numbers, by one device sync.
+
+        Args:
+            by_a_batch: and whether a batch of the probes gives a number at them; its passes are counted.
+        """
+        if not is_sound(self.training):
+            return False
+        with self.meter.timed():
+            return not by_a_batch or self._lines.gives_number()
+
     def agree(self, action: Action) -> None:
         """Raise unless every rank takes this action."""
         require_same_action(action)
 
     # -------------------------------------------------------- measurements
 
-    def trial(self, action: Trial) -> TrialSeen:
+    def trial(self, action: Trial) -> TrialSeen | None:
         """Fly a Trial and restore everything.
+
+        Returns:
+            What was seen; None where a batch was left out that gives no number at sound weights: it is to be flown
+            again.
 
         Raises:
             PolicyError: it is to be averaged, and averaged flight is not possible here.
@@ -261,7 +278,7 @@ class LiveSubstrate:
     def evaluate(self, action: Evaluate) -> float:
         """Mean held-out loss; of the average under statistics of its own, where one is flown."""
         with self.meter.timed():
-            return self._evaluations.judge(reestimate=action.reestimate or self.training.average is not None)
+            return self._evaluations.at_rest(reestimate=action.reestimate or self.training.average is not None)
 
     def arm_line(self) -> None:
         """Make the next kept step the step of a Line."""
@@ -310,6 +327,7 @@ class LiveSubstrate:
             "ends": self.ends.state_dict(),
             "average": None if self.training.average is None else clone_tree(self.training.average.tree()),
             "wish": encode(self._wish),
+            "left_out": [[*of.places, of.known] for of in (self.training.left_out, self.training.left_out_held)],
         }
 
     def require_fits(self, saved: dict[str, Any]) -> None:
@@ -343,6 +361,10 @@ class LiveSubstrate:
         optimizer = self.training.raw_optimizer
         self.training.average = None if average is None else FlownAverage.from_tree(optimizer, clone_tree(average))
         self._wish = decode(saved["wish"])
+        for of, (*places, known) in zip(
+            (self.training.left_out, self.training.left_out_held), saved["left_out"], strict=True
+        ):
+            of.places, of.known = places, known
         self.forget_snapshot()
 
 
@@ -356,7 +378,8 @@ def seconds_per_step(training: BoundTraining) -> tuple[float, Cost]:
 
     def seconds(steps: int) -> float:
         start = time.perf_counter()
-        substrate.trial(Trial(constant(substrate.lrs.reference), steps))
+        while substrate.trial(Trial(constant(substrate.lrs.reference), steps)) is None:
+            start = time.perf_counter()
         return time.perf_counter() - start
 
     seconds(1)  # the first step of a process pays for warming up

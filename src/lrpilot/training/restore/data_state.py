@@ -5,6 +5,7 @@ such data beside a loop in flight is to begin where it once stood, and to leave 
 """
 
 import ctypes
+import functools
 import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,8 @@ _MOST = 2**14  # entries of a buffer (a shuffle buffer has a thousand); longer c
 _SMALL = 2**16  # bytes of a tensor or an array; larger ones are the data
 _SCALARS = (bool, int, float, complex, str, bytes, type(None), np.generic)
 _CONTAINERS = (list, dict, set, deque, bytearray)
-_NOTHING = (type, ModuleType, FunctionType, MethodType, *_SCALARS)
+_DEFINED = (type, ModuleType)
+_NOTHING = (*_DEFINED, FunctionType, MethodType, *_SCALARS)
 _DATA = (Dataset, DataLoader, Sampler)
 # What ctypes' numbers have in common: processes share an epoch as one.
 _Number: Any = ctypes.c_int.__mro__[1]
@@ -39,7 +41,8 @@ class DataState:
     """What can be seen to move when data is read: attributes, buffers, generators, positions of files.
 
     Args:
-        owners: searched through attributes and short containers, a few levels deep; not through closures.
+        owners: searched through attributes and short containers, a few levels deep; what functions among it use without
+            being handed it, where that is a generator or data.
         in_order: whether they are read from a beginning on, as a stream is, and not at any place.
 
     Attributes:
@@ -58,7 +61,7 @@ class DataState:
         for _ in range(_DEPTH):
             below: list[tuple[str, Any, bool]] = []
             for name, value, in_order in level:
-                if isinstance(value, _NOTHING) or id(value) in seen:
+                if isinstance(value, (*_DEFINED, *_SCALARS)) or id(value) in seen:
                     continue
                 seen.add(id(value))
                 if is_one_shot(value):
@@ -129,6 +132,12 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
         return [("", part) for part in value] if len(value) <= _FEW else []
     if isinstance(value, dict):
         return [(str(key), part) for key, part in value.items()] if len(value) <= _FEW else []
+    if isinstance(value, FunctionType):
+        return [("", thing) for thing in _named_by(value) if is_generator(thing) or isinstance(thing, _DATA)]
+    if isinstance(value, MethodType):
+        return [("", value.__self__)]
+    if isinstance(value, functools.partial):
+        return [("", part) for part in (value.func, *value.args, *value.keywords.values())]
     if isinstance(value, DataLoader):
         return [(name, getattr(value, name)) for name in ("dataset", "collate_fn", "sampler", "batch_sampler")]
     if hasattr(value, "get_obj"):  # a number that processes share, behind its lock
@@ -330,12 +339,18 @@ _STREAM = _Kind(fields_of, _put_attributes, _plain_attributes, _add_attributes)
 
 def data_named_by(function: Any) -> list[Any]:
     """Data sets, loaders, samplers and generators in the middle of a reading, which a function uses unasked."""
-    owner, code = getattr(function, "__self__", None), getattr(function, "__code__", None)
-    cells = getattr(function, "__closure__", None) or ()
-    named = [cell.cell_contents for cell in cells if cell != CellType()]
-    named += [*(getattr(function, "__defaults__", None) or ()), owner, *fields_of(owner).values()]
-    named += [function.__globals__[name] for name in code.co_names if name in function.__globals__] if code else []
+    owner = getattr(function, "__self__", None)
+    named = [*_named_by(getattr(function, "__func__", function)), owner, *fields_of(owner).values()]
     return [thing for thing in named if isinstance(thing, (*_DATA, GeneratorType)) or _reads_a_loader(thing)]
+
+
+def _named_by(function: Any) -> list[Any]:
+    """What a function uses without being handed it: its closure, defaults and the globals it names."""
+    if not isinstance(function, FunctionType):
+        return []
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+    names = [name for name in function.__code__.co_names if name in function.__globals__]
+    return [*cells, *(function.__defaults__ or ()), *(function.__globals__[name] for name in names)]
 
 
 def _reads_a_loader(thing: Any) -> bool:
