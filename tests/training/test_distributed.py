@@ -286,7 +286,7 @@ def test_a_budget_in_seconds_ends_at_the_same_step_on_every_rank(ranks: list[dic
 
 def test_one_process_needs_nobody() -> None:
     assert mean_over_ranks([1.0, 2.0]) == [1.0, 2.0] and mean_over_ranks([]) == []
-    assert together(lambda: (1.0, 2.0), 2) == [1.0, 2.0]
+    assert together(lambda: (1.0, 2.0)) == [1.0, 2.0]
     require_same_action(Evaluate())
     with pytest.raises(OnlyHereError):
         together(FailsNow())

@@ -7,6 +7,7 @@ moved; anybody else's as "module:Class", so that two packages may each have a St
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar, dataclass_transform
@@ -26,8 +27,28 @@ _enums: dict[str, type[Enum]] = {}
 def record(cls: type[T]) -> type[T]:
     """Class decorator: a frozen dataclass that the codec can encode and decode."""
     made = dataclasses.dataclass(frozen=True)(cls)
+    if getattr(made, "HOLDS_SETTINGS", False):
+        _take_plain_numbers(made)
     _register(_records, made)
     return made
+
+
+def plain_number(value: Any) -> Any:
+    """Python's own number for one of NumPy or torch, also inside tuples and lists; anything else as it is."""
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(map(plain_number, value))
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _take_plain_numbers(cls: type) -> None:
+    """Whatever numbers a user hands over, those of the record are Python's: what comes of them can be saved."""
+    construct: Callable[..., None] = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(construct)
+    def __init__(self: Any, *given: Any, **named: Any) -> None:  # noqa: N807
+        construct(self, *map(plain_number, given), **{name: plain_number(value) for name, value in named.items()})
+
+    cls.__init__ = __init__  # type: ignore[misc]
 
 
 def coded_enum(cls: EnumT) -> EnumT:

@@ -98,6 +98,7 @@ class Policy(ABC):
         trains: whether it asks for Trains; a finder does not: it measures and ends in ``Done(result)``.
     """
 
+    HOLDS_SETTINGS: ClassVar[bool] = True  # a user's: numbers of NumPy and torch become Python's
     max_marks: ClassVar[int] = 0
     max_ends: ClassVar[int] = 0
     needs_lines: ClassVar[bool] = False

@@ -199,7 +199,7 @@ class Flight:
         self._note_leg(share)
         state.lr = self.lr
         state.step += 1
-        self._history.lrs.append(state.lr * share)
+        self._history.lrs.append(float(state.lr * share))
         if isinstance(action, Train):
             state.position += 1
             self.lr = state.next_lr

@@ -153,7 +153,7 @@ class StepHorizon(Horizon):
     def __init__(self, total_steps: int | None) -> None:
         if total_steps is not None and total_steps < 1:
             raise SettingError(f"total_steps must be >= 1, got {total_steps}. Use None for an open end.")
-        self.total_steps = total_steps
+        self.total_steps = None if total_steps is None else int(total_steps)
 
     def __call__(self, step: int) -> int | None:
         """Kept steps left after ``step`` of them; a cooldown may end later than what was planned."""

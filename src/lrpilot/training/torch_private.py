@@ -3,9 +3,10 @@
 Each is here because torch has no public way to the same thing; the reason stands with it.
 """
 
+import sys
 from collections import OrderedDict
 from types import MethodType
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +69,47 @@ def local_of(tensor: Tensor) -> Tensor:
         return tensor
     local: Tensor = tensor.to_local()
     return local
+
+
+def reshard(model: nn.Module) -> None:
+    """Give up the gathered copies of sharded parameters that a forward pass leaves behind: the next pass gathers anew.
+
+    Whoever writes into the shards must: FSDP2 keeps the outermost copies until a backward pass comes, and computes with
+    those. (``FSDPModule`` is public; to ask for it only where torch has loaded it is ours.)
+    """
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # not loaded: nothing is sharded by it
+    if fsdp is not None:
+        for module in model.modules():
+            if isinstance(module, fsdp.FSDPModule):
+                module.reshard()
+
+
+def is_first_fsdp(module: nn.Module) -> bool:
+    """Whether a module is wrapped by the first FSDP, ``FullyShardedDataParallel``."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return fsdp is not None and isinstance(module, fsdp.FullyShardedDataParallel)
+
+
+def is_parallel(model: nn.Module) -> bool:
+    """Whether torch itself keeps the ranks together that train this model: replicas, or shards of one."""
+    return communicates_forward(model) or any(map(_is_replica, model.modules()))
+
+
+def communicates_forward(model: nn.Module) -> bool:
+    """Whether ranks wait for each other in every forward pass: weights, statistics or buffers are shared."""
+    if any(local_of(p) is not p for p in model.parameters()):
+        return True
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return any(
+        isinstance(m, nn.SyncBatchNorm)
+        or (_is_replica(m) and m.broadcast_buffers and any(True for _ in m.buffers()))
+        or (fsdp is not None and isinstance(m, fsdp.FSDPModule))
+        for m in model.modules()
+    )
+
+
+def _is_replica(module: nn.Module) -> TypeGuard[nn.parallel.DistributedDataParallel]:
+    return isinstance(module, nn.parallel.DistributedDataParallel)
 
 
 def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:

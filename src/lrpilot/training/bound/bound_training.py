@@ -29,8 +29,9 @@ from lrpilot.training.bound.optimizers import ParamGroupLRs, maximizes, put_back
 from lrpilot.training.bound.own_step import OwnStep, added
 from lrpilot.training.bound.probe_data import LeftOut, ProbeData
 from lrpilot.training.bound.sources import BatchSource, Data
+from lrpilot.training.distributed import all_or_none, are_replicas, average_gradients, is_distributed
 from lrpilot.training.restore.rng import get_rng, set_rng
-from lrpilot.training.torch_private import has_stepped
+from lrpilot.training.torch_private import communicates_forward, has_stepped, is_parallel, reshard
 
 LossFn = Callable[[nn.Module, Any], Tensor]
 StepFn = Callable[[Any], Tensor | None]
@@ -159,6 +160,7 @@ class BoundTraining:
 
     def fly_averaged(self, settings: Average) -> None:
         """Average the steps from now on: begin with the parameters as they are, or carry on."""
+        self.reshard()
         if self.average is None:
             self.average = FlownAverage(self.raw_optimizer, settings)
         else:
@@ -167,13 +169,25 @@ class BoundTraining:
     def land(self) -> None:
         """Make the average the parameters, where one is flown; the momentum is the user's own again."""
         if self.average is not None:
+            self.reshard()
             self.average.land()
             self.average = None
         put_back_momentum(self.raw_optimizer)
 
     def judged(self) -> AbstractContextManager[None]:
         """Inside, the parameters are those to judge: the average, where one is flown."""
-        return nullcontext() if self.average is None else self.average.shown()
+        if self.average is None:
+            return nullcontext()
+        self.reshard()
+        return self.average.shown()
+
+    def reshard(self) -> None:
+        """Whoever reads or writes the parameters must find the shards of FSDP in their place, and no gathered copies.
+
+        Else the next forward pass would compute with copies of before:
+        test_distributed_kinds.py::test_a_pass_of_ones_own_before_a_measurement_does_not_keep_it_from_the_shards
+        """
+        reshard(self.model)
 
     def move(self, batch: Any) -> Any:
         """The batch on the training's device."""
@@ -197,6 +211,10 @@ class BoundTraining:
         Raises:
             LossError: it is not a scalar.
         """
+        with all_or_none() if self.probing and self.forwards_meet else nullcontext():
+            return self._loss(batch)
+
+    def _loss(self, batch: Any) -> Tensor:
         if isinstance(batch, MicroBatches):
             return self._mean_loss(batch)
         if self.step_fn is None or not is_group(batch):
@@ -265,14 +283,35 @@ class BoundTraining:
             return None if loss is None else check_loss(loss, source="step_fn", needs_grad=False).detach()
         require_one_call_steps(self.optimizer)
         losses = [partial(self._loss_to_train, each) for each in self.own_step.group(batch)]
-        return self.own_step.take(self.model, self.optimizer, losses)
+        return self.own_step.take(self.model, self.optimizer, losses, self._average_gradients)
 
     def _loss_to_train(self, batch: Any) -> Tensor:
-        return check_loss(self.loss(self.move(batch)), source="loss_fn", needs_grad=True)
+        # A loss that fails on one rank is told of before the others wait for that one in their backward pass:
+        # test_distributed.py::test_a_failure_on_one_rank_stops_both_with_everything_put_back
+        with all_or_none() if self.probing else nullcontext():
+            return check_loss(self.loss(self.move(batch)), source="loss_fn", needs_grad=True)
+
+    def _average_gradients(self) -> None:
+        if self.averages_gradients:
+            average_gradients(self.trainable_parameters)
 
     def to_minimize(self, loss: float) -> float:
         """A loss as decisions are made on it, the lower the better: minus the objective where that is maximized."""
         return -loss if self.maximizes else loss
+
+    @cached_property
+    def averages_gradients(self) -> bool:
+        """Whether a step averages the gradients of the ranks itself: they train replicas, and no wrapper is in sight.
+
+        So it is with the module inside a DistributedDataParallel, which the loop calls from outside. What has been
+        averaged already is not changed by it. Looks at the weights when it is first asked, on all ranks at once.
+        """
+        return is_distributed() and not is_parallel(self.model) and are_replicas(self.trainable_parameters)
+
+    @cached_property
+    def forwards_meet(self) -> bool:
+        """Whether ranks wait for each other in every forward pass."""
+        return is_distributed() and communicates_forward(self.model)
 
     def require_scaler_idle(self) -> None:
         """Raise if a GradScaler stands between its ``step`` and its ``update``.

@@ -17,7 +17,7 @@ from lrpilot.errors import (
     OptimizerError,
     SettingError,
 )
-from lrpilot.training.torch_private import Criterion
+from lrpilot.training.torch_private import Criterion, is_first_fsdp
 
 _NONLINEAR = ("ASGD", "Rprop", "Adafactor")
 LINEAR_OPTIMIZERS = (
@@ -33,6 +33,18 @@ def check_model(model: Any, optimizer: Optimizer) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    scripted = next((type(m).__name__ for m in model.modules() if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise ModelError(
+            f"The model must be plain Python modules, got a {scripted} of torch.jit, whose modes and attributes can "
+            "be neither seen nor put back. Pass the module that was scripted or traced, or use torch.compile."
+        )
+    if any(is_first_fsdp(module) for module in model.modules()):
+        raise ModelError(
+            "Parameters must stay where the optimizer finds them, got a model in FullyShardedDataParallel, which "
+            "exchanges their memory in every pass so that nothing can be measured along a step or put back. "
+            "Shard the model with torch.distributed.fsdp.fully_shard (FSDP2) instead."
+        )
     if any(is_lazy(p) for p in model.parameters()):
         raise ModelError(
             "The model's parameters must be initialised, got lazy ones that have not seen a batch. "
@@ -58,6 +70,11 @@ def check_optimizer(optimizer: Optimizer) -> None:
     Raises:
         OptimizerError: it cannot.
     """
+    if getattr(optimizer, "_overlap_with_ddp", False):
+        raise OptimizerError(
+            f"The optimizer must change the weights in its step, got {type(optimizer).__name__} with "
+            "overlap_with_ddp=True, which does so in the backward pass. Construct it without."
+        )
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     needed = closure is not None and closure.default is inspect.Parameter.empty
     if needed or isinstance(optimizer, torch.optim.LBFGS):

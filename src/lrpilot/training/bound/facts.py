@@ -14,7 +14,8 @@ from lrpilot.core.policy import Facts
 from lrpilot.core.settings import is_positive
 from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.optimizers import has_own_average, momentum_as_given, optimizer_layers
+from lrpilot.training.bound.optimizers import arithmetic_of, has_own_average, momentum_as_given, optimizer_layers
+from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.torch_private import BatchNorm
 
 # Torch's own optimizers that have no momentum to be set to 0, and step by the gradient all the same.
@@ -26,13 +27,13 @@ def facts_of(training: BoundTraining) -> Facts:
     optimizer = training.raw_optimizer
     return Facts(
         averages=averages(training),
-        optimizer=_family(optimizer),
+        optimizer=_family(arithmetic_of(optimizer)),
         momentum=_momentum(optimizer),
         pretrained=_is_pretrained(training.model),
         epoch_steps=_steps_of_a_pass(training),
         trains_batchnorm=bool(batch_norms_in_training(training.model)),
         batch_size=_samples_of_a_step(training),
-        customary_lr=_customary_lr(optimizer),
+        customary_lr=_customary_lr(arithmetic_of(optimizer)),
     )
 
 
@@ -47,7 +48,7 @@ def averages(training: BoundTraining) -> bool:
     wrapped = optimizer_layers(training.optimizer)[:-1]
     if any(vars(layer).get("state", optimizer.state) is not optimizer.state for layer in wrapped):
         return False  # a wrapper with state of its own (Lookahead) moves the weights after the step
-    if any(cls.__name__ in _WITHOUT_MOMENTUM for cls in type(optimizer).__mro__):
+    if any(cls.__name__ in _WITHOUT_MOMENTUM for cls in type(arithmetic_of(optimizer)).__mro__):
         return True
     momenta = {momentum_as_given(group) for group in optimizer.param_groups}
     return None not in momenta and len(momenta) == 1
@@ -89,7 +90,8 @@ def _customary_lr(optimizer: Optimizer) -> float | None:
 def _is_pretrained(model: nn.Module) -> bool:
     """Whether a norm layer's scale has moved: a fresh one is constant, and no step moves all of it alike."""
     scales = [getattr(m, "weight", None) for m in model.modules() if "norm" in type(m).__name__.lower()]
-    return any(_varies(scale) for scale in scales if isinstance(scale, Tensor))
+    here = any(_varies(scale) for scale in scales if isinstance(scale, Tensor))
+    return mean_over_ranks([float(here)])[0] > 0  # a rank's shard may be too small to tell
 
 
 def _varies(scale: Tensor) -> bool:

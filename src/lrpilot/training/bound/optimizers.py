@@ -55,6 +55,12 @@ def optimizers_inside(optimizer: Optimizer, model: nn.Module) -> list[Optimizer]
     return [thing for _, thing in held if isinstance(thing, Optimizer) and own & _parameter_ids(thing)]
 
 
+def arithmetic_of(optimizer: Optimizer) -> Optimizer:
+    """The optimizer whose arithmetic a step is: of ZeroRedundancyOptimizer the one that it has for its own share."""
+    share = getattr(optimizer, "optim", None)
+    return share if isinstance(share, Optimizer) else optimizer
+
+
 def was_skipped(optimizer: Optimizer) -> bool:
     """Whether a fused optimizer skipped its update inside the kernel (a GradScaler found inf)."""
     found_inf = getattr(optimizer, "found_inf", None)
@@ -117,6 +123,7 @@ class ParamGroupLRs:
         """
         if not (math.isfinite(lr) and lr > 0):
             raise SettingError(f"A learning rate must be finite and > 0, got {lr}.")
+        lr = float(lr)  # of NumPy's kind it could not be read back with weights_only
         self.meet_new_groups()
         for i, (group, ratio) in enumerate(zip(self._optimizer.param_groups, self.ratios, strict=True)):
             value = group["lr"]
@@ -202,6 +209,7 @@ def _write_momentum(group: dict[str, Any], value: float) -> None:
 
 def _clear_momentum_buffers(optimizer: Optimizer, group: dict[str, Any]) -> None:
     """Forget directions of before: torch leaves buffers as they were while the momentum is 0."""
+    optimizer = arithmetic_of(optimizer)
     plain_sgd = isinstance(optimizer, torch.optim.SGD)
     for state in (optimizer.state[p] for p in group["params"] if p in optimizer.state):
         if plain_sgd:

@@ -96,13 +96,20 @@ class OwnStep:
             )
         return [batch]
 
-    def take(self, model: nn.Module, optimizer: Any, losses: Sequence[Callable[[], Tensor]]) -> Tensor:
+    def take(
+        self,
+        model: nn.Module,
+        optimizer: Any,
+        losses: Sequence[Callable[[], Tensor]],
+        exchange: Callable[[], None] = lambda: None,
+    ) -> Tensor:
         """Take one step.
 
         Args:
             model: that is trained.
             optimizer: of it, as the user handed it over.
             losses: each computes the loss of a micro-batch.
+            exchange: makes the gradients those of all ranks, where the model does not.
 
         Returns:
             The detached mean of the losses.
@@ -116,6 +123,7 @@ class OwnStep:
                 share = loss() if len(losses) == 1 else loss() / len(losses)
                 (share if self.scaler is None else self.scaler.scale(share)).backward()
             shares.append(share.detach())
+        exchange()
         self._clip(model, optimizer)
         if self.scaler is None:
             optimizer.step()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lrpilot.core.codec import plain_number
 from lrpilot.errors import StateError
 from lrpilot.training.bound.average import FlownAverage, require_average_fits
 from lrpilot.training.bound.bound_training import BoundTraining
@@ -22,13 +23,14 @@ from lrpilot.training.restore.step_state import (
     put_optimizer,
     stepped_parameters,
 )
-from lrpilot.training.restore.tree import alias_tree, clone_tree, tensors_of, write_tree
+from lrpilot.training.restore.tree import alias_tree, clone_tree, map_leaves, tensors_of, write_tree
 from lrpilot.training.restore.walk import Surroundings, held_by
 from lrpilot.training.torch_private import parameters_of
 
 
 def live_tree(training: BoundTraining) -> dict[str, Any]:
     """Weights, buffers and optimizer state, extra modules and optimizers included, by reference, under plain names."""
+    training.reshard()
     modules = named_modules(training)
     return {
         "parameters": _all_parameters(training),
@@ -176,7 +178,10 @@ class SavedState:
     @classmethod
     def take(cls, training: BoundTraining, device: torch.device | None = None) -> "SavedState":
         """Copy the present state."""
-        saved = {"tree": clone_tree(live_tree(training), device), "extra": ExtraState(training).saved}
+        # NumPy's numbers, which torch.load(weights_only=True) refuses, may be settings of an optimizer:
+        # test_torch_ways.py::test_a_fit_with_an_optimizer_of_numpy_numbers_resumes
+        tree = map_leaves(clone_tree(live_tree(training), device), lambda t: t, plain_number)
+        saved = {"tree": tree, "extra": ExtraState(training).saved}
         return cls(saved, _held(training, _optimizers_and_wrappers(training), device))
 
     def require_fits(self, training: BoundTraining) -> None:

@@ -12,7 +12,7 @@ from lrpilot.errors import DataError
 from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.facts import batch_norms_in_training
-from lrpilot.training.distributed import together
+from lrpilot.training.distributed import same_on_every_rank, together
 from lrpilot.training.measure.forwards import pure_forward
 from lrpilot.training.measure.meter import Meter
 from lrpilot.training.measure.soundness import BatchJudge
@@ -127,10 +127,25 @@ class Evaluations:
             batches: the first so many held-out ones; None for all of them.
         """
         self._meter.count(evaluations=1)
+        self._require_same_count()
         loss = together(lambda: [self._held_out_loss(reestimate=reestimate, batches=batches)])[0]
         if batches is None and math.isfinite(loss):
             self._training.left_out_held.known = self._read
         return loss
+
+    def _require_same_count(self) -> None:
+        """Raise where ranks have numbers of held-out batches that differ, and wait for each other in every pass.
+
+        Raises:
+            DataError: they do.
+        """
+        if self._training.forwards_meet:
+            count = len(self.shares())
+            if not same_on_every_rank(count):
+                raise DataError(
+                    f"Every rank needs as many held-out batches where forward passes communicate, got {count} on this "
+                    "one and others elsewhere: some would wait for ever. Give val_data a DistributedSampler."
+                )
 
     def shares(self) -> list[float]:
         """Samples of each held-out batch ÷ those of a training batch."""
@@ -157,7 +172,7 @@ class Evaluations:
             return []
 
         if batch_norms_in_training(self._training.model):
-            together(estimate, 0)
+            together(estimate)
         return found
 
     def _held_out_loss(self, *, reestimate: bool, batches: int | None) -> float:

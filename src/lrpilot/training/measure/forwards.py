@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lrpilot.training.interrupts import deferred_interrupt
 from lrpilot.training.restore.module_state import ModuleState
 from lrpilot.training.restore.rng import kept_rng, seed_rng
+from lrpilot.training.torch_private import reshard
 
 
 class ForwardTrace:
@@ -25,6 +26,8 @@ class ForwardTrace:
     """
 
     def __init__(self, model: nn.Module, beside: Iterable[nn.Module] = (), written: Iterable[Tensor] = ()) -> None:
+        reshard(model)
+        self._model = model
         self._before = [ModuleState(module) for module in (model, *beside)]
         self._tables = [*(module.weight for module in model.modules() if _renorms(module)), *written]
         self._contents = [table.detach().clone() for table in self._tables]
@@ -33,6 +36,9 @@ class ForwardTrace:
         """Put all of it back."""
         # test_forwards.py::test_ctrl_c_in_the_middle_of_the_restore_waits_for_its_end
         with deferred_interrupt(), torch.no_grad():
+            # Gathered copies, which the next pass would compute with whatever is written into the shards:
+            # test_distributed_kinds.py::test_every_kind_measures_what_one_process_does
+            reshard(self._model)
             # BatchNorm and spectral norm buffers, modes, hidden states:
             # test_forwards.py::test_forward_passes_leave_no_trace; of a criterion too:
             # test_continuation.py::test_buffers_of_a_criterion_go_back

@@ -48,6 +48,7 @@ class Lines:
     def before_kept_step(self) -> None:
         """Copy the parameters, where a Line is armed."""
         if self._armed:
+            self._training.reshard()
             self._endpoints = LineEndpoints(self._training.trainable_parameters)
 
     def after_kept_step(self) -> None:
@@ -84,13 +85,15 @@ class Lines:
         width, raised = len(factors), list[Exception]()
 
         def read() -> list[float]:
+            self._training.reshard()
             batches = list(self._training.probe_data.train.take(count, first=first))
             table = endpoints.read(factors, lambda: self._guarded_losses(batches, first, raised))
             if raised:
                 _raise_at_rest(endpoints, lambda: self._pure_losses(batches, first), raised[0])
             return [loss for row in table for loss in row]
 
-        losses = together(read, width * count)
+        with self._training.as_probe():
+            losses = together(read)
         return tuple(tuple(losses[i : i + width]) for i in range(0, len(losses), width))
 
     def shares(self, action: Line) -> tuple[float, ...]:
@@ -116,7 +119,7 @@ class Lines:
             self._meter.training_batch_size(self._training.probe_data.batch_size)
             return self._pure_losses(list(self._training.probe_data.train.take(WITNESSES)), 0)
 
-        return any(map(math.isfinite, together(losses, WITNESSES)))
+        return any(map(math.isfinite, together(losses)))
 
     def _leaves_out(self, endpoints: "LineEndpoints", table: LossTable, first: int) -> bool:
         """Whether batches are left out from now on: before the step they give no number, and others do."""

@@ -14,7 +14,7 @@ from lrpilot.flight.substrate import STEP
 from lrpilot.training.bound.batches import copy_batch
 from lrpilot.training.bound.bound_training import BoundTraining
 from lrpilot.training.bound.checks import LINEAR_OPTIMIZERS, require_lines_possible
-from lrpilot.training.distributed import is_distributed, together
+from lrpilot.training.distributed import is_distributed, mean_over_ranks, together
 from lrpilot.training.measure.probe import Probe
 from lrpilot.training.measure.repeat import StepSeen, Suspects, refuse
 from lrpilot.training.measure.soundness import BatchJudge
@@ -217,8 +217,9 @@ class Proofs:
 
 
 def _changes(training: BoundTraining, before: "_BeforeStep") -> list[Tensor]:
-    """Change of each trainable parameter, in double precision."""
-    return [(p.detach() - b).double() for p, b in zip(training.trainable_parameters, before.copies, strict=True)]
+    """Change of each trainable parameter, as much of it as this rank has, in double precision."""
+    pairs = zip(training.trainable_parameters, before.copies, strict=True)
+    return [(local_of(p.detach()) - local_of(b)).double() for p, b in pairs]
 
 
 class ProofBatches(Iterator[Any]):
@@ -281,8 +282,11 @@ def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr
     Raises:
         NonlinearStepError: the step moves nothing.
     """
-    scale = math.sqrt(sum(float(d.square().sum()) for d in full))
-    off = math.sqrt(sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True)))
+    squares = sum(float(d.square().sum()) for d in full)
+    off_squares = sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True))
+    # Of all ranks, each of which may have another part of a parameter, or none:
+    # test_distributed_kinds.py::test_every_kind_measures_what_one_process_does
+    scale, off = map(math.sqrt, mean_over_ranks([squares, off_squares]))
     if scale == 0:
         raise NonlinearStepError(
             f"A Line needs a step that moves the weights, but a step at lr {lr:.3g} moved none. "
