@@ -215,7 +215,7 @@ class Driver:
             self.land()
 
     def _measure(self) -> None:
-        watch = self._loop_watch
+        watch, rewinds = self._loop_watch, self.substrate.rewinds
         try:
             if watch is not None:
                 watch.search_begins()
@@ -224,7 +224,7 @@ class Driver:
             self.substrate.forget_snapshot()
             self.write_lr()
             if watch is not None:
-                watch.search_ends()
+                watch.search_ends(rewound=self.substrate.rewinds > rewinds)
 
     # --------------------------------------------------------------- the end
 

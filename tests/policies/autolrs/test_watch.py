@@ -60,6 +60,11 @@ def look(state: AutoLRSState, step: int, losses: Sequence[float], *, finished: b
     return POLICY.tell(state, Trained(at(step), step, tuple(losses), None, finished or stop is not None, stop))
 
 
+def first_look(state: AutoLRSState, losses: Sequence[float]) -> AutoLRSState:
+    """At losses of which the first is that of the untrained weights, as the Trials read it."""
+    return look(state, 36, [3.0, *losses[1:]])
+
+
 def healthy(state: AutoLRSState, health: Health) -> AutoLRSState:
     return replace(state, watch=replace(state.watch, guard=replace(state.watch.guard, health=health)))
 
@@ -100,7 +105,7 @@ def test_what_was_sound_for_the_sake_of_noise_stays_sound() -> None:
 
 def test_the_gain_is_measured_from_where_the_training_began() -> None:
     # The first look is at 1.2, late in the fall: a quarter of all that was gained is 0.45, and not of nothing.
-    state = look(training(), 36, [1.2] * 36)
+    state = first_look(training(), [1.2] * 36)
     health = state.watch.guard.health
     assert health is not None and health.start == 3.0
     assert isinstance(POLICY.ask(look(state, 72, [1.4] * 36)), Train)
@@ -108,7 +113,7 @@ def test_the_gain_is_measured_from_where_the_training_began() -> None:
 
 
 def test_a_rewind_goes_back_to_the_health_of_the_mark() -> None:
-    state = look(look(training(), 36, [1.5] * 36), 72, [2.9] * 36)
+    state = look(first_look(training(), [1.5] * 36), 72, [2.9] * 36)
     assert POLICY.ask(state) == Rewind("stage") and state.watch.guard.health is None
     again = POLICY.tell(state, Moved(at(72), "stage"))
     assert isinstance(POLICY.ask(look(again, 107, [2.5] * 35)), Train), "the loss of the mark is no wreck"
@@ -125,7 +130,7 @@ def test_a_stage_is_taken_back_so_often_and_no_oftener() -> None:
 
 
 def test_no_later_search_goes_above_what_wrecked_the_training() -> None:
-    state = look(look(training(), 36, [1.5] * 36), 72, [2.9] * 36)
+    state = look(first_look(training(), [1.5] * 36), 72, [2.9] * 36)
     ceiling = state.lr
     state = POLICY.tell(state, Moved(at(72), "stage"))
     state = look(state, 143, [1.5] * 71, finished=True)
@@ -147,7 +152,7 @@ def test_the_stage_says_which_lr_it_went_on_with() -> None:
 @pytest.mark.parametrize("losses", [(4.7, 19.8, 3.1), (3.2, 3.3, 3.2)])
 def test_a_first_stage_that_rises_above_its_start_is_taken_back_at_once(losses: tuple[float, ...]) -> None:
     state = training()
-    assert POLICY.ask(look(state, 36, [losses[i % 3] for i in range(36)])) == Rewind("stage")
+    assert POLICY.ask(first_look(state, [losses[i % 3] for i in range(36)])) == Rewind("stage")
     noisy = [3.0 + 0.3 * (-1) ** i for i in range(36)]
     assert isinstance(POLICY.ask(look(state, 36, noisy)), Train), "it scatters, and has not risen"
 
@@ -161,7 +166,7 @@ def test_where_every_trial_diverged_a_part_that_is_above_the_start_throughout_is
 
 
 def test_what_was_gained_first_must_still_be_there_at_the_end_of_the_first_stage() -> None:
-    state = healthy(look(training(), 36, [2.6] * 36), Health(3.0, 2.6, 1.0))  # noise hides what follows
+    state = healthy(first_look(training(), [2.6] * 36), Health(3.0, 2.6, 1.0))  # noise hides what follows
     assert POLICY.ask(look(state, 143, [2.95] * 36, finished=True)) == Rewind("stage")
     assert POLICY.ask(look(state, 143, [2.2] * 36, finished=True)) != Rewind("stage")
 

@@ -41,11 +41,15 @@ class LoopWatch:
         if not self._done and not self._same_weights:
             self._before, self._training.probe_steps_seen = self._training.probe_steps_seen, ()
 
-    def search_ends(self) -> None:
-        """Look on at the next steps of the loop, if steps of probes were seen."""
+    def search_ends(self, *, rewound: bool) -> None:
+        """Look on at the next steps of the loop, if steps of probes were seen, and from the same weights.
+
+        Args:
+            rewound: whether the weights have gone back to a mark meanwhile.
+        """
         if self._done or self._same_weights:
             return
-        if not self._training.probe_steps_seen:
+        if rewound or not self._training.probe_steps_seen:
             self._training.probe_steps_seen = self._before
             return
         self._same_weights = True

@@ -43,6 +43,7 @@ class LiveSubstrate:
         lrs: of the training's optimizer.
         meter: what all measurements have cost.
         marks: saved states by key.
+        rewinds: how often the weights have gone back to one.
         ends: of Trials that may be continued.
         proofs: what has been proven of the training.
         norm_batches: batches over which BatchNorm statistics are estimated where an average is left in the model.
@@ -57,6 +58,7 @@ class LiveSubstrate:
         self.lrs = ParamGroupLRs(training.raw_optimizer)
         self.meter = Meter()
         self.marks: dict[str, SavedState] = {}
+        self.rewinds = 0
         self.ends = TrialEnds(training)
         self.norm_batches = NORM_BATCHES
         self._wish: Average | None = None  # an average that begins with the next kept step
@@ -305,6 +307,7 @@ class LiveSubstrate:
 
     def rewind(self, key: str) -> None:
         """Go back to a mark."""
+        self.rewinds += 1
         with self.meter.timed():
             self.marks[key].rewind(self.training)
         self._wish = None
