@@ -20,11 +20,8 @@ RUN_FILES = ("bench.jsonl", "lr_tuner.jsonl", "weighted_factors.jsonl", "autolrs
 RECORDS = ROOT / "bench" / "records" / "bench.jsonl"
 RUNS = sorted(path for path in RECORDS.parent.glob("*.jsonl") if path.name in RUN_FILES)
 
-# Defaults whose guard now watches the loop's losses. On healthy trainings LRTuner flies as before, bit for bit.
-AWAITED = {
-    *("lr_tuner", "lr_tuner_saturation", "lr_tuner_factor_1.5", "lr_tuner_factor_2"),
-    *("weighted_factors", *(f"weighted_factors_{part}" for part in ("n3", "n7", "b1", "b4", "b16"))),
-}
+# Two runs at the papers' size (an hour and a half each) are those of the version before; the others are all current.
+AWAITED = {"lr_tuner"}
 
 pytestmark = pytest.mark.skipif(not RECORDS.exists(), reason="nothing is recorded yet")
 
