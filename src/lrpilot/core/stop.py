@@ -53,8 +53,13 @@ class Stop:
     @property
     def needs_every_loss(self) -> bool:
         """Whether any rule beyond the non-finite one is set, so that every loss must be read at once."""
-        rules = (self.abort_above, self.abort_ratio, self.abort_rise, self.patience)
-        return any(rule is not None for rule in rules)
+        # Written out: it is asked at every kept step.
+        return (
+            self.abort_above is not None
+            or self.abort_ratio is not None
+            or self.abort_rise is not None
+            or self.patience is not None
+        )
 
 
 @record

@@ -46,10 +46,13 @@ class KeptLosses:
         self._history.losses.append(math.nan)
         if loss is not None:
             self._unread.append((len(self._history.losses) - 1, loss))
-        action = self._state.action
-        watched = isinstance(action, Train) and action.stop.needs_every_loss
-        if watched or substrate.reads_are_cheap or len(self._unread) >= READ_EVERY:
+        if substrate.reads_are_cheap or len(self._unread) >= READ_EVERY or self._is_watched:
             self.read(substrate)
+
+    @property
+    def _is_watched(self) -> bool:
+        action = self._state.action
+        return isinstance(action, Train) and action.stop.needs_every_loss
 
     def read(self, substrate: Substrate) -> None:
         """Turn outstanding losses into numbers and show them to the stop rules of a running Train."""
