@@ -178,6 +178,21 @@ def test_the_best_of_the_trials_lies_within_half_a_spacing_of_the_best_trial(tai
     assert abs(math.log10(picked.trial_lr / best.lr)) <= 0.5 * SPACING + 1e-9
 
 
+def survived(trials: Sequence[Probed]) -> float:
+    best = best_of(trials)
+    assert best is not None
+    return max(one.lr for one in trials if one.tail and (one.score <= one.first or one.score <= best.score))
+
+
+@given(NEIGHBOURS, st.floats(-4, 1), st.floats(0.1, 3), st.floats(-0.5, 0.5))
+def test_no_lr_is_picked_that_no_trial_has_survived(
+    tails: tuple[list[float], ...], log_prior: float, spread: float, bias: float
+) -> None:
+    trials = triple(tails)
+    picked = pick(trials, Prior(10.0**log_prior, spread), TrialError(bias, 0.3), from_scratch=False)
+    assert picked is not None and picked.lr <= survived(trials) * (1 + 1e-9)
+
+
 @given(NEIGHBOURS, st.floats(-4, 1), st.floats(0.1, 3), st.floats(-0.5, 0.5))
 def test_the_pick_lies_between_prior_and_corrected_trials_and_knows_more_than_either(
     tails: tuple[list[float], ...], log_prior: float, spread: float, bias: float
@@ -186,8 +201,7 @@ def test_the_pick_lies_between_prior_and_corrected_trials_and_knows_more_than_ei
     picked = pick(trials, prior, TrialError(bias, 0.3))
     assert picked is not None
     ends = sorted((prior.log_lr, math.log10(picked.trial_lr) - bias))
-    highest = max(one.lr for one in trials)
-    if not math.isclose(picked.lr, highest):  # nothing beyond is flown, whatever the two say
+    if not math.isclose(picked.lr, survived(trials)):  # nothing beyond is flown, whatever the two say
         assert ends[0] - 1e-9 <= math.log10(picked.lr) <= ends[1] + 1e-9
     assert picked.spread <= prior.spread + 1e-12
     low, high = picked.interval

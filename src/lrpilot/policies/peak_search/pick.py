@@ -119,10 +119,16 @@ def pick(probed: Sequence[Probed], prior: Prior, error: TrialError, *, from_scra
     seen, scatter = trial_log - error.bias, math.hypot(error.scatter, blur)
     weight, prior_weight = scatter**-2, prior.spread**-2
     log_lr = (weight * seen + prior_weight * prior.log_lr) / (weight + prior_weight)
-    if neighbours(best, probed)[1] is None:
-        # What no Trial has survived is not flown.
-        log_lr = min(log_lr, math.log10(best.lr))
+    log_lr = min(log_lr, math.log10(_highest_survived(probed, best)))
     return Pick(float(10.0**log_lr), (weight + prior_weight) ** -0.5, float(10.0**trial_log))
+
+
+def _highest_survived(probed: Sequence[Probed], best: Probed) -> float:
+    """Largest lr whose Trial has ended no higher than it began: above it nothing is flown, whatever is expected there.
+
+    A net without normalisation is dead for good where the lr is too large, and hardly worse where it is too small.
+    """
+    return max(one.lr for one in probed if one.tail and one.score <= max(one.first, best.score))
 
 
 def _unseen(probed: Sequence[Probed], best: Probed, prior: Prior) -> Pick:
