@@ -1,6 +1,7 @@
 """The report of a flight: what it says of every policy, that it says what happened, and leaves all as it was."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,6 +51,12 @@ def test_a_schedule_has_little_to_tell() -> None:
     assert lines[0] == "Schedule('cosine'): 60 steps, 0 left"
     assert lines[1] == "lr    0.1, highest 0.1 (step 0), last 6.85e-05"
     assert lines[3:] == ["cost  nothing beyond the steps"]
+
+
+def test_a_last_loss_that_is_no_number_is_not_passed_over() -> None:
+    report = report_of(Schedule("cosine", lr=0.1))
+    report.history.losses[-2:] = [math.nan, math.nan]
+    assert "last no number (as 2 are)" in str(report)
 
 
 def test_a_search_says_what_each_lr_came_to_and_where_it_went_on() -> None:

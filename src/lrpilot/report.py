@@ -172,7 +172,8 @@ def _course(report: FlightReport) -> Iterator[str]:
     yield f"lr    {lrs[0]:.3g}, highest {peak:.3g} (step {lrs.index(peak)}), last {lrs[-1]:.3g}"
     known = [loss for loss in losses if math.isfinite(loss)]
     if known:
-        yield f"loss  {known[0]:.4g}, lowest {min(known):.4g}, last {known[-1]:.4g} (training loss of single steps)"
+        last = f"{losses[-1]:.4g}" if math.isfinite(losses[-1]) else f"no number (as {len(losses) - len(known)} are)"
+        yield f"loss  {known[0]:.4g}, lowest {min(known):.4g}, last {last} (training loss of single steps)"
     for step, average in report.averages:
         how = "landed" if average is None else f"mix {average.mix:g}, power {average.power:g}"
         yield f"averaged from step {step} on: {how}" if average else f"average landed at step {step}"

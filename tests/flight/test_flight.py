@@ -416,6 +416,13 @@ def test_of_many_in_a_row_the_owner_is_told_once_and_a_batch_is_asked_now_and_th
     assert isinstance(seen, Trained) and seen.stop is StopReason.NON_FINITE
 
 
+def test_of_weights_that_are_no_numbers_the_owner_is_told_once() -> None:
+    flight, substrate = fly(*(train(100) for _ in range(9)))
+    steps(flight, substrate, [1.0] + [math.nan] * (2 * ALARM_AT))
+    (warning,) = [event for event in flight.history.events if event.phase == "warning"]
+    assert warning.step == 1 + ALARM_AT and "the weights are none any more" in warning.message
+
+
 def test_where_a_batch_is_left_out_of_a_trial_it_is_flown_again_and_paid_for() -> None:
     flight, substrate = fly(train(1), Trial(constant(0.1), 2), train(5))
     substrate.leaves_out = 2

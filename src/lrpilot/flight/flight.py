@@ -47,6 +47,12 @@ _BAD_LOSSES = Reason(
     "the data",
     alarms=True,
 )
+_LOST_WEIGHTS = Reason(
+    "weights_lost",
+    f"{ALARM_AT} losses in a row were no finite number, and the weights are none any more: nothing is trained now. "
+    "Go back to a checkpoint, and lower the lr or skip such batches (a step_fn that returns None skips one)",
+    alarms=True,
+)
 _BAD_BATCH = Reason(
     "bad_data",
     "a batch of the trials is left out, whose loss is no finite number at weights at which others are: look for such "
@@ -209,6 +215,9 @@ class Flight:
         if self._losses.alarms:
             self._losses.alarms = False
             self.warn(_BAD_LOSSES)
+        if self._losses.weights_lost:
+            self._losses.weights_lost = False
+            self.warn(_LOST_WEIGHTS)
         if isinstance(action, Train):
             observed = action.observe_every is not None and state.position % action.observe_every == 0
             state.report_due = observed or state.finished

@@ -26,6 +26,7 @@ class KeptLosses:
 
     Attributes:
         alarms: whether the owner is to be told of losses that are no number; set once in a row of them.
+        weights_lost: whether the owner is to be told that the weights of such a row are none either; likewise.
 
     Args:
         state: of the flight.
@@ -35,7 +36,7 @@ class KeptLosses:
     def __init__(self, state: FlightState, history: History) -> None:
         self._state = state
         self._history = history
-        self.alarms = False
+        self.alarms = self.weights_lost = False
         self._unread: list[tuple[int, Any]] = []
 
     def add(self, loss: Any, substrate: Substrate) -> None:
@@ -78,4 +79,5 @@ class KeptLosses:
         row = self._state.excused
         sound = substrate.is_sound(by_a_batch=row % ASK_EVERY == 0)
         self.alarms |= sound and row == ALARM_AT
+        self.weights_lost |= not sound and row == ALARM_AT
         return sound

@@ -57,6 +57,18 @@ class Lookahead(torch.optim.Optimizer):
         return getattr(self.__dict__["optimizer"], name)
 
 
+class SharingLookahead(torch.optim.Optimizer):
+    """One that has groups and state in common with the optimizer inside, and slow weights of its own."""
+
+    def __init__(self, base: torch.optim.Optimizer) -> None:
+        self.base = base
+        self.param_groups, self.defaults, self.state = base.param_groups, base.defaults, base.state
+        self.slow = [[p.detach().clone() for p in group["params"]] for group in base.param_groups]
+
+    def step(self, closure: Any = None) -> None:
+        self.base.step()
+
+
 OPTIMIZERS: dict[str, tuple[Callable[[Any], Any], Facts]] = {
     "sgd": (lambda p: torch.optim.SGD(p, lr=0.1), Facts(averages=True, optimizer="sgd", momentum=0.0)),
     "nesterov": (
@@ -87,6 +99,10 @@ OPTIMIZERS: dict[str, tuple[Callable[[Any], Any], Facts]] = {
     "a stranger's": (lambda p: Stranger(p, lr=0.1), Facts(optimizer="other")),
     "fused": (lambda p: FusedAdam(p, lr=0.1), Facts(averages=True, optimizer="adam", momentum=0.8)),
     "lookahead": (lambda p: Lookahead(torch.optim.SGD(p, lr=0.1)), Facts(optimizer="sgd", momentum=0.0)),
+    "sharing_lookahead": (
+        lambda p: SharingLookahead(torch.optim.SGD(p, lr=0.1, momentum=0.5)),
+        Facts(optimizer="sgd", momentum=0.5),
+    ),
 }
 
 

@@ -14,7 +14,14 @@ from lrpilot.core.policy import Facts
 from lrpilot.core.settings import is_positive
 from lrpilot.training.bound.batches import count_samples
 from lrpilot.training.bound.bound_training import BoundTraining
-from lrpilot.training.bound.optimizers import arithmetic_of, has_own_average, momentum_as_given, optimizer_layers
+from lrpilot.training.bound.optimizers import (
+    arithmetic_of,
+    has_own_average,
+    is_sharded,
+    momentum_as_given,
+    optimizer_layers,
+    optimizers_inside,
+)
 from lrpilot.training.distributed import mean_over_ranks
 from lrpilot.training.torch_private import BatchNorm
 
@@ -24,16 +31,16 @@ _WITHOUT_MOMENTUM = ("Adagrad", "Adadelta")
 
 def facts_of(training: BoundTraining) -> Facts:
     """What can be seen of it; no batch is drawn and no forward pass made."""
-    optimizer = training.raw_optimizer
+    optimizer, stepping = training.raw_optimizer, _stepping(training)
     return Facts(
         averages=averages(training),
-        optimizer=_family(arithmetic_of(optimizer)),
+        optimizer=_family(stepping),
         momentum=_momentum(optimizer),
         pretrained=_is_pretrained(training.model),
         epoch_steps=_steps_of_a_pass(training),
         trains_batchnorm=bool(batch_norms_in_training(training.model)),
         batch_size=_samples_of_a_step(training),
-        customary_lr=_customary_lr(arithmetic_of(optimizer)),
+        customary_lr=_customary_lr(stepping),
     )
 
 
@@ -48,6 +55,8 @@ def averages(training: BoundTraining) -> bool:
     wrapped = optimizer_layers(training.optimizer)[:-1]
     if any(vars(layer).get("state", optimizer.state) is not optimizer.state for layer in wrapped):
         return False  # a wrapper with state of its own (Lookahead) moves the weights after the step
+    if optimizers_inside(optimizer, training.model) and not is_sharded(optimizer):
+        return False  # so may one that is an optimizer itself, around another
     if any(cls.__name__ in _WITHOUT_MOMENTUM for cls in type(arithmetic_of(optimizer)).__mro__):
         return True
     momenta = {momentum_as_given(group) for group in optimizer.param_groups}
@@ -62,6 +71,13 @@ def batch_norms_in_training(model: nn.Module) -> list[BatchNorm]:
     """
     norms = [m for m in model.modules() if isinstance(m, BatchNorm) and m.track_running_stats]
     return [m for m in norms if m.training] if model.training else norms
+
+
+def _stepping(training: BoundTraining) -> Optimizer:
+    """The optimizer whose arithmetic a step is, the only one inside a wrapper that is an optimizer itself too."""
+    optimizer = training.raw_optimizer
+    inside = optimizers_inside(optimizer, training.model)
+    return inside[0] if len(inside) == 1 else arithmetic_of(optimizer)
 
 
 def _family(optimizer: Optimizer) -> Literal["sgd", "adam", "other"]:

@@ -55,6 +55,11 @@ def optimizers_inside(optimizer: Optimizer, model: nn.Module) -> list[Optimizer]
     return [thing for _, thing in held if isinstance(thing, Optimizer) and own & _parameter_ids(thing)]
 
 
+def is_sharded(optimizer: Optimizer) -> bool:
+    """Whether each rank steps a share of the parameters by an optimizer inside (ZeroRedundancyOptimizer)."""
+    return any(cls.__name__ == "ZeroRedundancyOptimizer" for cls in type(optimizer).__mro__)
+
+
 def arithmetic_of(optimizer: Optimizer) -> Optimizer:
     """The optimizer whose arithmetic a step is: of ZeroRedundancyOptimizer the one that it has for its own share."""
     share = getattr(optimizer, "optim", None)
