@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lrpilot import Autopilot, Pilot, Schedule, Training, fit
 from lrpilot.core.actions import Average, Rewind, Trial
+from lrpilot.core.policy import Policy
 from lrpilot.errors import LossError, SettingError
 from lrpilot.policies.autopilot import default
 from lrpilot.policies.autopilot.plan import FEWEST_TRIALS, plan_branches
@@ -614,3 +615,17 @@ def test_copies_of_the_parameters(arm: Any, optimizer: str, own: int, monkeypatc
 def test_equal_decisions_from_equal_trainings() -> None:
     one, other = build(), build()
     assert_equal(flown(one).report().to_dict()["account"], flown(other).report().to_dict()["account"])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_small_net_without_normalisation_survives_its_peak(seed: int) -> None:
+    """Twice the best lr of a ten-step Trial killed its units where the next larger Trial had been given up."""
+
+    def trained(policy: Policy) -> float:
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+        training = build(lambda params: sgd(params, 0.1), model)
+        fit(training, policy, total_steps=264, progress=False)
+        return loss_now(training)
+
+    assert trained(Autopilot()) < 1.4 * trained(Schedule("cosine", lr=0.1))
