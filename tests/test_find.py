@@ -330,3 +330,14 @@ def test_the_default_costs_its_budget_at_most_and_gives_a_preview() -> None:
 def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     find_lr(make_training(), **(PAIRED | {"progress": True}))
     assert capsys.readouterr().out == ""
+
+
+def test_a_batch_that_is_left_out_of_a_search_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    batches = make_batches()
+    batches[2] = (torch.full_like(batches[2][0], math.nan), batches[2][1])
+    model = make_model()
+    training = Training(model, torch.optim.SGD(model.parameters(), lr=0.1), loss_fn, batches, make_batches())
+    found = find_lr(training, progress=False)
+    assert found.lr is not None
+    (told,) = {record.message for record in caplog.records if record.levelname == "WARNING"}
+    assert "a batch of the trials is left out" in told

@@ -197,7 +197,7 @@ class Driver:
         if self._idle_calls == IDLE_CALLS:
             logger.warning(
                 "pilot.step() was called %d times and the optimizer given to Training was never stepped. "
-                "Give Training the optimizer that your loop steps.",
+                "Call optimizer.step() before it, and give Training the optimizer that your loop steps.",
                 IDLE_CALLS,
             )
 

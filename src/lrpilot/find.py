@@ -1,5 +1,6 @@
 """find_lr: a learning rate before training starts, at a stated cost, with the training left as it was."""
 
+import logging
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -13,6 +14,8 @@ from lrpilot.progress import progress_bar
 from lrpilot.training.bound.optimizers import apply_lr
 from lrpilot.training.measure.substrate import LiveSubstrate
 from lrpilot.training.training import Training
+
+logger = logging.getLogger("lrpilot")
 
 __all__ = ["apply_lr", "find_lr", "run_finder"]
 
@@ -180,6 +183,18 @@ def _range_test_steps(num_steps: int) -> int:
     return RANGE_TEST_STRETCH * num_steps
 
 
+def _warned(on_event: OnEvent | None) -> OnEvent:
+    """Warnings go to the log too; what comes of the search is in the result."""
+
+    def emit(event: Event) -> None:
+        if event.phase == "warning":
+            logger.warning(event.message)
+        if on_event is not None:
+            on_event(event)
+
+    return emit
+
+
 def run_finder(training: Training, policy: Policy, *, on_event: OnEvent | None = None) -> FoundLR:
     """Fly a policy that only measures, until its ``Done``.
 
@@ -195,7 +210,7 @@ def run_finder(training: Training, policy: Policy, *, on_event: OnEvent | None =
     try:
         substrate.check()
         lr = substrate.lrs.reference
-        flight = Flight(policy, substrate, lr=lr, horizon=StepHorizon(None), on_event=on_event)
+        flight = Flight(policy, substrate, lr=lr, horizon=StepHorizon(None), on_event=_warned(on_event))
         flight.start()
     finally:
         substrate.forget_snapshot()
