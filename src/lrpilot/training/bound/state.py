@@ -28,23 +28,64 @@ from lrpilot.training.restore.walk import Surroundings, held_by
 from lrpilot.training.torch_private import parameters_of
 
 
+class _Parts:
+    """What the state of a training belongs to, as it is now; found once for whatever is done with it.
+
+    Attributes:
+        modules: every module of the model and of modules among the extra state, by a unique name.
+        optimizers: every optimizer that has state of its own, by name.
+        parameters: every parameter once.
+
+    Args:
+        training: that they are parts of.
+    """
+
+    def __init__(self, training: BoundTraining) -> None:
+        training.reshard()
+        self._training = training
+        self.modules = _modules_of(training)
+        self.optimizers = _optimizers_of(training)
+        self.parameters = _all_parameters(self.modules.values(), self.optimizers.values())
+
+    def tree(self) -> dict[str, Any]:
+        """Weights, buffers and optimizer state, by reference, under plain names."""
+        average = self._training.average
+        return {
+            "parameters": self.parameters,
+            "buffers": buffer_tree(self.modules),
+            "optimizers": {name: optimizer_tree(optimizer) for name, optimizer in self.optimizers.items()},
+            "average": None if average is None else average.tree(),
+        }
+
+    @property
+    def modules_and_parameters(self) -> list[Any]:
+        """Modules, and the parameters that may carry attributes (a master copy): plain ones, others are torch's."""
+        return [*self.modules.values(), *(p for p in self.parameters if type(p) is nn.Parameter)]
+
+    @property
+    def optimizers_and_wrappers(self) -> list[Any]:
+        """Every optimizer, and what it was handed over in, each once."""
+        layers = [*optimizer_layers(self._training.optimizer), *self.optimizers.values()]
+        return list({id(layer): layer for layer in layers}.values())
+
+    def held(self, owners: Iterable[Any], device: torch.device | None) -> Held:
+        """What some of them hold in attributes, beside what is in the tree."""
+        known = [*self.modules_and_parameters, *self.optimizers_and_wrappers, *tensors_of([self.tree()])]
+        roots = [self._training.model, self._training.optimizer]
+        return Held(owners, Surroundings(known, roots=roots), device=device)
+
+
 def live_tree(training: BoundTraining) -> dict[str, Any]:
     """Weights, buffers and optimizer state, extra modules and optimizers included, by reference, under plain names."""
-    training.reshard()
-    modules = named_modules(training)
-    return {
-        "parameters": _all_parameters(training),
-        "buffers": buffer_tree(modules),
-        "optimizers": {name: optimizer_tree(optimizer) for name, optimizer in _optimizers_of(training).items()},
-        "average": None if training.average is None else training.average.tree(),
-    }
+    return _Parts(training).tree()
 
 
 def _write_live(training: BoundTraining, saved: dict[str, Any], identity: dict[str, Any] | None = None) -> None:
     """Put a clone of :func:`live_tree` back into the live objects."""
-    written = write_tree(live_tree(training), saved, identity)
-    put_buffers(named_modules(training), written["buffers"])
-    for name, optimizer in _optimizers_of(training).items():
+    parts = _Parts(training)
+    written = write_tree(parts.tree(), saved, identity)
+    put_buffers(parts.modules, written["buffers"])
+    for name, optimizer in parts.optimizers.items():
         put_optimizer(optimizer, written["optimizers"][name])
     average = written.get("average")
     # Begun in a probe: gone; landed in one: there again, with the very tensors:
@@ -52,21 +93,19 @@ def _write_live(training: BoundTraining, saved: dict[str, Any], identity: dict[s
     training.average = None if average is None else FlownAverage.from_tree(training.raw_optimizer, average)
 
 
-def named_modules(training: BoundTraining) -> dict[str, nn.Module]:
-    """Every module of the model and of modules among the extra state, by a unique name."""
+def _modules_of(training: BoundTraining) -> dict[str, nn.Module]:
     roots = {"model": training.model} | {
         f"state.{k}": v for k, v in training.extra_state.items() if isinstance(v, nn.Module)
     }
     return {f"{root}.{name}": m for root, module in roots.items() for name, m in module.named_modules()}
 
 
-def _all_parameters(training: BoundTraining) -> list[Tensor]:
+def _all_parameters(modules: Iterable[nn.Module], optimizers: Iterable[Optimizer]) -> list[Tensor]:
     """Every parameter once: of the modules, then those only the optimizers know (a criterion's, say)."""
-    modules = named_modules(training).values()
     # Frozen ones too, for a step may write them:
     # test_snapshot.py::test_gradients_of_parameters_that_the_optimizer_does_not_step
     candidates: list[Tensor] = [p for m in modules for p in parameters_of(m).values() if p is not None]
-    for optimizer in _optimizers_of(training).values():
+    for optimizer in optimizers:
         # A criterion's that nobody named, or another optimizer's: test_continuation.py::test_extra_state_goes_back
         candidates += stepped_parameters(optimizer)
     return list({id(p): p for p in candidates}.values())
@@ -96,29 +135,10 @@ def _each_once(optimizers: dict[str, Optimizer]) -> dict[str, Optimizer]:
     return {name: optimizers[name] for name in known.values()}
 
 
-def _modules_and_parameters(training: BoundTraining) -> list[Any]:
-    """Every module, and the parameters that may carry attributes (a master copy): plain ones, others are torch's."""
-    return [*named_modules(training).values(), *(p for p in _all_parameters(training) if type(p) is nn.Parameter)]
-
-
-def _optimizers_and_wrappers(training: BoundTraining) -> list[Any]:
-    """Every optimizer, and what it was handed over in, each once."""
-    layers = [*optimizer_layers(training.optimizer), *_optimizers_of(training).values()]
-    return list({id(layer): layer for layer in layers}.values())
-
-
 def held_by_modules(training: BoundTraining, device: torch.device | None = None) -> Held:
     """What the modules hold in attributes."""
-    return _held(training, _modules_and_parameters(training), device)
-
-
-def _held(training: BoundTraining, owners: Iterable[Any], device: torch.device | None) -> Held:
-    known = [
-        *_modules_and_parameters(training),
-        *_optimizers_and_wrappers(training),
-        *tensors_of([live_tree(training)]),
-    ]
-    return Held(owners, Surroundings(known, roots=[training.model, training.optimizer]), device=device)
+    parts = _Parts(training)
+    return parts.held(parts.modules_and_parameters, device)
 
 
 def clear_gradients(training: BoundTraining) -> None:
@@ -127,7 +147,7 @@ def clear_gradients(training: BoundTraining) -> None:
     Also of those that the optimizer does not step: backward would add to them in place
     (test_snapshot.py::test_gradients_of_parameters_that_the_optimizer_does_not_step).
     """
-    for parameter in _all_parameters(training):
+    for parameter in _Parts(training).parameters:
         parameter.grad = None
 
 
@@ -180,9 +200,10 @@ class SavedState:
         """Copy the present state."""
         # NumPy's numbers, which torch.load(weights_only=True) refuses, may be settings of an optimizer:
         # test_torch_ways.py::test_a_fit_with_an_optimizer_of_numpy_numbers_resumes
-        tree = map_leaves(clone_tree(live_tree(training), device), lambda t: t, plain_number)
+        parts = _Parts(training)
+        tree = map_leaves(clone_tree(parts.tree(), device), lambda t: t, plain_number)
         saved = {"tree": tree, "extra": ExtraState(training).saved}
-        return cls(saved, _held(training, _optimizers_and_wrappers(training), device))
+        return cls(saved, parts.held(parts.optimizers_and_wrappers, device))
 
     def require_fits(self, training: BoundTraining) -> None:
         """Raise unless this is a state of the same model, optimizers and extra state. Nothing is written.
@@ -239,12 +260,13 @@ class Snapshot:
     def __init__(self, training: BoundTraining, device: torch.device | None = None) -> None:
         self._training = training
         self._rng = get_rng()
-        tree = live_tree(training)
+        parts = _Parts(training)
+        tree = parts.tree()
         self._identity = alias_tree(tree)
         self._saved = clone_tree(tree, device)
         self._gradients = Gradients(tree["parameters"])
-        owners = [*_modules_and_parameters(training), *_optimizers_and_wrappers(training)]
-        self._held = _held(training, owners, device)
+        owners = [*parts.modules_and_parameters, *parts.optimizers_and_wrappers]
+        self._held = parts.held(owners, device)
         self._noise = HeldGenerators([training.loss_fn, training.step_fn], apart=owners, through_code=True)
         self._extra = ExtraState(training)
         self._scalers = [ScalerStages(s) for s in training.extra_state.values() if isinstance(s, torch.amp.GradScaler)]
