@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import is_
-from types import CellType, FunctionType, GeneratorType, MethodType, ModuleType
+from types import FunctionType, GeneratorType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 from lrpilot.errors import DataError
 from lrpilot.training.restore.rng import get_generator, set_generator
 from lrpilot.training.restore.tree import LIBRARIES, fields_of
-from lrpilot.training.restore.walk import is_generator
+from lrpilot.training.restore.walk import is_generator, named_by
 
 _DEPTH = 8  # dataset.dataset.transform.transforms[0].rng, and as deep again
 _FEW = 64  # longer containers hold samples, not parts: their entries are not gone into
@@ -133,7 +133,7 @@ def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
         return [(str(key), part) for key, part in value.items()] if len(value) <= _FEW else []
     if isinstance(value, FunctionType):
-        return [("", thing) for thing in _named_by(value) if is_generator(thing) or isinstance(thing, _DATA)]
+        return [("", thing) for _, thing in named_by(value) if is_generator(thing) or isinstance(thing, _DATA)]
     if isinstance(value, MethodType):
         return [("", value.__self__)]
     if isinstance(value, functools.partial):
@@ -339,18 +339,10 @@ _STREAM = _Kind(fields_of, _put_attributes, _plain_attributes, _add_attributes)
 
 def data_named_by(function: Any) -> list[Any]:
     """Data sets, loaders, samplers and generators in the middle of a reading, which a function uses unasked."""
-    owner = getattr(function, "__self__", None)
-    named = [*_named_by(getattr(function, "__func__", function)), owner, *fields_of(owner).values()]
+    owner, code = getattr(function, "__self__", None), getattr(function, "__func__", function)
+    used = [thing for _, thing in named_by(code)] if isinstance(code, FunctionType) else []
+    named = [*used, owner, *fields_of(owner).values()]
     return [thing for thing in named if isinstance(thing, (*_DATA, GeneratorType)) or _reads_a_loader(thing)]
-
-
-def _named_by(function: Any) -> list[Any]:
-    """What a function uses without being handed it: its closure, defaults and the globals it names."""
-    if not isinstance(function, FunctionType):
-        return []
-    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
-    names = [name for name in function.__code__.co_names if name in function.__globals__]
-    return [*cells, *(function.__defaults__ or ()), *(function.__globals__[name] for name in names)]
 
 
 def _reads_a_loader(thing: Any) -> bool:

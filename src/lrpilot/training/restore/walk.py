@@ -131,13 +131,18 @@ def _parts_of_code(function: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(function, types.MethodType):
         yield from (("(self)", function.__self__), ("", function.__func__))
     elif isinstance(function, types.FunctionType):
-        code = function.__code__
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            if cell != types.CellType():
-                yield f"'s variable {name!r}", cell.cell_contents
-        yield from ((f"'s default {i}", value) for i, value in enumerate(function.__defaults__ or ()))
-        named = ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
-        yield from ((f"'s global {name!r}", value) for name, value in named if not isinstance(value, types.ModuleType))
+        yield from named_by(function)
+
+
+def named_by(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function uses without being handed it: its closure, its defaults, and globals but for modules."""
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        if cell != types.CellType():
+            yield f"'s variable {name!r}", cell.cell_contents
+    yield from ((f"'s default {i}", value) for i, value in enumerate(function.__defaults__ or ()))
+    named = ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
+    yield from ((f"'s global {name!r}", value) for name, value in named if not isinstance(value, types.ModuleType))
 
 
 class Walk:
