@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 import torch
@@ -139,9 +138,7 @@ class OwnStep:
         if self.clip_value is not None:
             nn.utils.clip_grad_value_(model.parameters(), self.clip_value)
         if self.clip_norm is not None:
-            # FullyShardedDataParallel has one of its own, that asks the other ranks.
-            own: Any = getattr(model, "clip_grad_norm_", partial(nn.utils.clip_grad_norm_, list(model.parameters())))
-            own(self.clip_norm)
+            nn.utils.clip_grad_norm_(model.parameters(), self.clip_norm)
 
 
 def _without_exchange(model: Any) -> AbstractContextManager[Any]:

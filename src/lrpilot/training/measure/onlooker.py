@@ -60,8 +60,7 @@ class Onlooker:
         optimizer, model = training.raw_optimizer, training.model
         steps = StepWatch(optimizer, optimizers_inside(optimizer, model), before=_StepHook(self), after=lambda _: None)
         self._leave = [finalize(self, steps.remove)]  # a pilot that is given up leaves nothing at the model
-        if not isinstance(model, torch.jit.ScriptModule):
-            self._leave.append(finalize(self, model.register_forward_pre_hook(_ForwardHook(self)).remove))
+        self._leave.append(finalize(self, model.register_forward_pre_hook(_ForwardHook(self)).remove))
 
     @property
     def has_seen_enough(self) -> bool:

@@ -131,8 +131,8 @@ class Proofs:
         if self._probe.training.device.type == "cpu" and not is_distributed():
             return False
         (one, step), (other, again) = self._step_taken(batch), self._step_taken(batch)
-        scale = math.sqrt(sum(float(d.square().sum()) for d in step))
-        off = math.sqrt(sum(float((a - d).square().sum()) for a, d in zip(again, step, strict=True)))
+        scale = math.sqrt(_squares(step))
+        off = math.sqrt(_squares(a - d for a, d in zip(again, step, strict=True)))
         near = abs(one - other) <= LOSS_ROUNDING * abs(one) and off <= STEP_ROUNDING * scale
         return not any(together(lambda: [float(not near)]))
 
@@ -210,8 +210,8 @@ class Proofs:
                 take(batches)
             batches.step_taken()
         update = _changes(training, before)
-        finite = all(bool(torch.isfinite(local_of(change)).all()) for change in update)
-        moves = before.has_gradient or any(bool(torch.any(local_of(change) != 0)) for change in update)
+        finite = all(bool(torch.isfinite(change).all()) for change in update)
+        moves = before.has_gradient or any(bool(torch.any(change != 0)) for change in update)
         judged = together(lambda: [float(finite and moves)])[0] == 1.0
         return seen, update if judged else None
 
@@ -282,17 +282,21 @@ def _relative_nonlinearity(half: Sequence[Tensor], full: Sequence[Tensor], *, lr
     Raises:
         NonlinearStepError: the step moves nothing.
     """
-    squares = sum(float(d.square().sum()) for d in full)
-    off_squares = sum(float((2 * h - d).square().sum()) for h, d in zip(half, full, strict=True))
+    squares = [_squares(full), _squares(2 * h - d for h, d in zip(half, full, strict=True))]
     # Of all ranks, each of which may have another part of a parameter, or none:
     # test_distributed_kinds.py::test_every_kind_measures_what_one_process_does
-    scale, off = map(math.sqrt, mean_over_ranks([squares, off_squares]))
+    scale, off = map(math.sqrt, mean_over_ranks(squares))
     if scale == 0:
         raise NonlinearStepError(
             f"A Line needs a step that moves the weights, but a step at lr {lr:.3g} moved none. "
             "Check that the weights' precision shows so small a step."
         )
     return off / scale
+
+
+def _squares(changes: Iterable[Tensor]) -> float:
+    """The sum of the squares of all their entries."""
+    return sum(float(change.square().sum()) for change in changes)
 
 
 class _BeforeStep:
