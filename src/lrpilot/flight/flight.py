@@ -34,25 +34,13 @@ from lrpilot.core.policy import Context, Policy, Reason
 from lrpilot.core.shape import constant, ramp
 from lrpilot.errors import PolicyError, StateError
 from lrpilot.flight.holdings import Holdings
-from lrpilot.flight.losses import ALARM_AT, KeptLosses
+from lrpilot.flight.losses import KeptLosses
 from lrpilot.flight.state import FlightState
 from lrpilot.flight.substrate import Substrate
 
 # A search that asks for this many measurements without one training step is a bug in its policy.
 MAX_MEASUREMENTS_IN_A_ROW = 100_000
 
-_BAD_LOSSES = Reason(
-    "bad_data",
-    f"{ALARM_AT} losses in a row were no finite number, of sound weights, and weigh nothing: look for such values in "
-    "the data",
-    alarms=True,
-)
-_LOST_WEIGHTS = Reason(
-    "weights_lost",
-    f"{ALARM_AT} losses in a row were no finite number, and the weights are none any more: nothing is trained now. "
-    "Go back to a checkpoint, and lower the lr or skip such batches (a step_fn that returns None skips one)",
-    alarms=True,
-)
 _BAD_BATCH = Reason(
     "bad_data",
     "a batch of the trials is left out, whose loss is no finite number at weights at which others are: look for such "
@@ -212,12 +200,9 @@ class Flight:
         elif isinstance(action, Line):
             self.holdings.line.step_taken()
         self._losses.add(loss, self.substrate)
-        if self._losses.alarms:
-            self._losses.alarms = False
-            self.warn(_BAD_LOSSES)
-        if self._losses.weights_lost:
-            self._losses.weights_lost = False
-            self.warn(_LOST_WEIGHTS)
+        if self._losses.alarm is not None:
+            alarm, self._losses.alarm = self._losses.alarm, None
+            self.warn(alarm)
         if isinstance(action, Train):
             observed = action.observe_every is not None and state.position % action.observe_every == 0
             state.report_due = observed or state.finished

@@ -9,6 +9,7 @@ from typing import Any
 
 from lrpilot.core.actions import Train
 from lrpilot.core.history import History
+from lrpilot.core.policy import Reason
 from lrpilot.flight.state import FlightState
 from lrpilot.flight.substrate import Substrate
 
@@ -17,6 +18,18 @@ READ_EVERY = 32
 # Losses in a row that are no number, after which the owner is told; and after which a batch must give one again and
 # again: finite weights may be far too large.
 ALARM_AT, ASK_EVERY = 3, 8
+_BAD_LOSSES = Reason(
+    "bad_data",
+    f"{ALARM_AT} losses in a row were no finite number, of sound weights, and weigh nothing: look for such values in "
+    "the data",
+    alarms=True,
+)
+_LOST_WEIGHTS = Reason(
+    "weights_lost",
+    f"{ALARM_AT} losses in a row were no finite number, and the weights are none any more: nothing is trained now. "
+    "Go back to a checkpoint, and lower the lr or skip such batches (a step_fn that returns None skips one)",
+    alarms=True,
+)
 
 
 class KeptLosses:
@@ -25,8 +38,7 @@ class KeptLosses:
     A loss that has been read is in the history, and shown to the stop rules of the Train that its step was a part of.
 
     Attributes:
-        alarms: whether the owner is to be told of losses that are no number; set once in a row of them.
-        weights_lost: whether the owner is to be told that the weights of such a row are none either; likewise.
+        alarm: what the owner is to be told of losses that are no number; set once in a row of them, else None.
 
     Args:
         state: of the flight.
@@ -36,7 +48,7 @@ class KeptLosses:
     def __init__(self, state: FlightState, history: History) -> None:
         self._state = state
         self._history = history
-        self.alarms = self.weights_lost = False
+        self.alarm: Reason | None = None
         self._unread: list[tuple[int, Any]] = []
 
     def add(self, loss: Any, substrate: Substrate) -> None:
@@ -78,6 +90,6 @@ class KeptLosses:
         self._state.excused += 1
         row = self._state.excused
         sound = substrate.is_sound(by_a_batch=row % ASK_EVERY == 0)
-        self.alarms |= sound and row == ALARM_AT
-        self.weights_lost |= not sound and row == ALARM_AT
+        if row == ALARM_AT:
+            self.alarm = _BAD_LOSSES if sound else _LOST_WEIGHTS
         return sound

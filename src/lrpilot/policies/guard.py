@@ -447,6 +447,11 @@ class LossWatch:
         return "but those before it were sound" if lost else "once: the training goes on and sees"
 
     @property
+    def lost_to_a_leap(self) -> bool:
+        """Whether the weights that were lost went with a bad batch whose loss was finite, for :func:`leap_reason`."""
+        return bool(self.leapt) and not self.bad
+
+    @property
     def has_gained(self) -> bool:
         """Whether the loss has fallen since the training began, by more than single losses scatter by."""
         return self.levels is not None and self.levels.gain > SCATTERS * self.levels.scatter

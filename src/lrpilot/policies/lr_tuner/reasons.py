@@ -45,7 +45,7 @@ def reason_for(
         back = "; the training begins anew"
     if after.guard.lost > before.guard.lost:
         lost, excuse = after.guard.lost, after.watch.excuse
-        if after.watch.leapt and not after.watch.bad:
+        if after.watch.lost_to_a_leap:
             return leap_reason(lr, new, lost, back=back)
         return no_number_reason(lr, new, lost, loss="the loss", excuse=excuse, back=back)
     if after.tally.diverged > before.tally.diverged:

@@ -159,9 +159,9 @@ class WeightedFactors(Policy):
     ) -> Reason | None:
         """From which lr to which, and why."""
         change = lr_from_to(state.lr, after.lr)
-        if after.guard.lost > state.guard.lost and after.watch.leapt and not after.watch.bad:
-            return leap_reason(state.lr, after.lr, after.guard.lost)
         if after.guard.lost > state.guard.lost:
+            if after.watch.lost_to_a_leap:
+                return leap_reason(state.lr, after.lr, after.guard.lost)
             return no_number_reason(state.lr, after.lr, after.guard.lost, excuse=after.watch.excuse)
         if after.phase == "shrink":
             return Reason("searched", f"the step at lr {state.lr:.3g} wrecked the weights: smaller ones are read")
