@@ -1,6 +1,7 @@
 """Every way of running on two ranks that torch has: the numbers of one process, no trace, and resume, or a refusal."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,16 @@ def spawned(monkeypatch: pytest.MonkeyPatch, work: Any, *arguments: Any) -> Any:
     return [process.exitcode for process in processes]
 
 
+def left_by(work: Callable[..., None], folder: Path) -> list[dict[str, Any]]:
+    """What each rank has left in a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        assert spawned(patch, work, str(folder)) == [0, 0]
+    return [torch.load(folder / str(rank), weights_only=True) for rank in range(WORLD)]
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("kinds")
-    with pytest.MonkeyPatch.context() as patch:
-        assert spawned(patch, try_all, str(folder)) == [0, 0]
-    return [torch.load(folder / str(rank), weights_only=True) for rank in range(WORLD)]
+    return left_by(try_all, tmp_path_factory.mktemp("kinds"))
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +164,7 @@ def a_pass_before_a_measurement(rank: int) -> bool:
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("words")
-    with pytest.MonkeyPatch.context() as patch:
-        assert spawned(patch, put_in_words, str(folder)) == [0, 0]
-    return [torch.load(folder / str(rank), weights_only=True) for rank in range(WORLD)]
+    return left_by(put_in_words, tmp_path_factory.mktemp("words"))
 
 
 @pytest.mark.parametrize("kind", ["DDP", "FSDP2 root", "DTensor", "module inside DDP"])

@@ -47,7 +47,7 @@ def _wanted(probed: Sequence[Probed], tried: set[int], from_scratch: bool) -> li
 
 def _is_far(probed: Sequence[Probed], best: Probed) -> bool:
     """Whether the best ends a fall of three on a parabola whose minimum is nearer to a leap than to a step."""
-    ending = sorted((one for one in probed if one.tail and one.lr <= best.lr), key=lambda one: one.lr)[-3:]
+    ending = _up_to(best, probed)[-3:]
     if len(ending) < 3:
         return False
     slopes = [(a.score - b.score) / (b.position - a.position) for a, b in pairwise(ending)]
@@ -76,8 +76,13 @@ def learned(best: Probed, probed: Sequence[Probed]) -> bool:
 
 def _ends_a_fall(best: Probed, probed: Sequence[Probed]) -> bool:
     """Whether the losses fall from lr to lr towards the best one: noise puts three in that order one time in six."""
-    up_to = sorted((one for one in probed if one.tail and one.lr <= best.lr), key=lambda one: one.lr)
+    up_to = _up_to(best, probed)
     return len(up_to) >= LONE_FALL and all(b.score < a.score for a, b in pairwise(up_to))
+
+
+def _up_to(best: Probed, probed: Sequence[Probed]) -> list[Probed]:
+    """Trials that came to their end, from the smallest lr to the best one."""
+    return sorted((one for one in probed if one.tail and one.lr <= best.lr), key=attrgetter("lr"))
 
 
 def gained(one: Probed) -> bool:
